@@ -1,0 +1,39 @@
+# Everything a fresh machine needs: Python 3.11 or newer, and make.
+PYTHON ?= python3
+BIN := .venv/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: help demo test quick lint format clean
+
+help:
+	@echo "make demo    explain real digits with every method -> demo/mnist_methods.png"
+	@echo "make test    lint, and run the whole test suite"
+	@echo "make quick   run a part of the tests, under 3 minutes"
+	@echo "make lint    check the style; make format mends it"
+	@echo "make clean   remove what the other targets made"
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[examples,test,dev]"
+	touch $@
+
+demo: .venv/ready
+	$(BIN)/python examples/mnist_methods.py
+
+test: .venv/ready lint
+	$(BIN)/python -m pytest -n 2
+
+quick: .venv/ready
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv demo build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,156 @@
+"""What is computed: the table of analyzers and how to create one by its name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from functools import partial
+
+import keras
+
+from innvestigate.analyzer.base import (
+    Analyzer,
+    MirrorAnalyzer,
+    Plan,
+    PlanLine,
+    model_wo_output_activation,
+    model_wo_softmax,
+)
+from innvestigate.analyzer.deep_taylor import BoundedDeepTaylor, DeepTaylor
+from innvestigate.analyzer.gradient import (
+    BaselineGradient,
+    Deconvnet,
+    GradientAnalyzer,
+    GuidedBackprop,
+    InputTimesGradient,
+    Saliency,
+)
+from innvestigate.analyzer.lrp import (
+    LRP,
+    EpsilonGammaBox,
+    ExcitationBackprop,
+    FlatUntilIndex,
+    FoldedComposite,
+    LRPAlphaBeta,
+    LRPEpsilon,
+    LRPGamma,
+    SequentialPreset,
+)
+from innvestigate.analyzer.misc import Input, Random
+
+analyzers: dict[str, Callable[..., Analyzer]] = {
+    "input": Input,
+    "random": Random,
+    "gradient": GradientAnalyzer,
+    "gradient.baseline": BaselineGradient,
+    "saliency": Saliency,
+    "input_t_gradient": InputTimesGradient,
+    "grad*input": InputTimesGradient,
+    "deconvnet": Deconvnet,
+    "guided_backprop": GuidedBackprop,
+    "guided": GuidedBackprop,
+    "lrp": LRP,
+    "lrp.z": partial(LRP, rule="Z"),
+    "lrp.z_IB": partial(LRP, rule="ZIgnoreBias"),
+    "lrp.epsilon": LRPEpsilon,
+    "lrp.epsilon_IB": partial(LRPEpsilon, bias=False),
+    "elrp": partial(LRPEpsilon, epsilon=1e-4),
+    "lrp.w_square": partial(LRP, rule="WSquare"),
+    "lrp.flat": partial(LRP, rule="Flat"),
+    "lrp.alpha_beta": LRPAlphaBeta,
+    "lrp.alpha_2_beta_1": partial(LRP, rule="Alpha2Beta1"),
+    "lrp.alpha_2_beta_1_IB": partial(LRP, rule="Alpha2Beta1IgnoreBias"),
+    "lrp.alpha_1_beta_0": partial(LRP, rule="Alpha1Beta0"),
+    "lrp.alpha_1_beta_0_IB": partial(LRP, rule="Alpha1Beta0IgnoreBias"),
+    "lrp.z_plus": partial(LRP, rule="ZPlus"),
+    "lrp.z_plus_fast": partial(LRP, rule="ZPlusFast"),
+    "lrp.gamma": LRPGamma,
+    "lrp.sequential_preset_a": partial(SequentialPreset, convolution_rule="Alpha1Beta0"),
+    "lrp.sequential_preset_b": partial(SequentialPreset, convolution_rule="Alpha2Beta1"),
+    "lrp.sequential_preset_a_flat": partial(
+        SequentialPreset, convolution_rule="Alpha1Beta0", input_layer_rule="Flat"
+    ),
+    "lrp.sequential_preset_b_flat": partial(
+        SequentialPreset, convolution_rule="Alpha2Beta1", input_layer_rule="Flat"
+    ),
+    "lrp.sequential_preset_b_flat_until_idx": FlatUntilIndex,
+    "lrp.epsilon_plus": partial(FoldedComposite, convolution_rule="Alpha1Beta0"),
+    "lrp.epsilon_plus_flat": partial(
+        FoldedComposite, convolution_rule="Alpha1Beta0", input_layer_rule="Flat"
+    ),
+    "lrp.epsilon_alpha_2_beta_1": partial(FoldedComposite, convolution_rule="Alpha2Beta1"),
+    "lrp.epsilon_gamma_box": EpsilonGammaBox,
+    "lrp.excitation_backprop": ExcitationBackprop,
+    "deep_taylor": DeepTaylor,
+    "deep_taylor.bounded": BoundedDeepTaylor,
+}
+
+
+def create_analyzer(
+    name: str,
+    model: keras.Model,
+    *,
+    neuron_selection_mode: str = "max_activation",
+    **kwargs,
+) -> Analyzer:
+    """Create the analyzer of a given name.
+
+    Args:
+        name: A key of `innvestigate.analyzers`.
+        model: A built Keras model; it is never changed.
+        neuron_selection_mode: `"max_activation"`, `"index"`, `"all"` or `"weights"`.
+        **kwargs: Arguments of the method, and `output=`, `layers=`, `keep_output_activation=`
+            (see `Analyzer`).
+
+    Returns:
+        The analyzer; call its `analyze(x)`.
+
+    Raises:
+        KeyError: If there is no analyzer of that name; offers close names.
+        TypeError: If `model` is not a Keras model or an argument is unknown.
+        ValueError: If an argument does not fit the method or the model.
+
+    Example:
+        >>> analyzer = innvestigate.create_analyzer("lrp.epsilon", model)
+        >>> relevance = analyzer.analyze(x)
+    """
+    if name not in analyzers:
+        raise KeyError(_unknown(name))
+    return analyzers[name](model, neuron_selection_mode=neuron_selection_mode, **kwargs)
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(str(name), analyzers, n=3, cutoff=0.4)
+    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+    return f"There is no analyzer called {name!r}. {hint}All names: {', '.join(analyzers)}."
+
+
+__all__ = [
+    "LRP",
+    "Analyzer",
+    "BaselineGradient",
+    "BoundedDeepTaylor",
+    "Deconvnet",
+    "DeepTaylor",
+    "EpsilonGammaBox",
+    "ExcitationBackprop",
+    "FlatUntilIndex",
+    "FoldedComposite",
+    "GradientAnalyzer",
+    "GuidedBackprop",
+    "Input",
+    "InputTimesGradient",
+    "LRPAlphaBeta",
+    "LRPEpsilon",
+    "LRPGamma",
+    "MirrorAnalyzer",
+    "Plan",
+    "PlanLine",
+    "Random",
+    "Saliency",
+    "SequentialPreset",
+    "analyzers",
+    "create_analyzer",
+    "model_wo_output_activation",
+    "model_wo_softmax",
+]

@@ -1,0 +1,355 @@
+"""What all analyzers share: choosing the output, building the mirror, running it on data."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from innvestigate.analyzer.inputs import InputSpec
+from innvestigate.analyzer.selection import Selection, check_mode
+from innvestigate.graph.kinds import annotate, kind_of
+from innvestigate.graph.mirror import Method, build_forward, build_mirror, on_the_way
+from innvestigate.graph.rewrite import drop_activation
+from innvestigate.graph.step import Graph, Step
+from innvestigate.graph.trace import trace
+from innvestigate.rules import Composite, Line
+from innvestigate.utils.batching import is_dataset, map_batches
+
+
+@dataclass(frozen=True)
+class PlanLine:
+    """What one step of the model gets: its name, its kind, its rule, and why."""
+
+    step: str
+    layer: str
+    kind: str
+    rule: str
+    why: str
+
+
+class Plan(tuple):
+    """The lines of `analyzer.plan()`, in the order of the forward pass; prints as a table."""
+
+    def __str__(self) -> str:
+        rows = [("step", "layer", "kind", "rule", "why")]
+        rows += [(line.step, line.layer, line.kind, line.rule, line.why) for line in self]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        rows.insert(1, tuple("-" * width for width in widths))
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        )
+
+
+class Analyzer:
+    """Base of all analyzers: explains the chosen output neurons of a Keras model.
+
+    Args:
+        model: A built Keras model: Sequential, functional or subclassed. It is never changed.
+        neuron_selection_mode: Which output neurons `analyze` explains:
+            `"max_activation"`: the largest of each sample, over all output axes;
+            `"index"`: those given by their index;
+            `"all"`: all of them, summed;
+            `"weights"`: a weighted sum of them.
+        output: Name or index of the output to explain, where the model has several.
+        layers: Names of layers. If given, `analyze` returns a dict of the results at these
+            layers' outputs; `"input"` stands for the model's inputs.
+        keep_output_activation: Whether a final softmax is explained too. By default it is taken
+            off, with a warning, and the logit is explained.
+
+    Raises:
+        TypeError: If `model` is not a Keras model.
+        ValueError: If the model is not built, or an argument does not fit it.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        neuron_selection_mode: str = "max_activation",
+        output: str | int | None = None,
+        layers: tuple[str, ...] | list[str] | None = None,
+        keep_output_activation: bool = False,
+    ):
+        self.neuron_selection_mode = check_mode(neuron_selection_mode)
+        self._wants_layers = layers is not None
+        graph = trace(model)
+        self.input_spec = InputSpec(graph.inputs)
+        self._output = _choose_output(model, graph, output)
+        graph.outputs = [self._output]
+        self._graph = graph
+        self._prepare(keep_output_activation)
+        self._targets = _targets(graph, layers)
+        self._build()
+        self._output_shape_model: keras.Model | None = None
+
+    def analyze(
+        self, x: Any, neuron_selection: Any = None, *, batch_size: int = 32, verbose: int = 0
+    ) -> Any:
+        """Explain the model's output for every sample of x.
+
+        Args:
+            x: Samples with a batch axis: an array, a list or dict as the model takes it, a
+                `tf.data.Dataset` or a `keras.utils.PyDataset` of batches. Any numeric type.
+            neuron_selection: In the mode `"index"` an int or, for outputs with k axes, a k-tuple
+                that holds for all samples, or an integer array with one index for each sample
+                (`(batch,)` or `(batch, k)`). In the mode `"weights"` an array that broadcasts to
+                the output `(batch, *output_shape)`. None otherwise.
+            batch_size: Samples that are run at a time; data sets bring their own batches.
+            verbose: 1 shows a progress bar.
+
+        Returns:
+            float32 (float64 for a float64 model) numpy arrays in the structure and shape of x; at
+            `layers`, a dict from layer name to an array of the shape of the layer's output.
+
+        Raises:
+            ValueError: If x does not fit the model or is not finite, or `neuron_selection` does
+                not fit the mode or the output.
+        """
+        count = None
+        if not is_dataset(x):
+            x, count = self.input_spec.check(x)
+        selection = Selection(
+            self.neuron_selection_mode, neuron_selection, self._output.shape[1:], count
+        )
+
+        def run(batch, offset):
+            flat = self.input_spec.flat(batch, offset)
+            results = self._explain(flat, self._weights(selection, flat, offset))
+            return self._restore(results, batch)
+
+        return map_batches(run, x, batch_size, verbose)
+
+    def _prepare(self, keep_output_activation: bool) -> None:
+        """Bring the graph into the form that the method works on."""
+
+    def _build(self) -> None:
+        """Make ready what `_explain` runs."""
+
+    def _explain(self, flat: list[np.ndarray], weights: list[np.ndarray]) -> dict:
+        """The result at each target for one batch.
+
+        Args:
+            flat: The model's inputs.
+            weights: The weights of the output neurons; empty in the mode `"max_activation"`.
+        """
+        raise NotImplementedError
+
+    def _weights(self, selection: Selection, flat: list, offset: int) -> list:
+        if self.neuron_selection_mode == "max_activation":
+            return []
+        shape = self._output.shape[1:]
+        if None in shape:
+            shape = self._output_shape([x[:1] for x in flat])
+        return [selection.weights(offset, len(flat[0]), shape)]
+
+    def _output_shape(self, flat: list) -> tuple:
+        """The shape of the output for a sample, where the model alone does not tell."""
+        if self._output_shape_model is None:
+            graph = Graph(self._graph.steps, self._graph.flat_inputs, [self._output])
+            self._output_shape_model = build_forward(graph, "output_shape")
+        return self._output_shape_model.predict_on_batch(flat)[0].shape[1:]
+
+    def _restore(self, results: dict, batch) -> Any:
+        inputs = [results[name] for name in self._targets if name.startswith("input:")]
+        if not self._wants_layers:
+            return self.input_spec.restore(inputs, batch)
+        found = {name: y for name, y in results.items() if not name.startswith("input:")}
+        if inputs:
+            found["input"] = self.input_spec.restore(inputs, batch)
+        return found
+
+
+class MirrorAnalyzer(Analyzer):
+    """An analyzer that sends a signal back through the model, by one rule for each step.
+
+    Attributes:
+        model: The mirror, a `keras.Model` whose summary reads as the method.
+    """
+
+    def plan(self) -> Plan:
+        """Print and return, step by step, which rule is used and why.
+
+        Returns:
+            One `PlanLine` for each step between the chosen output and the tensors asked for.
+        """
+        plan = Plan(_plan_line(step, self._composite.choose(step)) for step in self._steps)
+        print(plan)
+        return plan
+
+    def _prepare(self, keep_output_activation: bool) -> None:
+        if not keep_output_activation:
+            self._drop_softmax()
+        self._rewrite(self._graph)
+        annotate(self._graph)
+
+    def _build(self) -> None:
+        targets = list(self._targets.values())
+        self._steps = on_the_way(self._graph, self._output, targets)
+        self._composite = self._make_composite()
+        self._check_model()
+        method = Method(
+            rule=lambda step: self._composite.choose(step).rule,
+            start=self._start,
+            finish=self._finish,
+            select_max=self.neuron_selection_mode == "max_activation",
+        )
+        name = type(self).__name__
+        self.model = build_mirror(self._graph, method, self._output, self._targets, name)
+
+    def _explain(self, flat, weights) -> dict:
+        return self.model.predict_on_batch(flat + weights)
+
+    def _rewrite(self, graph: Graph) -> None:
+        """Bring the graph into the form that the method's rules speak of."""
+
+    def _make_composite(self) -> Composite:
+        """The rules of the method."""
+        raise NotImplementedError
+
+    def _check_model(self) -> None:
+        """Refuse or warn of models that the method is not made for."""
+
+    @staticmethod
+    def _start(weights, output):
+        """The signal at the output."""
+        raise NotImplementedError
+
+    def _finish(self, value, signal):
+        """The result at a tensor of the given value where the given signal arrives."""
+        return signal
+
+    def _drop_softmax(self) -> None:
+        logits = drop_activation(self._graph, self._output)
+        if logits is None:
+            return
+        self._output = logits
+        warn(
+            "The model ends in a softmax. It is taken off for the analysis: the logit is "
+            "explained, not the probability. Pass keep_output_activation=True to explain the "
+            "probability, or hand over innvestigate.model_wo_softmax(model)."
+        )
+
+
+def warn(message: str) -> None:
+    """Warn, and point at the caller's line outside the package."""
+    package = __name__.split(".")[0]
+    depth = next(
+        (
+            level
+            for level, frame in enumerate(inspect.stack(context=0))
+            if frame.frame.f_globals.get("__name__", "").split(".")[0] != package
+        ),
+        1,
+    )
+    warnings.warn(message, stacklevel=depth + 1)
+
+
+def _plan_line(step: Step, line: Line) -> PlanLine:
+    layer, kind = type(step.layer).__name__, kind_of(step).value
+    return PlanLine(step.name, layer, kind, repr(line.rule), line.why)
+
+
+def model_wo_softmax(model: keras.Model) -> keras.Model:
+    """The model without its final softmax, on the same weights; the model itself is not changed.
+
+    Args:
+        model: A built Keras model, one or more of whose outputs end in a softmax.
+
+    Returns:
+        A functional model with the same inputs, and logits in place of probabilities.
+
+    Raises:
+        ValueError: If no output ends in a softmax.
+    """
+    graph, dropped = _without(model)
+    if not any(dropped):
+        raise ValueError(
+            f"No output of the model {model.name!r} ends in a softmax: there is nothing to take "
+            "off. For other activations use model_wo_output_activation."
+        )
+    return build_forward(graph, f"{model.name}_wo_softmax")
+
+
+def model_wo_output_activation(model: keras.Model) -> keras.Model:
+    """The model without its final activations, on the same weights; the model is not changed.
+
+    Args:
+        model: A built Keras model.
+
+    Returns:
+        A functional model with the same inputs, and the pre-activation of every output.
+    """
+    graph, _ = _without(model, lambda step: kind_of(step).name == "ACTIVATION")
+    return build_forward(graph, f"{model.name}_wo_output_activation")
+
+
+def _without(model: keras.Model, *wanted: Callable[[Step], bool]):
+    graph = trace(model)
+    return graph, [drop_activation(graph, t, *wanted) is not None for t in graph.flat_outputs]
+
+
+def _choose_output(model: keras.Model, graph: Graph, output: str | int | None):
+    tensors = graph.flat_outputs
+    names = _output_names(model, graph)
+    if output is None:
+        if len(tensors) == 1:
+            return tensors[0]
+        raise ValueError(
+            f"The model {model.name!r} has {len(tensors)} outputs: {', '.join(names)}. Choose one "
+            f"by name or index, for example output={names[0]!r}."
+        )
+    if output in names:
+        return tensors[names.index(output)]
+    if isinstance(output, int) and 0 <= output < len(tensors):
+        return tensors[output]
+    raise ValueError(
+        f"There is no output {output!r}. The model {model.name!r} has: {', '.join(names)}, or "
+        f"index 0 to {len(tensors) - 1}."
+    )
+
+
+def _output_names(model: keras.Model, graph: Graph) -> list[str]:
+    if isinstance(graph.outputs, dict):
+        return sorted(graph.outputs)
+    names = list(getattr(model, "output_names", None) or [])
+    count = len(graph.flat_outputs)
+    return names if len(names) == count else [f"output_{i}" for i in range(count)]
+
+
+def _targets(graph: Graph, layers) -> dict[str, Any]:
+    """The tensors at which the signal is asked for, by name; inputs are `input:` and a number."""
+    inputs = {f"input:{i}": t for i, t in enumerate(graph.flat_inputs)}
+    if layers is None:
+        return inputs
+    if isinstance(layers, str) or not layers:
+        raise ValueError(
+            f"layers must be a non-empty list or tuple of layer names. Received: {layers!r}."
+        )
+    targets = {}
+    for name in layers:
+        targets.update(inputs if name == "input" else {name: _layer_output(graph, name)})
+    return targets
+
+
+def _layer_output(graph: Graph, name: str):
+    known = graph.layer_outputs
+    found = [name] if name in known else [n for n in known if n.split(".")[-1] == name]
+    if len(found) != 1:
+        problem = "is ambiguous" if found else "is unknown"
+        raise ValueError(
+            f"The layer name {name!r} {problem}. Expected 'input' or one of: "
+            f"{', '.join(found or known)}."
+        )
+    if len(known[found[0]]) != 1:
+        raise ValueError(
+            f"The layer {name!r} has {len(known[found[0]])} outputs; results can be asked for at "
+            "layers with one output."
+        )
+    return known[found[0]][0]

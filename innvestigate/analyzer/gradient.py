@@ -1,0 +1,169 @@
+"""The gradient family."""
+
+from __future__ import annotations
+
+from keras import ops
+
+from innvestigate.analyzer.base import MirrorAnalyzer, warn
+from innvestigate.graph.kinds import Kind, activation_name, is_relu, kind_of
+from innvestigate.graph.rewrite import is_opaque, open_layers, split
+from innvestigate.graph.step import Graph, Step, is_float
+from innvestigate.rules import Composite, Deconvolution, Gradient, Guided, Line, Lookup
+from innvestigate.rules.composite import of_kind
+
+POSTPROCESS = {None: lambda g: g, "abs": ops.abs, "square": ops.square}
+
+
+class GradientAnalyzer(MirrorAnalyzer):
+    """Gradient of the selected output with respect to the input: ∂(Σ_j w_j y_j) / ∂x.
+
+    A token input gets, for each token, the sum over the gradient at its embedding vector.
+
+    Args:
+        model: See `Analyzer`.
+        postprocess: None, `"abs"` (absolute value) or `"square"`, elementwise; at token inputs
+            before the sum over the vector.
+        **kwargs: See `Analyzer`.
+
+    Raises:
+        ValueError: If `postprocess` is none of these.
+
+    Reference: Baehrens et al. 2010, "How to Explain Individual Classification Decisions";
+    Simonyan et al. 2014, "Deep Inside Convolutional Networks", section 3.
+    """
+
+    def __init__(self, model, postprocess: str | None = None, **kwargs):
+        if postprocess not in POSTPROCESS:
+            raise ValueError(
+                f"postprocess must be None, 'abs' or 'square'. Received: {postprocess!r}."
+            )
+        self._postprocess = POSTPROCESS[postprocess]
+        super().__init__(model, **kwargs)
+
+    def _rewrite(self, graph: Graph) -> None:
+        open_layers(graph, lambda step: is_opaque(step) and not all(map(is_float, step.inputs)))
+
+    def _make_composite(self) -> Composite:
+        everywhere = Line(Gradient(), lambda step: True, "every other step")
+        return Composite(
+            (*self._rectifier_lines(), of_kind(Kind.LOOKUP, Lookup(self._finish)), everywhere)
+        )
+
+    def _rectifier_lines(self) -> tuple[Line, ...]:
+        return ()
+
+    @staticmethod
+    def _start(weights, output):
+        return weights
+
+    def _finish(self, value, signal):
+        return self._postprocess(signal)
+
+
+class BaselineGradient(GradientAnalyzer):
+    """The gradient by one vector-Jacobian product of the whole model: a check on the mirror.
+
+    The same numbers as `gradient` by another way; needs floating point inputs.
+    """
+
+    def _rewrite(self, graph: Graph) -> None:
+        graph.steps = [_WholeModel(graph).as_step()]
+
+
+class Saliency(GradientAnalyzer):
+    """Absolute gradient |∂(Σ_j w_j y_j) / ∂x|.
+
+    Reference: Simonyan et al. 2014, section 3.1.
+    """
+
+    def __init__(self, model, **kwargs):
+        super().__init__(model, postprocess="abs", **kwargs)
+
+
+class InputTimesGradient(GradientAnalyzer):
+    """Input times gradient: x ⊙ ∂(Σ_j w_j y_j) / ∂x; at tokens, summed over the vector.
+
+    Reference: Shrikumar et al. 2016, "Not Just a Black Box: Learning Important Features Through
+    Propagating Activation Differences".
+    """
+
+    def __init__(self, model, **kwargs):
+        super().__init__(model, **kwargs)
+
+    def _finish(self, value, signal):
+        return value * signal
+
+
+class _RectifierAnalyzer(GradientAnalyzer):
+    """A gradient with another backward rule at rectifiers."""
+
+    rule: type
+
+    def __init__(self, model, **kwargs):
+        super().__init__(model, **kwargs)
+
+    def _rewrite(self, graph: Graph) -> None:
+        open_layers(graph, is_opaque)
+        split(graph)
+
+    def _rectifier_lines(self) -> tuple[Line, ...]:
+        return (Line(self.rule(), is_relu, "every rectifier"),)
+
+    def _check_model(self) -> None:
+        others = [step for step in self._steps if _is_other_nonlinearity(step)]
+        if others:
+            named = ", ".join(f"{step.name!r} ({_what(step)})" for step in others[:5])
+            warn(
+                f"{type(self).__name__} has a rule for rectifiers only. These steps pass the plain "
+                f"gradient: {named}{' ...' if len(others) > 5 else ''}."
+            )
+
+
+class Deconvnet(_RectifierAnalyzer):
+    """DeconvNet: a gradient whose signal is rectified at each ReLU, s_x = max(s_y, 0).
+
+    Starts from the weight of the selected neurons. Other activations pass the plain gradient,
+    with one warning.
+
+    Reference: Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks",
+    section 2.1.
+    """
+
+    rule = Deconvolution
+
+
+class GuidedBackprop(_RectifierAnalyzer):
+    """Guided Backprop: a gradient with s_x = 1[x > 0] max(s_y, 0) at each ReLU.
+
+    Starts from the weight of the selected neurons. Other activations pass the plain gradient,
+    with one warning.
+
+    Reference: Springenberg et al. 2015, "Striving for Simplicity: The All Convolutional Net",
+    section 3.4.
+    """
+
+    rule = Guided
+
+
+class _WholeModel:
+    """A graph as a single operation."""
+
+    def __init__(self, graph: Graph):
+        self.graph = Graph(list(graph.steps), graph.inputs, graph.outputs)
+        self.constants = [step.layer for step in graph.steps]
+
+    def __call__(self, *values):
+        return self.graph.run(list(values), self.graph.flat_outputs)
+
+    def as_step(self) -> Step:
+        inputs = self.graph.flat_inputs
+        return Step("model", self, (tuple(inputs), {}), inputs, self.graph.flat_outputs)
+
+
+def _is_other_nonlinearity(step: Step) -> bool:
+    kind = kind_of(step)
+    return (kind is Kind.ACTIVATION and not is_relu(step)) or kind is Kind.OPAQUE
+
+
+def _what(step: Step) -> str:
+    return activation_name(step.operation) or type(step.operation).__name__

@@ -1,0 +1,129 @@
+"""Checks of what the user hands to `analyze`, and the way back to its structure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import tree
+
+from innvestigate.graph.step import is_float
+
+
+class InputSpec:
+    """What inputs a model takes.
+
+    Args:
+        inputs: The model's symbolic inputs in its own structure.
+    """
+
+    def __init__(self, inputs: Any):
+        self.structure = inputs
+        self.tensors = tree.flatten(inputs)
+        keys = sorted(inputs) if isinstance(inputs, dict) else None
+        self.names = keys or [t.name for t in self.tensors]
+
+    def check(self, x: Any) -> tuple[Any, int]:
+        """x as arrays in its own structure, and the number of samples.
+
+        Raises:
+            ValueError: If x does not fit the model's inputs.
+        """
+        arrays = [self._as_array(i, a) for i, a in enumerate(self._flatten(x))]
+        counts = {len(a) for a in arrays}
+        if len(counts) != 1:
+            sizes = ", ".join(f"{n!r}: {len(a)}" for n, a in zip(self.names, arrays, strict=True))
+            raise ValueError(f"All inputs need the same number of samples. Received: {sizes}.")
+        return self.restore(arrays, x), counts.pop()
+
+    def flat(self, batch: Any, offset: int) -> list[np.ndarray]:
+        """A batch as a flat list of arrays that are known to fit and to be finite.
+
+        Args:
+            batch: A batch in the structure the user chose.
+            offset: Samples before the batch, for messages.
+
+        Raises:
+            ValueError: If the batch does not fit the model's inputs, or is not finite.
+        """
+        arrays = [self._as_array(i, a) for i, a in enumerate(self._flatten(batch))]
+        for name, array in zip(self.names, arrays, strict=True):
+            _check_finite(name, array, offset)
+        return arrays
+
+    def restore(self, arrays: list, x: Any) -> Any:
+        """A flat list of arrays, in the structure of x."""
+        if isinstance(x, dict):
+            return dict(zip(self.names, arrays, strict=True))
+        if self._is_single(x):
+            return arrays[0]
+        return type(x)(arrays) if isinstance(x, (list, tuple)) else list(arrays)
+
+    def _is_single(self, x: Any) -> bool:
+        if len(self.tensors) != 1 or isinstance(x, dict):
+            return False
+        wrapped = isinstance(x, (list, tuple)) and len(x) == 1
+        return not (wrapped and np.ndim(x[0]) == len(self.tensors[0].shape))
+
+    def _flatten(self, x: Any) -> list:
+        if isinstance(x, dict):
+            if set(x) != set(self.names):
+                raise ValueError(
+                    f"The inputs do not match the model's. Received the keys: {sorted(x)}; "
+                    f"expected: {sorted(self.names)}."
+                )
+            return [x[name] for name in self.names]
+        if self._is_single(x):
+            return [x]
+        if not isinstance(x, (list, tuple)) or len(x) != len(self.tensors):
+            what = f"{len(x)} arrays" if isinstance(x, (list, tuple)) else type(x).__name__
+            raise ValueError(
+                f"The model has {len(self.tensors)} inputs ({', '.join(self.names)}): expected a "
+                f"list of {len(self.tensors)} arrays or a dict by these names. Received: {what}."
+            )
+        if isinstance(self.structure, dict):
+            raise ValueError(
+                f"The model takes its inputs as a dict with the keys {self.names}. Received: a "
+                f"{type(x).__name__}."
+            )
+        return list(x)
+
+    def _as_array(self, i: int, x: Any) -> np.ndarray:
+        name, tensor = self.names[i], self.tensors[i]
+        try:
+            array = np.asarray(x)
+        except ValueError as error:
+            raise ValueError(f"Input {name!r} is not an array: {error}") from None
+        numeric = tensor.dtype != "string"
+        if numeric and array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+            raise ValueError(
+                f"Input {name!r} must hold real numbers. Received the type {array.dtype}."
+            )
+        expected = tuple(tensor.shape[1:])
+        fits = array.ndim == len(expected) + 1 and all(
+            size in (None, given) for size, given in zip(expected, array.shape[1:], strict=True)
+        )
+        if not fits:
+            hint = ""
+            if array.ndim == len(expected):
+                hint = " Is the batch axis missing? Then pass x[None]."
+            raise ValueError(
+                f"Input {name!r} has the wrong shape. Received: {array.shape}; expected: "
+                f"{('batch', *expected)}.{hint}"
+            )
+        if is_float(tensor) and array.dtype.kind in "iub":
+            array = array.astype("float32")
+        return array
+
+
+def _check_finite(name: str, array: np.ndarray, offset: int) -> None:
+    if array.dtype.kind not in "fV":
+        return
+    finite = np.isfinite(array.astype("float64") if array.dtype.kind == "V" else array)
+    bad = np.flatnonzero(~finite.reshape(len(array), -1).all(axis=1)) + offset
+    if len(bad):
+        shown = ", ".join(map(str, bad[:10])) + (" ..." if len(bad) > 10 else "")
+        raise ValueError(
+            f"Input {name!r} holds NaN or infinite values in sample {shown}: an explanation of "
+            "them would be meaningless. Remove or repair these samples."
+        )

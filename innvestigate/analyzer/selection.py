@@ -1,0 +1,153 @@
+"""Neuron selection: from what the user asks for to the weights of the output neurons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+MODES = ("max_activation", "index", "all", "weights")
+
+
+def check_mode(mode: str) -> str:
+    """The mode, if there is one of that name.
+
+    Raises:
+        ValueError: If there is not.
+    """
+    if mode not in MODES:
+        raise ValueError(
+            f"Unknown neuron_selection_mode: {mode!r}. Expected one of: {', '.join(MODES)}."
+        )
+    return mode
+
+
+class Selection:
+    """The output neurons that one call of `analyze` explains.
+
+    Args:
+        mode: One of `MODES`.
+        selection: What `analyze` was given.
+        output_shape: Shape of the output without the batch axis; sizes may be None.
+        count: Number of samples, or None if unknown (data sets).
+
+    Raises:
+        ValueError: If the selection does not fit the mode or the output.
+    """
+
+    def __init__(self, mode: str, selection: Any, output_shape: tuple, count: int | None):
+        self.mode, self.shape, self.count = mode, tuple(output_shape), count
+        if mode in ("max_activation", "all"):
+            if selection is not None:
+                raise ValueError(
+                    f"In the mode {mode!r} neuron_selection must be None. Received: {selection!r}. "
+                    "To choose neurons, create the analyzer with neuron_selection_mode='index' or "
+                    "'weights'."
+                )
+            self.selection = None
+        elif selection is None:
+            raise ValueError(
+                f"In the mode {mode!r} analyze() needs neuron_selection: "
+                + (
+                    "the index of a neuron, or one for each sample."
+                    if mode == "index"
+                    else f"an array that broadcasts to the output's shape {self.shape}."
+                )
+            )
+        else:
+            check = self._check_index if mode == "index" else self._check_weights
+            self.selection = check(selection)
+
+    def weights(self, offset: int, size: int, shape: tuple) -> np.ndarray:
+        """The weights of a batch: an array of shape `(size, *shape)`.
+
+        Args:
+            offset: Samples before the batch.
+            size: Samples in the batch.
+            shape: Shape of the batch's output without the batch axis, all sizes known.
+        """
+        if self.mode == "all":
+            return np.ones((size, *shape), "float32")
+        per_sample = self.selection
+        if self._varies:
+            per_sample = per_sample[offset : offset + size]
+            if len(per_sample) != size:
+                raise ValueError(
+                    f"neuron_selection holds {len(self.selection)} entries for more than "
+                    f"{offset + len(per_sample)} samples: expected one for each sample."
+                )
+        if self.mode == "weights":
+            return np.broadcast_to(per_sample, (size, *shape)).astype("float32")
+        index = np.broadcast_to(per_sample, (size, len(shape)))
+        self._check_range(index, shape)
+        weights = np.zeros((size, *shape), "float32")
+        weights[(np.arange(size), *index.T)] = 1
+        return weights
+
+    def _check_index(self, selection) -> np.ndarray:
+        rank = len(self.shape)
+        index = np.asarray(selection)
+        if index.dtype.kind not in "iu":
+            raise ValueError(
+                f"In the mode 'index' neuron_selection must be integers. Received: {selection!r}."
+            )
+        one_for_all = isinstance(selection, tuple) or (rank > 1 and index.ndim == 1)
+        if index.ndim == 0 and rank == 1:
+            index, self._varies = index[None], False
+        elif one_for_all and index.shape == (rank,):
+            self._varies = False
+        elif index.ndim == 1 and rank == 1 and not isinstance(selection, tuple):
+            index, self._varies = index[:, None], True
+        elif index.ndim == 2 and index.shape[1] == rank:
+            self._varies = True
+        else:
+            raise ValueError(
+                f"neuron_selection of shape {index.shape} does not fit the output of shape "
+                f"{self.shape} (without the batch axis). Expected: "
+                + ("an int, " if rank == 1 else "")
+                + f"a {rank}-tuple for all samples, or an integer array of shape (batch, {rank})."
+            )
+        self._check_length(index)
+        self._check_range(index, self.shape)
+        return index
+
+    def _check_weights(self, selection) -> np.ndarray:
+        weights = np.asarray(selection)
+        if weights.dtype.kind not in "fiub":
+            raise ValueError(
+                f"In the mode 'weights' neuron_selection must be numbers. Received: {selection!r}."
+            )
+        if not np.all(np.isfinite(weights)):
+            raise ValueError("neuron_selection holds weights that are not finite.")
+        self._varies = weights.ndim == len(self.shape) + 1 and weights.shape[0] != 1
+        target = ((self.count or len(weights)) if self._varies else 1, *self.shape)
+        known = tuple(1 if size is None else size for size in target)
+        free = [
+            1 if size is None else given
+            for size, given in zip(target[::-1], weights.shape[::-1], strict=False)
+        ][::-1]
+        try:
+            np.broadcast_to(np.empty(free), known)
+        except ValueError:
+            raise ValueError(
+                f"neuron_selection of shape {weights.shape} does not broadcast to the output of "
+                f"shape {('batch', *self.shape)}"
+                + (f" with {self.count} samples." if self.count is not None else ".")
+            ) from None
+        return weights
+
+    def _check_length(self, index) -> None:
+        if self._varies and self.count is not None and len(index) != self.count:
+            raise ValueError(
+                f"neuron_selection holds {len(index)} entries for {self.count} samples: expected "
+                "one for each sample, or one for all."
+            )
+
+    def _check_range(self, index, shape) -> None:
+        for axis, size in enumerate(shape):
+            wrong = (index[..., axis] < 0) | (index[..., axis] >= (size or np.inf))
+            if np.any(wrong):
+                raise ValueError(
+                    f"neuron_selection {int(index[..., axis][wrong][0])} is out of range: axis "
+                    f"{axis} of the output has {size} neurons, counted from 0 to {(size or 0) - 1}."
+                )

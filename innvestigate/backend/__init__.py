@@ -1,0 +1,27 @@
+"""The only code that knows TensorFlow from JAX from torch.
+
+Keras offers no vector-Jacobian product, so each backend brings its own under one signature:
+
+    outputs, pullback = vjp(function, inputs)
+    gradients = pullback(cotangents)
+
+`function` maps tensors to a list of tensors; `inputs` are floating point tensors; `cotangents`
+holds one tensor per output, `gradients` one per input (zeros where an output does not depend on
+an input). `jit_compile` says whether a model should be compiled by XLA on this backend.
+"""
+
+import keras
+
+if keras.backend.backend() == "tensorflow":
+    from innvestigate.backend.tensorflow import jit_compile, vjp
+elif keras.backend.backend() == "jax":
+    from innvestigate.backend.jax import jit_compile, vjp
+elif keras.backend.backend() == "torch":
+    from innvestigate.backend.torch import jit_compile, vjp
+else:
+    raise ImportError(
+        f"innvestigate needs a Keras backend with gradients (tensorflow, jax or torch); "
+        f"received: {keras.backend.backend()!r}. Set KERAS_BACKEND before importing keras."
+    )
+
+__all__ = ["jit_compile", "vjp"]

@@ -1,0 +1,13 @@
+"""Vector-Jacobian products with torch."""
+
+import torch
+
+from innvestigate.backend.masks import keep_masks
+
+jit_compile = False
+
+
+def vjp(function, inputs):
+    """`function(*inputs)` and the map from cotangents of its outputs to gradients of its inputs."""
+    outputs, pullback = torch.func.vjp(keep_masks(function, inputs), *inputs)
+    return outputs, lambda cotangents: list(pullback(list(cotangents)))

@@ -1,0 +1,262 @@
+"""Linear steps: every layer and operation of the form z = W x + b, in one shape.
+
+Rules need the same map under other kernels (their positive part, their square, ones ...), so a
+linear step keeps the map, a way to read its kernel and a way to read its bias apart. The kernel
+and bias are read anew at each run: training on is seen at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import KerasTensor, ops
+
+from innvestigate.graph.step import Step
+
+
+@dataclass(eq=False)
+class Linear:
+    """z = W x + b.
+
+    Attributes:
+        layer: The layer or operation that this is the linear part of.
+        map: `(x, kernel) -> W x`, linear in both.
+        read_kernel: Returns the kernel.
+        read_bias: Returns the bias in a shape that broadcasts over z, or None if there is none.
+        scale_kernel: `(kernel, scale) -> kernel` whose outputs are multiplied by `scale` (one
+            number per channel of the last axis of z), or None where that is not possible.
+        channel_axis: The axis of z that the bias and `scale_kernel` speak of.
+        pointwise: Whether every input number touches one output number (a diagonal kernel).
+        constants: Variables that are read, other than the layer's own.
+        nonnegative: Whether x is known to be >= 0.
+    """
+
+    layer: Any
+    map: Callable
+    read_kernel: Callable
+    read_bias: Callable
+    scale_kernel: Callable | None = None
+    channel_axis: int = -1
+    pointwise: bool = False
+    constants: tuple = ()
+    nonnegative: bool = False
+
+    @property
+    def kernel(self):
+        return self.read_kernel()
+
+    @property
+    def bias(self):
+        return self.read_bias()
+
+    def __call__(self, x):
+        z, bias = self.map(x, self.kernel), self.bias
+        return z if bias is None else z + bias
+
+
+def linear_part(step: Step) -> Linear | None:
+    """The linear part of a step's operation, or None if it has none that rules could use."""
+    operation = step.operation
+    if getattr(operation, "quantization_mode", None) is not None:
+        return None
+    for cls in type(operation).__mro__:
+        if cls in _LAYERS and type(operation).call is cls.call:
+            return _LAYERS[cls](operation, step)
+    if type(operation).__module__.startswith("keras.") and type(operation).__name__ in _OPERATIONS:
+        return _operation(operation, step)
+    return None
+
+
+def _dense(layer, step):
+    return Linear(
+        layer,
+        ops.matmul,
+        _kernel_of(layer),
+        _reader(layer.bias),
+        scale_kernel=lambda kernel, scale: kernel * scale,
+    )
+
+
+def _einsum_dense(layer, step):
+    return Linear(
+        layer,
+        lambda x, kernel: ops.einsum(layer.equation, x, kernel),
+        _kernel_of(layer),
+        _reader(layer.bias),
+    )
+
+
+def _conv(layer, step):
+    return Linear(
+        layer,
+        layer.convolution_op,
+        _kernel_of(layer),
+        _reader(layer.bias, _channel_shape(layer, layer.filters)),
+        scale_kernel=lambda kernel, scale: kernel * scale,
+        channel_axis=_channel_axis(layer),
+    )
+
+
+def _depthwise_conv(layer, step):
+    channels = step.outputs[0].shape[_channel_axis(layer)]
+    return Linear(
+        layer,
+        lambda x, kernel: ops.depthwise_conv(
+            x,
+            kernel,
+            strides=layer.strides,
+            padding=layer.padding,
+            data_format=layer.data_format,
+            dilation_rate=layer.dilation_rate,
+        ),
+        _kernel_of(layer),
+        _reader(layer.bias, _channel_shape(layer, channels)),
+        scale_kernel=lambda kernel, scale: kernel * ops.reshape(scale, kernel.shape[-2:]),
+        channel_axis=_channel_axis(layer),
+    )
+
+
+def _conv_transpose(layer, step):
+    return Linear(
+        layer,
+        lambda x, kernel: ops.conv_transpose(
+            x,
+            kernel,
+            strides=list(layer.strides),
+            padding=layer.padding,
+            output_padding=layer.output_padding,
+            data_format=layer.data_format,
+            dilation_rate=layer.dilation_rate,
+        ),
+        _kernel_of(layer),
+        _reader(layer.bias, _channel_shape(layer, layer.filters)),
+        scale_kernel=lambda kernel, scale: kernel * ops.expand_dims(scale, -1),
+        channel_axis=_channel_axis(layer),
+    )
+
+
+def _batch_normalization(layer, step):
+    """The kernel is gamma / sqrt(var + eps), the bias beta - gamma * mean / sqrt(var + eps)."""
+    rank = len(step.inputs[0].shape)
+    shape = [1] * rank
+    shape[layer.axis] = -1
+
+    def kernel():
+        scale = ops.rsqrt(layer.moving_variance + layer.epsilon)
+        return scale if layer.gamma is None else scale * layer.gamma
+
+    def bias():
+        shift = -ops.multiply(layer.moving_mean, kernel())
+        return ops.reshape(shift if layer.beta is None else shift + layer.beta, shape)
+
+    return Linear(
+        layer,
+        lambda x, k: x * ops.reshape(k, shape),
+        kernel,
+        bias,
+        scale_kernel=lambda k, scale: k * scale,
+        channel_axis=layer.axis if layer.axis < 0 else layer.axis - rank,
+        pointwise=True,
+    )
+
+
+def separable_parts(step: Step) -> list | None:
+    """A separable convolution as its two linear maps, each with a tensor shaped as its output.
+
+    Depthwise without a bias, then pointwise with the layer's; None for every other operation.
+    """
+    layer = step.operation
+    cls = {2: keras.layers.SeparableConv2D, 1: keras.layers.SeparableConv1D}.get(
+        getattr(layer, "rank", None)
+    )
+    if cls is None or not isinstance(layer, cls) or type(layer).call is not cls.call:
+        return None
+    axis, shape = _channel_axis(layer), list(step.outputs[0].shape)
+    shape[axis] = step.inputs[0].shape[axis] * layer.depth_multiplier
+
+    def depthwise(x, kernel):
+        return ops.depthwise_conv(
+            x,
+            kernel,
+            strides=layer.strides,
+            padding=layer.padding,
+            data_format=layer.data_format,
+            dilation_rate=layer.dilation_rate,
+        )
+
+    def pointwise(x, kernel):
+        return ops.conv(x, kernel, strides=1, padding="valid", data_format=layer.data_format)
+
+    first = Linear(layer, depthwise, _reader(layer.depthwise_kernel), _reader(None))
+    second = Linear(
+        layer,
+        pointwise,
+        _reader(layer.pointwise_kernel),
+        _reader(layer.bias, _channel_shape(layer, layer.filters)),
+        scale_kernel=lambda kernel, scale: kernel * scale,
+        channel_axis=axis,
+    )
+    return [(first, KerasTensor(shape)), (second, step.outputs[0])]
+
+
+_LAYERS = {
+    keras.layers.Dense: _dense,
+    keras.layers.EinsumDense: _einsum_dense,
+    keras.layers.Conv1D: _conv,
+    keras.layers.Conv2D: _conv,
+    keras.layers.Conv3D: _conv,
+    keras.layers.DepthwiseConv1D: _depthwise_conv,
+    keras.layers.DepthwiseConv2D: _depthwise_conv,
+    keras.layers.Conv1DTranspose: _conv_transpose,
+    keras.layers.Conv2DTranspose: _conv_transpose,
+    keras.layers.Conv3DTranspose: _conv_transpose,
+    keras.layers.BatchNormalization: _batch_normalization,
+}
+
+_OPERATIONS = ("Matmul", "Einsum", "Dot", "Tensordot", "Conv", "DepthwiseConv", "ConvTranspose")
+
+
+def _operation(operation, step) -> Linear | None:
+    """An operation such as `ops.matmul(x, W)` on a tensor of the graph and a constant."""
+    args, kwargs = step.arguments
+    if len(args) != 2 or len(step.inputs) != 1 or not isinstance(operation, keras.Operation):
+        return None
+    places = [isinstance(argument, KerasTensor) for argument in args]
+    if sum(places) != 1:
+        return None
+    constant = args[places.index(False)]
+    first = places[0]
+    return Linear(
+        operation,
+        lambda x, k: operation(x, k, **kwargs) if first else operation(k, x, **kwargs),
+        lambda: ops.convert_to_tensor(constant),
+        _reader(None),
+        constants=(constant,),
+    )
+
+
+def _channel_axis(layer) -> int:
+    return -1 if layer.data_format == "channels_last" else -(layer.rank + 1)
+
+
+def _channel_shape(layer, channels: int) -> tuple:
+    spatial = (1,) * layer.rank
+    last = layer.data_format == "channels_last"
+    return (1, *spatial, channels) if last else (1, channels, *spatial)
+
+
+def _kernel_of(layer) -> Callable:
+    """Reads the kernel in effect: with LoRA, the sum of the frozen and the learned part."""
+    return lambda: ops.convert_to_tensor(layer.kernel)
+
+
+def _reader(variable, shape: tuple | None = None) -> Callable:
+    """Reads a variable, reshaped if asked, at each call; None if there is no variable."""
+    if variable is None:
+        return lambda: None
+    if shape is None:
+        return lambda: ops.convert_to_tensor(variable)
+    return lambda: ops.reshape(variable, shape)

@@ -1,0 +1,46 @@
+"""How one step sends relevance back: one small class for each published rule."""
+
+from innvestigate.rules.base import Gradient, Pass, Rule
+from innvestigate.rules.composite import Composite, Line, NoRuleError, as_rule
+from innvestigate.rules.kernel import (
+    AlphaBeta,
+    AlphaBetaX,
+    Bounded,
+    Epsilon,
+    Flat,
+    Gamma,
+    KernelRule,
+    WSquare,
+    Z,
+    ZPlus,
+    ZPlusFast,
+)
+from innvestigate.rules.rectifier import Deconvolution, Guided
+from innvestigate.rules.structure import Detached, Lookup, Product, Summands
+
+__all__ = [
+    "AlphaBeta",
+    "AlphaBetaX",
+    "Bounded",
+    "Composite",
+    "Deconvolution",
+    "Detached",
+    "Epsilon",
+    "Flat",
+    "Gamma",
+    "Gradient",
+    "Guided",
+    "KernelRule",
+    "Line",
+    "Lookup",
+    "NoRuleError",
+    "Pass",
+    "Product",
+    "Rule",
+    "Summands",
+    "WSquare",
+    "Z",
+    "ZPlus",
+    "ZPlusFast",
+    "as_rule",
+]

@@ -1,0 +1,63 @@
+"""What a rule is."""
+
+from __future__ import annotations
+
+from keras import ops
+
+from innvestigate.backend import vjp
+from innvestigate.graph.kinds import Kind
+
+
+class Rule:
+    """How one step sends the signal that arrives at its outputs back to its inputs.
+
+    A rule is called with the step as a function of its active inputs (see
+    `graph.layers.LocalStep`), the values of those inputs and of the outputs, and the signal
+    arriving at each output; it returns one signal per input. Rules hold no state: one instance
+    may serve many steps.
+
+    Attributes:
+        kinds: The kinds of steps the rule is made for; None for any.
+        references: Constant inputs (numbers or arrays shaped like the model's input) for which a
+            first step also wants to know its own inputs; the mirror runs them forward and hands
+            them over as a fifth argument.
+    """
+
+    kinds: tuple[Kind, ...] | None = None
+    references: tuple = ()
+
+    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
+        raise NotImplementedError
+
+    def fits(self, kind: Kind) -> bool:
+        """Whether the rule is made for steps of this kind."""
+        return self.kinds is None or kind in self.kinds
+
+
+class Gradient(Rule):
+    """The chain rule: each input receives Jᵀ s, J being the step's Jacobian.
+
+    For steps that only move numbers or pick winners this is also how relevance follows them.
+    """
+
+    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
+        _, pullback = vjp(step, inputs)
+        return pullback(signals)
+
+    def __repr__(self) -> str:
+        return "Gradient()"
+
+
+class Pass(Rule):
+    """Signals pass elementwise steps unchanged: R_x = R_y."""
+
+    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
+        return [signals[0] for _ in inputs]
+
+    def __repr__(self) -> str:
+        return "Pass()"
+
+
+def divide(numerator, denominator):
+    """The quotient, and zero where the denominator is exactly zero."""
+    return ops.divide_no_nan(numerator, denominator)

@@ -1,0 +1,132 @@
+"""Composites: ordered lists of (condition, rule), of which the first match wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from innvestigate.graph.kinds import Kind, kind_of
+from innvestigate.graph.step import Step
+from innvestigate.rules import kernel
+from innvestigate.rules.base import Gradient, Pass, Rule
+from innvestigate.rules.structure import Detached, Lookup, Product, Summands
+
+RULES: dict[str, Callable[[], Rule]] = {
+    "Z": kernel.Z,
+    "ZIgnoreBias": lambda: kernel.Z(bias=False),
+    "Epsilon": kernel.Epsilon,
+    "EpsilonIgnoreBias": lambda: kernel.Epsilon(bias=False),
+    "WSquare": kernel.WSquare,
+    "Flat": kernel.Flat,
+    "AlphaBeta": lambda: kernel.AlphaBeta(2, 1),
+    "AlphaBetaIgnoreBias": lambda: kernel.AlphaBeta(2, 1, bias=False),
+    "Alpha2Beta1": lambda: kernel.AlphaBeta(2, 1),
+    "Alpha2Beta1IgnoreBias": lambda: kernel.AlphaBeta(2, 1, bias=False),
+    "Alpha1Beta0": lambda: kernel.AlphaBeta(1, 0),
+    "Alpha1Beta0IgnoreBias": lambda: kernel.AlphaBeta(1, 0, bias=False),
+    "ZPlus": kernel.ZPlus,
+    "ZPlusFast": kernel.ZPlusFast,
+    "Gamma": kernel.Gamma,
+    "Bounded": kernel.Bounded,
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a composite.
+
+    Attributes:
+        rule: The rule that steps get.
+        condition: Which steps it is for.
+        why: The condition in words, for `plan()`.
+    """
+
+    rule: Rule
+    condition: Callable[[Step], bool]
+    why: str
+
+    def matches(self, step: Step) -> bool:
+        """Whether the line's rule is made for the step and its condition holds."""
+        return self.rule.fits(kind_of(step)) and bool(self.condition(step))
+
+
+class NoRuleError(ValueError):
+    """A method has no rule for a layer of the model."""
+
+
+@dataclass(frozen=True)
+class Composite:
+    """An ordered list of lines, of which the first that matches a step gives its rule."""
+
+    lines: tuple[Line, ...]
+
+    def choose(self, step: Step) -> Line:
+        """The line for a step.
+
+        Raises:
+            NoRuleError: If no line matches; names the layer and shows the fix.
+        """
+        for line in self.lines:
+            if line.matches(step):
+                return line
+        raise NoRuleError(_no_rule(step))
+
+
+def of_kind(kind: Kind, rule: Rule) -> Line:
+    """A line for all steps of one kind."""
+    return Line(rule, lambda step: kind_of(step) is kind, f"every {kind.value} step")
+
+
+def structure(method) -> tuple[Line, ...]:
+    """The lines that every relevance method ends with: steps without a kernel."""
+    return (
+        of_kind(Kind.SUM, Summands()),
+        of_kind(Kind.NORMALIZATION, Detached()),
+        of_kind(Kind.PRODUCT, Product()),
+        of_kind(Kind.WINNER, Gradient()),
+        of_kind(Kind.ACTIVATION, Pass()),
+        of_kind(Kind.UNITS, Pass()),
+        of_kind(Kind.SHAPE, Gradient()),
+        of_kind(Kind.LOOKUP, Lookup(method)),
+    )
+
+
+def as_rule(rule) -> Rule:
+    """A rule from its name, its class or itself.
+
+    Raises:
+        ValueError: If there is no rule of that name.
+        TypeError: If it is none of these.
+    """
+    if isinstance(rule, Rule):
+        return rule
+    if isinstance(rule, type) and issubclass(rule, Rule):
+        return rule()
+    if isinstance(rule, str):
+        if rule not in RULES:
+            raise ValueError(
+                f"There is no rule called {rule!r}. Expected one of: {', '.join(RULES)}."
+            )
+        return RULES[rule]()
+    raise TypeError(
+        f"Expected a rule: a name, an instance or a class of innvestigate.rules.Rule. "
+        f"Received: {rule!r} (of type {type(rule).__name__})."
+    )
+
+
+def _no_rule(step: Step) -> str:
+    kind = kind_of(step)
+    layer = step.layer
+    what = f"{type(layer).__name__} {getattr(layer, 'name', '')!r}"
+    reason = (
+        "its inside is not visible: it is neither a known layer nor made of Keras operations"
+        if kind is Kind.OPAQUE
+        else f"no line of the rule list matches it (it is a step of the kind '{kind.value}')"
+    )
+    return (
+        f"This method has no rule for the step {step.name!r} ({what}): {reason}. Give it one: "
+        f"create_analyzer('lrp', model, rule=[(lambda layer: layer.name == "
+        f"{getattr(layer, 'name', step.name)!r}, MyRule()), (lambda layer: True, 'Epsilon')]), "
+        "where MyRule is a subclass of innvestigate.rules.Rule; innvestigate.rules.Gradient() "
+        "passes the plain gradient. Gradient methods need no rule."
+    )

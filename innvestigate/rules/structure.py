@@ -1,0 +1,112 @@
+"""Relevance rules for steps without a kernel."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from keras import ops
+
+from innvestigate.backend import vjp
+from innvestigate.graph.kinds import Kind, keras_name
+from innvestigate.graph.normalization import DETACHED
+from innvestigate.rules.base import Rule, divide
+
+
+class Summands(Rule):
+    """The z-rule over summands: R_i = x_i ⊙ Jᵀ (R / z), J being constant.
+
+    Sums, differences and averages share relevance in proportion to what each summand brings;
+    constants absorb their share. Where z is exactly zero, its relevance is dropped.
+
+    Reference: Bach et al. 2015, eq. 56.
+    """
+
+    kinds = (Kind.SUM,)
+
+    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
+        _, pullback = vjp(step, inputs)
+        return _weighted(inputs, pullback([divide(signals[0], outputs[0])]))
+
+    def __repr__(self) -> str:
+        return "Summands()"
+
+
+class Detached(Rule):
+    """The z-rule for normalisation layers whose divisor is held constant.
+
+    Reference: Ali et al. 2022, "XAI for Transformers: Better Explanations through Conservative
+    Propagation", section 4 (LN-rule).
+    """
+
+    kinds = (Kind.NORMALIZATION,)
+
+    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
+        layer = step.operation
+        normalize = partial(DETACHED[keras_name(layer)], layer)
+        (z,), pullback = vjp(lambda x: [normalize(x)], inputs)
+        return _weighted(inputs, pullback([divide(signals[0], z)]))
+
+    def __repr__(self) -> str:
+        return "Detached()"
+
+
+class Product(Rule):
+    """Relevance of a product of tensors: gates get none and signals all, otherwise equal parts.
+
+    A gate is the output of a sigmoid or softmax. A divisor counts as a gate. Elementwise factors
+    receive relevance directly; matrix products share it by the z-rule.
+
+    Reference: Arras et al. 2017, "Explaining Recurrent Neural Network Predictions in Sentiment
+    Analysis", section 3.2 (signal-take-all); Achtibat et al. 2024, "AttnLRP", section 3.3.2
+    (uniform rule).
+    """
+
+    kinds = (Kind.PRODUCT,)
+
+    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
+        name = keras_name(step.operation)
+        gates = set(step.gates)
+        if "Divide" in name and len(inputs) == 2:
+            gates = {1}
+        if len(gates) == len(inputs):
+            gates = set()
+        each = signals[0] / (len(inputs) - len(gates))
+        if name == "Multiply" or "Divide" in name:
+            received = [_unbroadcast(x, each) for x in inputs]
+        else:
+            _, pullback = vjp(step, inputs)
+            received = _weighted(inputs, pullback([divide(each, outputs[0])]))
+        return [ops.zeros_like(x) if i in gates else received[i] for i, x in enumerate(inputs)]
+
+    def __repr__(self) -> str:
+        return "Product()"
+
+
+class Lookup(Rule):
+    """One value for each token: the signal at its vector, summed over the vector's axis.
+
+    Args:
+        method: What the analyzer makes of `(vector, signal)` before the sum.
+    """
+
+    kinds = (Kind.LOOKUP,)
+
+    def __init__(self, method):
+        self.method = method
+
+    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
+        summed = ops.sum(self.method(outputs[0], signals[0]), axis=-1)
+        return [ops.reshape(summed, ops.shape(inputs[0]))]
+
+    def __repr__(self) -> str:
+        return "Lookup()"
+
+
+def _weighted(inputs, gradients) -> list:
+    return [x * gradient for x, gradient in zip(inputs, gradients, strict=True)]
+
+
+def _unbroadcast(x, r):
+    """Relevance of a product, summed over the axes that x was broadcast along."""
+    _, pullback = vjp(lambda x: [x + ops.zeros_like(r)], [x])
+    return pullback([r])[0]

@@ -1,0 +1,84 @@
+"""One way through every form of input: arrays, lists, dicts, tf.data, PyDataset, generators."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import tree
+
+
+def is_dataset(x: Any) -> bool:
+    """Whether x yields batches itself: a `tf.data.Dataset`, `PyDataset` or iterator."""
+    arrays = isinstance(x, (np.ndarray, list, tuple, dict)) or hasattr(x, "__array__")
+    return not arrays and (
+        isinstance(x, keras.utils.PyDataset) or hasattr(x, "__iter__") or hasattr(x, "__next__")
+    )
+
+
+def batches(x: Any, batch_size: int) -> Iterator[Any]:
+    """The input batch by batch, as numpy.
+
+    Args:
+        x: A structure of arrays with equal first dimensions, cut into batches of `batch_size`, or
+            a data set that yields batches: inputs, or tuples that start with the inputs as Keras's
+            `(inputs, targets)` do.
+        batch_size: Samples per batch; data sets bring their own.
+    """
+    if is_dataset(x):
+        items = (x[i] for i in range(len(x))) if isinstance(x, keras.utils.PyDataset) else x
+        for item in items:
+            inputs = item[0] if isinstance(item, tuple) else item
+            yield tree.map_structure(_to_numpy, inputs)
+        return
+    count = len(tree.flatten(x)[0])
+    for start in range(0, count, batch_size):
+        yield tree.map_structure(lambda a: a[start : start + batch_size], x)  # noqa: B023
+
+
+def count_batches(x: Any, batch_size: int) -> int | None:
+    """How many batches `batches` will yield, or None if that is unknown."""
+    if not is_dataset(x):
+        return math.ceil(len(tree.flatten(x)[0]) / batch_size)
+    try:
+        return len(x)
+    except TypeError:
+        return None
+
+
+def map_batches(
+    function: Callable[[Any, int], Any], x: Any, batch_size: int = 32, verbose: int = 0
+) -> Any:
+    """Apply a function to every batch and concatenate what it returns.
+
+    Args:
+        function: Maps `(batch, offset)` to a structure of arrays; offset counts the samples before.
+        x: See `batches`.
+        batch_size: Samples per batch.
+        verbose: 1 shows a progress bar.
+
+    Returns:
+        The structure that `function` returns, of concatenated arrays.
+
+    Raises:
+        ValueError: If there is no sample.
+    """
+    bar = keras.utils.Progbar(count_batches(x, batch_size), unit_name="batch") if verbose else None
+    results, offset = [], 0
+    for batch in batches(x, batch_size):
+        results.append(function(batch, offset))
+        offset += len(tree.flatten(batch)[0])
+        if bar is not None:
+            bar.add(1)
+    if bar is not None:
+        bar.update(len(results), finalize=True)
+    if not results:
+        raise ValueError("The input holds no sample: nothing to analyze.")
+    return tree.map_structure(lambda *parts: np.concatenate(parts), *results)
+
+
+def _to_numpy(x: Any) -> np.ndarray:
+    return keras.ops.convert_to_numpy(x)
