@@ -50,7 +50,9 @@ class Step:
         args, kwargs = substitute(
             self.arguments, dict(zip(map(id, self.inputs), values, strict=True))
         )
-        return [y for y in tree.flatten(self.operation(*args, **kwargs)) if y is not None]
+        with FrozenState():
+            outputs = self.operation(*args, **kwargs)
+        return [y for y in tree.flatten(outputs) if y is not None]
 
     def __repr__(self) -> str:
         return f"<Step {self.name}: {type(self.operation).__name__}>"
@@ -108,6 +110,19 @@ class Graph:
             written = step(*(known[id(tensor)] for tensor in step.inputs))
             known.update(zip(map(id, step.outputs), written, strict=True))
         return [known[id(tensor)] for tensor in tensors]
+
+
+class FrozenState(keras.StatelessScope):
+    """Within it, what layers assign to their variables (states, random seeds) is forgotten."""
+
+    def __init__(self):
+        super().__init__(initialize_variables=False)
+
+    def get_current_value(self, variable):
+        value = super().get_current_value(variable)
+        if value is None and self.original_scope is not None:
+            return self.original_scope.get_current_value(variable)
+        return value
 
 
 def tensors_in(structure: Any) -> list[KerasTensor]:

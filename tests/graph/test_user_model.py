@@ -1,0 +1,127 @@
+"""The user's model is sacred: analysis leaves no trace on it, and sees its training at once."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import innvestigate
+
+METHODS = [
+    ("gradient", {}),
+    ("guided_backprop", {}),
+    ("lrp.sequential_preset_a_flat", {}),
+    ("lrp.epsilon", {"fold_batch_norm": True}),
+    ("lrp.gamma", {"layers": ("block", "input")}),
+    ("deep_taylor.bounded", {"low": 0, "high": 1}),
+]
+
+
+class Affine(layers.Layer):
+    """A layer whose inside is only seen by running its call."""
+
+    def build(self, shape):
+        self.inner = layers.Dense(4, activation="relu")
+        self.inner.build(shape)
+        self.w = self.add_weight(shape=(4, 4), initializer="glorot_uniform")
+
+    def call(self, x):
+        return ops.matmul(self.inner(x), self.w)
+
+
+def build_model():
+    shared = layers.Dense(6, activation="relu", name="shared")
+    block = keras.Sequential([layers.Input((6,)), layers.Dense(6), layers.ReLU()], name="block")
+    inputs = keras.Input((4, 4, 2))
+    x = layers.Conv2D(3, 3, use_bias=False)(inputs)
+    x = layers.BatchNormalization()(x)
+    x = layers.Activation("relu")(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(6)(x)
+    x = ops.relu(shared(shared(x)) + block(x))
+    x = layers.Dropout(0.5)(Affine(name="affine")(x))
+    return keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
+
+
+def fingerprint(model):
+    every = model._flatten_layers()
+    return {
+        "config": [layer.get_config() for layer in every],
+        "weights": [w.copy() for w in model.get_weights()],
+        "nodes": [(len(x._inbound_nodes), len(x._outbound_nodes)) for x in every],
+        "flags": [(layer.trainable, layer.dtype_policy.name, layer.name) for layer in every],
+        "attributes": [sorted(vars(layer)) for layer in every],
+    }
+
+
+@pytest.mark.parametrize(("name", "arguments"), METHODS)
+def test_analysis_leaves_the_model_as_it_was(name, arguments):
+    model = build_model()
+    x = np.random.default_rng(0).uniform(size=(5, 4, 4, 2)).astype("float32")
+    expected = model.predict(x, verbose=0)
+    before = fingerprint(model)
+    innvestigate.create_analyzer(name, model, **arguments).analyze(x)
+    after = fingerprint(model)
+    for key in ("config", "nodes", "flags", "attributes"):
+        assert after[key] == before[key], key
+    for new, old in zip(after["weights"], before["weights"], strict=True):
+        np.testing.assert_array_equal(new, old)
+    for layer in model.layers:
+        if len(layer._inbound_nodes) == 1:
+            assert layer.output is not None
+    np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
+
+
+@pytest.mark.parametrize(("name", "arguments"), METHODS)
+def test_training_on_is_seen_at_once(name, arguments):
+    model = build_model()
+    x = np.random.default_rng(0).uniform(size=(16, 4, 4, 2)).astype("float32")
+    analyzer = innvestigate.create_analyzer(name, model, **arguments)
+    before = analyzer.analyze(x)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.optimizer.learning_rate = 0.5
+    model.fit(x, np.arange(16) % 3, verbose=0)
+    after = analyzer.analyze(x)
+    fresh = innvestigate.create_analyzer(name, model, **arguments).analyze(x)
+    for old, new, expected in zip(*map(keras.tree.flatten, (before, after, fresh)), strict=True):
+        np.testing.assert_array_equal(new, expected)
+        assert np.abs(new - old).max() > 0
+
+
+def test_stateful_layers_keep_their_state():
+    model = keras.Sequential(
+        [layers.Input(batch_shape=(2, 5, 3)), layers.LSTM(4, stateful=True), layers.Dense(2)]
+    )
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    analyzer = innvestigate.create_analyzer("gradient", model)
+    states = [keras.ops.convert_to_numpy(s) for s in model.layers[0].states]
+    first = analyzer.analyze(x)
+    np.testing.assert_array_equal(analyzer.analyze(x), first)
+    for state, old in zip(model.layers[0].states, states, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(state), old)
+
+
+def test_model_wo_softmax_shares_weights():
+    model = build_model()
+    x = np.random.default_rng(0).uniform(size=(5, 4, 4, 2)).astype("float32")
+    before = fingerprint(model)
+    logits = innvestigate.model_wo_softmax(model)
+    assert fingerprint(model)["nodes"] == before["nodes"]
+    for _ in range(2):
+        found = ops.softmax(logits.predict(x, verbose=0))
+        np.testing.assert_allclose(found, model.predict(x, verbose=0), rtol=1e-5)
+        model.layers[-1].set_weights([w + 0.3 for w in model.layers[-1].get_weights()])
+    direct = innvestigate.create_analyzer("lrp.z", model).analyze(x)
+    taken_off = innvestigate.create_analyzer("lrp.z", logits).analyze(x)
+    np.testing.assert_allclose(taken_off, direct, rtol=1e-6)
+
+
+def test_model_wo_output_activation():
+    model = keras.Sequential([layers.Input((3,)), layers.Dense(2, activation="tanh")])
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    bare = innvestigate.model_wo_output_activation(model)
+    np.testing.assert_allclose(
+        np.tanh(bare.predict(x, verbose=0)), model.predict(x, verbose=0), rtol=1e-5
+    )
+    with pytest.raises(ValueError, match="ends in a softmax"):
+        innvestigate.model_wo_softmax(model)
