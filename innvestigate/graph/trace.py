@@ -69,16 +69,23 @@ def open_step(step: Step, call: Callable | None = None) -> Graph | None:
     if function is None or len(function.outputs) != len(step.outputs):
         return None
     bindings = dict(zip(map(id, inputs), step.inputs, strict=True))
-    tracer = _Tracer()
+    tracer = _Tracer(opened=True)
     tracer.walk(function, bindings, prefix=step.name + ".", layers=step.layers)
     outputs = [bindings[id(tensor)] for tensor in function.outputs]
     return Graph(tracer.steps, step.inputs, outputs, tracer.layer_outputs)
 
 
 class _Tracer:
-    """Collects steps while it walks Keras's nodes."""
+    """Collects steps while it walks Keras's nodes.
 
-    def __init__(self):
+    Args:
+        opened: Whether the nodes come from running a layer's `call`, in inference mode: what they
+            say of `training` holds. A functional model's nodes only say what was the default when
+            it was built; Keras overrides it when the model is run.
+    """
+
+    def __init__(self, opened: bool = False):
+        self.opened = opened
         self.steps: list[Step] = []
         self.layer_outputs: dict[str, list[KerasTensor]] = {}
         self._names: set[str] = set()
@@ -93,6 +100,8 @@ class _Tracer:
     def _add(self, node, bindings, prefix, layers) -> None:
         operation = node.operation
         arguments = substitute((node.arguments.args, node.arguments.kwargs), bindings)
+        if not self.opened and "training" in arguments[1]:
+            arguments = (arguments[0], {**arguments[1], "training": False})
         name = self._unique(prefix + operation.name)
         is_layer = isinstance(operation, keras.Layer)
         inner = (*layers, operation) if is_layer else layers
@@ -189,6 +198,7 @@ def _call_symbolically(layer, inputs, run):
     inside = layer._flatten_layers()
     nodes = [(sub, list(sub._inbound_nodes), list(sub._outbound_nodes)) for sub in inside]
     reads, function = _WeightReads(), None
+    layer._get_call_context().set_value("training", False)
     try:
         with reads:
             outputs = run()
@@ -198,6 +208,7 @@ def _call_symbolically(layer, inputs, run):
     except Exception:  # whatever a layer raises when it is given symbolic tensors, it refuses them
         function = None
     finally:
+        layer._maybe_reset_call_context()
         for sub, inbound, outbound in nodes:
             sub._inbound_nodes[:], sub._outbound_nodes[:] = inbound, outbound
     return function

@@ -119,7 +119,8 @@ def _no_rule(step: Step) -> str:
     layer = step.layer
     what = f"{type(layer).__name__} {getattr(layer, 'name', '')!r}"
     reason = (
-        "its inside is not visible: it is neither a known layer nor made of Keras operations"
+        "its inside is not visible, as it is neither a known layer nor made of Keras operations "
+        "on its inputs (write `x * self.w`, not `self.w * x`)"
         if kind is Kind.OPAQUE
         else f"no line of the rule list matches it (it is a step of the kind '{kind.value}')"
     )
