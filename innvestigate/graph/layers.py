@@ -105,7 +105,7 @@ class Start(keras.Layer):
             otherwise the weights are given.
     """
 
-    def __init__(self, method, select_max: bool, dtype: str, name: str = "start"):
+    def __init__(self, method, select_max: bool, dtype: str, name: str):
         super().__init__(name=name, dtype=dtype)
         self.method = method
         self.select_max = select_max

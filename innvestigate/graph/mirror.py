@@ -57,7 +57,7 @@ def build_mirror(
 def build_forward(graph: Graph, name: str) -> keras.Model:
     """The model that runs a graph forward, on the weights of the user's model."""
     dtype = float_type(graph)
-    values = {id(t): _input(t, t.dtype) for t in graph.flat_inputs}
+    values = {id(t): _input(t, t.dtype, t.name) for t in graph.flat_inputs}
     _run(graph.leading_to(graph.flat_outputs), values, {}, dtype)
     wear = lambda t: values[id(t)]  # noqa: E731
     inputs = keras.tree.map_structure(wear, graph.inputs)
@@ -101,10 +101,12 @@ class _Builder:
         self.steps = on_the_way(graph, output, list(targets.values()))
         self.forward_layers: dict[int, Forward] = {}
         self.arriving: dict[int, list] = {}
+        self.sums = 0
 
     def build(self, name: str) -> keras.Model:
-        inputs = [_input(t, self._input_type(t)) for t in self.graph.flat_inputs]
-        values = dict(zip(map(id, self.graph.flat_inputs), inputs, strict=True))
+        tensors = self.graph.flat_inputs
+        inputs = [_input(t, self._input_type(t), f"model_input_{i}") for i, t in enumerate(tensors)]
+        values = dict(zip(map(id, tensors), inputs, strict=True))
         needed = self.graph.leading_to([self.output, *self.targets.values()])
         _run(needed, values, self.forward_layers, self.dtype)
         inputs += self._start(values)
@@ -130,11 +132,11 @@ class _Builder:
     def _start(self, values) -> list:
         """Put the first signal at the output; returns the input for the weights, if there is."""
         output = values[id(self.output)]
-        start = Start(self.method.start, self.method.select_max, self.dtype)
+        start = Start(self.method.start, self.method.select_max, self.dtype, "signal.start")
         if self.method.select_max:
             self.arriving[id(self.output)] = [start(output)]
             return []
-        weights = keras.Input(output.shape[1:], dtype=self.dtype, name="weights")
+        weights = keras.Input(output.shape[1:], dtype=self.dtype, name="signal.weights")
         self.arriving[id(self.output)] = [start(output, weights)]
         return [weights]
 
@@ -167,7 +169,9 @@ class _Builder:
         """All signals that meet at a tensor, added up."""
         signals = self.arriving.get(id(tensor), [])
         if len(signals) > 1:
-            signals[:] = [keras.layers.Add(dtype=self.dtype)(signals)]
+            self.sums += 1
+            add = keras.layers.Add(dtype=self.dtype, name=f"signal.sum.{self.sums}")
+            signals[:] = [add(signals)]
         return signals[0] if signals else None
 
     def _finish(self, name, tensor, values):
@@ -200,5 +204,5 @@ def _run(steps: list[Step], values: dict, layers: dict[int, Forward], dtype: str
         values.update(zip(map(id, step.outputs), written, strict=True))
 
 
-def _input(tensor: KerasTensor, dtype: str):
-    return keras.Input(batch_shape=(None, *tensor.shape[1:]), dtype=dtype)
+def _input(tensor: KerasTensor, dtype: str, name: str):
+    return keras.Input(batch_shape=(None, *tensor.shape[1:]), dtype=dtype, name=name)

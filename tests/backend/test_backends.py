@@ -1,0 +1,97 @@
+"""The same numbers on every backend that is installed: TensorFlow here, the others in a process
+of their own, on the same saved models."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import innvestigate
+from innvestigate.backend import vjp
+
+METHODS = (
+    "gradient",
+    "guided_backprop",
+    "lrp.epsilon",
+    "lrp.gamma",
+    "lrp.sequential_preset_b_flat",
+)
+OTHERS = [name for name in ("jax", "torch") if importlib.util.find_spec(name)]
+SCRIPT = """
+import sys, warnings, numpy as np, keras, innvestigate
+warnings.simplefilter("ignore")
+model = keras.models.load_model(sys.argv[1])
+x = np.load(sys.argv[2])
+results = {}
+for method in sys.argv[4:]:
+    results[method] = innvestigate.create_analyzer(method, model).analyze(x)
+np.savez(sys.argv[3], **results)
+"""
+
+
+def image_model():
+    x = keras.Input((9, 9, 2))
+    y = layers.Conv2D(4, 3, activation="relu", padding="same")(x)
+    y = layers.BatchNormalization(moving_mean_initializer="random_normal")(y)
+    y = layers.MaxPooling2D()(y)
+    y = layers.SeparableConv2D(4, 3)(y)
+    y = layers.Add()(
+        [
+            keras.ops.relu(y),
+            layers.Cropping2D(1)(layers.Conv2D(4, 1)(layers.AveragePooling2D(2)(x))),
+        ]
+    )
+    return keras.Model(x, layers.Dense(3)(layers.Flatten()(y)))
+
+
+def token_model():
+    x = keras.Input((6,), dtype="int32")
+    y = layers.Embedding(9, 4, mask_zero=True)(x)
+    y = layers.LSTM(5, return_sequences=True)(y)
+    return keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling1D()(y)))
+
+
+CASES = {
+    "image": (image_model, METHODS, lambda rng: rng.normal(size=(3, 9, 9, 2)).astype("float32")),
+    "tokens": (token_model, ("gradient",), lambda rng: rng.integers(0, 9, (4, 6))),
+}
+
+
+def test_vjp_gives_zeros_where_an_output_does_not_depend_on_an_input():
+    a, b = keras.ops.ones((2, 3)), keras.ops.ones((2, 3))
+    outputs, pullback = vjp(lambda a, b: [a * 2.0], [a, b])
+    first, second = pullback([keras.ops.ones((2, 3))])
+    np.testing.assert_array_equal(outputs[0], np.full((2, 3), 2))
+    np.testing.assert_array_equal(first, np.full((2, 3), 2))
+    np.testing.assert_array_equal(second, np.zeros((2, 3)))
+
+
+def test_jax_is_tested():
+    assert "jax" in OTHERS
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:GuidedBackprop has a rule")
+@pytest.mark.parametrize("backend", OTHERS)
+@pytest.mark.parametrize("case", CASES)
+def test_other_backends_give_the_same_numbers(backend, case, tmp_path):
+    build, methods, make = CASES[case]
+    model, x = build(), make(np.random.default_rng(0))
+    files = [tmp_path / name for name in ("model.keras", "x.npy", "results.npz")]
+    model.save(files[0])
+    np.save(files[1], x)
+    command = [sys.executable, "-c", SCRIPT, *map(str, files), *methods]
+    run = subprocess.run(
+        command, env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    with np.load(files[2]) as results:
+        for method in methods:
+            expected = innvestigate.create_analyzer(method, model).analyze(x)
+            tolerance = 2e-5 * np.abs(expected).max()
+            np.testing.assert_allclose(results[method], expected, rtol=1e-4, atol=tolerance)
