@@ -152,9 +152,9 @@ class Analyzer:
     def _output_shape(self, flat: list) -> tuple:
         """The shape of the output for a sample, where the model alone does not tell."""
         if self._output_shape_model is None:
-            graph = Graph(self._graph.steps, self._graph.flat_inputs, [self._output])
+            graph = Graph(self._graph.steps, self._graph.flat_inputs, self._output)
             self._output_shape_model = build_forward(graph, "output_shape")
-        return self._output_shape_model.predict_on_batch(flat)[0].shape[1:]
+        return self._output_shape_model.predict_on_batch(flat).shape[1:]
 
     def _restore(self, results: dict, batch) -> Any:
         inputs = [results[name] for name in self._targets if name.startswith("input:")]

@@ -119,21 +119,17 @@ class Selection:
             )
         if not np.all(np.isfinite(weights)):
             raise ValueError("neuron_selection holds weights that are not finite.")
-        self._varies = weights.ndim == len(self.shape) + 1 and weights.shape[0] != 1
-        target = ((self.count or len(weights)) if self._varies else 1, *self.shape)
-        known = tuple(1 if size is None else size for size in target)
-        free = [
-            1 if size is None else given
-            for size, given in zip(target[::-1], weights.shape[::-1], strict=False)
-        ][::-1]
-        try:
-            np.broadcast_to(np.empty(free), known)
-        except ValueError:
+        expected = (self.count, *self.shape)
+        self._varies = weights.ndim == len(expected) and len(weights) != 1
+        fits = weights.ndim <= len(expected) and all(
+            size is None or given in (1, size)
+            for given, size in zip(weights.shape[::-1], expected[::-1], strict=False)
+        )
+        if not fits:
             raise ValueError(
                 f"neuron_selection of shape {weights.shape} does not broadcast to the output of "
-                f"shape {('batch', *self.shape)}"
-                + (f" with {self.count} samples." if self.count is not None else ".")
-            ) from None
+                f"shape {(self.count or 'batch', *self.shape)}."
+            )
         return weights
 
     def _check_length(self, index) -> None:

@@ -7,6 +7,7 @@ they override `call`.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 import keras
@@ -73,6 +74,8 @@ _NAMES = {
 }
 KINDS: dict[str, Kind] = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 
+_FRAMEWORKS = ("keras.", "tensorflow.", "jax.", "torch.")
+_OVERSHOOTING = ("Subtract", "Resizing", "Resize", "UpSampling2D")
 _RELU = ("relu", "relu6")
 _SOFTMAX = ("softmax",)
 _GATES = ("sigmoid", "hard_sigmoid", "sparse_sigmoid", "softmax", "sparsemax")
@@ -117,7 +120,8 @@ def activation_name(operation) -> str | None:
     if name in KINDS and KINDS[name] is Kind.ACTIVATION:
         return _snake_case(name)
     if callable(operation) and not isinstance(operation, keras.Operation):
-        return getattr(operation, "__name__", type(operation).__name__)
+        own = not getattr(operation, "__module__", "").startswith(_FRAMEWORKS)
+        return getattr(operation, "__name__", type(operation).__name__) + (" (custom)" * own)
     return None
 
 
@@ -163,7 +167,8 @@ def _writes_nonnegative(step: Step, kind: Kind, known: list[bool]) -> bool:
         return True
     if kind in (Kind.SHAPE, Kind.WINNER, Kind.PRODUCT):
         return all(known) and _constants_nonnegative(step)
-    return kind is Kind.SUM and all(known) and name != "Subtract" and _constants_nonnegative(step)
+    adds = kind is Kind.SUM and name not in _OVERSHOOTING
+    return adds and all(known) and _constants_nonnegative(step)
 
 
 def _writes_gate(step: Step, kind: Kind) -> bool:
@@ -207,5 +212,7 @@ def _is_number(x) -> bool:
 
 
 def _snake_case(name: str) -> str:
-    spelled = "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
-    return {"exp": "exponential", "softmax": "softmax"}.get(spelled, spelled)
+    if name.endswith("LU"):
+        return name.lower()
+    spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    return "exponential" if spelled == "exp" else spelled

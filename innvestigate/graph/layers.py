@@ -51,7 +51,7 @@ class Backward(StepLayer):
         self.active = active
 
     def call(self, inputs, outputs, relevances, references=None):
-        local = LocalStep(self.step, inputs, self.active)
+        local = LocalStep(self.step, inputs, self.active, self.compute_dtype)
         floats = [i for i, y in enumerate(self.step.outputs) if is_float(y)]
         arriving = [
             ops.zeros_like(outputs[i]) if relevances[i] is None else relevances[i] for i in floats
@@ -68,32 +68,32 @@ class Backward(StepLayer):
 class LocalStep:
     """A step at given values: a function of its active inputs alone.
 
-    Attributes:
+    Args:
         step: The step.
+        values: The values of all its inputs.
+        active: Positions of the active inputs.
+        dtype: Floating point type of the outputs, and of active inputs that hold integers.
+
+    Attributes:
+        operation: What the step calls.
         inputs: The values of the active inputs.
         gates: Positions among the active inputs of gates (see `Step`).
     """
 
-    def __init__(self, step: Step, values: list, active: list[int]):
-        self.step = step
-        self.values = [
-            ops.cast(x, keras.config.floatx()) if i in active and not is_float(x) else x
-            for i, x in enumerate(values)
+    def __init__(self, step: Step, values: list, active: list[int], dtype: str):
+        self.operation = step.operation
+        self.inputs = [
+            values[i] if is_float(values[i]) else ops.cast(values[i], dtype) for i in active
         ]
-        self.active = active
-        self.inputs = [self.values[i] for i in active]
         self.gates = tuple(k for k, i in enumerate(active) if i in step.gates)
-
-    @property
-    def operation(self):
-        return self.step.operation
+        self._step, self._values, self._active, self._dtype = step, values, active, dtype
 
     def __call__(self, *inputs):
         """The floating point outputs of the step."""
-        values = list(self.values)
-        for i, x in zip(self.active, inputs, strict=True):
+        values = list(self._values)
+        for i, x in zip(self._active, inputs, strict=True):
             values[i] = x
-        return [y for y in self.step(*values) if is_float(y)]
+        return [ops.cast(y, self._dtype) for y in self._step(*values) if is_float(y)]
 
 
 class Start(keras.Layer):

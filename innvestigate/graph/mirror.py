@@ -176,6 +176,8 @@ class _Builder:
 
     def _finish(self, name, tensor, values):
         signal = self._sum(tensor)
+        if signal is None and name.startswith("input:") and not self._matters(tensor):
+            return Fill(0.0, self.dtype, f"{name.replace(':', '.')}.result")(values[id(tensor)])
         if signal is None:
             raise ValueError(
                 f"No signal can get from the chosen output back to {name!r} (dtype "
@@ -187,6 +189,11 @@ class _Builder:
         method = _as_is if tokens else self.method.finish
         layer = Finish(method, self.dtype, f"{name.replace(':', '.')}.result")
         return layer(values[id(tensor)], signal)
+
+    def _matters(self, tensor) -> bool:
+        """Whether the output depends on a tensor in any way."""
+        steps = self.graph.leading_to([self.output])
+        return any(t is tensor for step in steps for t in step.inputs)
 
 
 def _as_is(value, signal):

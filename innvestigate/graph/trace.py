@@ -54,11 +54,11 @@ def open_step(step: Step, call: Callable | None = None) -> Graph | None:
 
     Returns:
         A graph from the step's inputs to the step's outputs, or None where the layer refuses: it
-        is no layer, calls a backend's own functions, or computes something from its weights
-        alone, which would freeze the weights' present values into the graph.
+        is no layer, is quantized, calls a backend's own functions, or computes something from its
+        weights alone, which would freeze the weights' present values into the graph.
     """
     layer = step.operation
-    if not isinstance(layer, keras.Layer):
+    if not isinstance(layer, keras.Layer) or layer.quantization_mode is not None:
         return None
     inputs = [like(tensor) for tensor in step.inputs]
     args, kwargs = substitute(step.arguments, dict(zip(map(id, step.inputs), inputs, strict=True)))

@@ -203,3 +203,11 @@ def test_rectifier_methods_warn_once_of_other_activations():
     with pytest.warns(UserWarning, match="rule for rectifiers only") as caught:
         innvestigate.create_analyzer("guided_backprop", model)
     assert len(caught) == 1
+
+
+def test_quantized_layers_have_no_lrp_rule():
+    model = mlp()
+    model.quantize("int8")
+    assert np.all(np.isfinite(innvestigate.create_analyzer("gradient", model).analyze(X)))
+    with pytest.raises(innvestigate.NoRuleError, match="Dense"):
+        innvestigate.create_analyzer("lrp.epsilon", model)

@@ -1,0 +1,94 @@
+"""Models out of the ordinary: half precision, LoRA, unused inputs, several calls, free sizes."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import innvestigate
+
+RNG = np.random.default_rng(0)
+
+
+def test_half_precision_is_explained_in_single_precision():
+    half = keras.DTypePolicy("mixed_float16")
+    model = keras.Sequential(
+        [
+            layers.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, activation="relu", dtype=half, use_bias=False),
+            layers.GlobalAveragePooling2D(dtype=half),
+            layers.Dense(3, dtype=half, use_bias=False),
+        ]
+    )
+    x = RNG.normal(size=(4, 8, 8, 3)).astype("float16")
+    logits = model.predict(x, verbose=0).astype("float32").max(1)
+    for name in ("gradient", "lrp.epsilon", "lrp.alpha_2_beta_1", "guided_backprop"):
+        r = innvestigate.create_analyzer(name, model).analyze(x)
+        assert r.dtype == "float32" and np.all(np.isfinite(r))
+    r = innvestigate.create_analyzer("lrp.z", model).analyze(x)
+    np.testing.assert_allclose(r.sum((1, 2, 3)), logits, rtol=5e-3)
+
+
+def test_lora_kernels_are_those_in_effect():
+    model = keras.Sequential([layers.Input((4,)), layers.Dense(3, use_bias=False)])
+    model.layers[0].enable_lora(2)
+    model.layers[0].lora_kernel_b.assign(RNG.normal(size=(2, 3)))
+    x = RNG.normal(size=(5, 4)).astype("float32")
+    r = innvestigate.create_analyzer("lrp.z", model).analyze(x)
+    np.testing.assert_allclose(r.sum(1), model.predict(x, verbose=0).max(1), rtol=1e-5)
+
+
+def test_an_input_that_the_output_does_not_depend_on_gets_zeros():
+    a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b")
+    model = keras.Model([a, b], [layers.Dense(2)(a + b), layers.Dense(2)(a)])
+    x = [np.ones((2, 4)), np.ones((2, 4))]
+    for name in ("gradient", "lrp.z"):
+        first, second = innvestigate.create_analyzer(name, model, output=1).analyze(x)
+        assert np.abs(first).max() > 0
+        np.testing.assert_array_equal(second, np.zeros((2, 4)))
+
+
+def test_an_encoder_called_twice_conserves_relevance():
+    encoder = keras.Sequential(
+        [layers.Input((4,)), layers.Dense(6, activation="softplus", use_bias=False)]
+    )
+    a, b = keras.Input((4,)), keras.Input((4,))
+    model = keras.Model([a, b], layers.Dot(1)([encoder(a), encoder(b)]))
+    x = [RNG.normal(size=(3, 4)).astype("float32") for _ in range(2)]
+    r = innvestigate.create_analyzer("lrp.z", model).analyze(x)
+    total = sum(part.sum(1) for part in r)
+    np.testing.assert_allclose(total, model.predict(x, verbose=0)[:, 0], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("mode", "selection"),
+    [("index", (1, 2, 3)), ("weights", np.ones((8, 8, 1))), ("weights", [0, 0, 0, 1])],
+)
+def test_selection_in_outputs_of_free_size(mode, selection):
+    x = keras.Input((None, None, 3))
+    model = keras.Model(x, layers.Conv2D(4, 3, padding="same")(x))
+    data = RNG.normal(size=(2, 8, 8, 3)).astype("float32")
+    found = innvestigate.create_analyzer("lrp.z", model, neuron_selection_mode=mode).analyze(
+        data, selection
+    )
+    output = model.predict(data, verbose=0)
+    weights = np.zeros(output.shape[1:])
+    if mode == "index":
+        weights[selection] = 1
+    else:
+        weights[:] = selection
+    bias_free = (output * weights).sum((1, 2, 3))
+    np.testing.assert_allclose(found.sum((1, 2, 3)), bias_free, rtol=1e-4)
+
+
+def test_input_and_random():
+    model = keras.Sequential([layers.Input((4,)), layers.Dense(3)])
+    x = RNG.normal(size=(50, 4)).astype("float32")
+    np.testing.assert_array_equal(innvestigate.create_analyzer("input", model).analyze(x), x)
+    noise = [
+        innvestigate.create_analyzer("random", model, seed=seed, stddev=2).analyze(x)
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(noise[0], noise[1])
+    assert np.abs(noise[0] - noise[2]).max() > 0.1
+    assert 1.5 < noise[0].std() < 2.5
