@@ -37,6 +37,7 @@ class DeepTaylor(LRP):
         return ops.maximum(weights * output, 0.0)
 
     def _check_model(self) -> None:
+        super()._check_model()
         for step in self._steps:
             if kind_of(step) is Kind.ACTIVATION and not is_relu(step):
                 raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from innvestigate.analyzer.base import MirrorAnalyzer
+from innvestigate.analyzer.base import MirrorAnalyzer, warn
 from innvestigate.graph.kinds import Kind, keras_name, kind_of
 from innvestigate.graph.rewrite import fold_batch_norm, fuse_bias, is_opaque, open_layers, split
 from innvestigate.graph.step import Graph, Step
@@ -78,9 +78,10 @@ class LRP(MirrorAnalyzer):
         **kwargs,
     ):
         self._fold = fold_batch_norm
+        self._input_lines = _input_lines(input_layer_rule)
         self._lines = (
             *_batch_norm_lines(bn_layer_rule),
-            *_input_lines(input_layer_rule),
+            *self._input_lines,
             *_until_lines(model, until_layer_idx, until_layer_rule),
             *_rule_lines(rule),
         )
@@ -98,6 +99,14 @@ class LRP(MirrorAnalyzer):
 
     def _make_composite(self) -> Composite:
         return Composite((*self._lines, *structure(self._finish)))
+
+    def _check_model(self) -> None:
+        for line in self._input_lines:
+            if not any(map(line.matches, self._steps)):
+                warn(
+                    f"The rule for first kernel layers, {line.rule!r}, applies to no layer: no "
+                    "kernel layer is reached from the input through shape-only steps."
+                )
 
     @staticmethod
     def _start(weights, output):

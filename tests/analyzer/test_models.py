@@ -92,3 +92,11 @@ def test_input_and_random():
     np.testing.assert_array_equal(noise[0], noise[1])
     assert np.abs(noise[0] - noise[2]).max() > 0.1
     assert 1.5 < noise[0].std() < 2.5
+
+
+def test_an_input_rule_that_applies_to_no_layer_is_said():
+    tokens = keras.Input((5,), dtype="int32")
+    y = layers.Conv1D(3, 2, activation="relu")(layers.Embedding(9, 4)(tokens))
+    model = keras.Model(tokens, layers.Dense(2)(layers.Flatten()(y)))
+    with pytest.warns(UserWarning, match=r"Bounded\(low=0, high=1\), applies to no layer"):
+        innvestigate.create_analyzer("deep_taylor.bounded", model, low=0, high=1)
