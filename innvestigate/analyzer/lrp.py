@@ -102,10 +102,10 @@ class LRP(MirrorAnalyzer):
 
     def _check_model(self) -> None:
         for line in self._input_lines:
-            if not any(map(line.matches, self._steps)):
+            if isinstance(line.rule, Bounded) and not any(map(line.matches, self._steps)):
                 warn(
-                    f"The rule for first kernel layers, {line.rule!r}, applies to no layer: no "
-                    "kernel layer is reached from the input through shape-only steps."
+                    f"{line.rule!r} applies to no layer: no kernel layer is reached from the "
+                    "input through shape-only steps."
                 )
 
     @staticmethod

@@ -1,0 +1,93 @@
+"""Every architecture of keras.applications through the main methods; writes docs/coverage.md.
+
+    python benchmarks/coverage.py [--models MobileNetV2,ConvNeXtTiny] [--size 96]
+
+Random weights and a softmax head. The conservation error is |sum of relevance - logit| / |logit|,
+where the method conserves relevance in a network without biases (freshly initialised ones are 0).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+from measure import build, images, in_own_process, markdown, seconds
+
+import innvestigate
+
+METHODS = (
+    "gradient",
+    "guided_backprop",
+    "lrp.epsilon",
+    "lrp.alpha_2_beta_1",
+    "lrp.sequential_preset_a_flat",
+    "deep_taylor",
+)
+CONSERVING = ("lrp.epsilon",)
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "coverage.md"
+INTRODUCTION = """# Coverage
+
+Written by `benchmarks/coverage.py`: every architecture of `keras.applications`, with random weights
+and a softmax head, on one image. A cell holds the seconds of a second call; for `lrp.epsilon` also
+the conservation error |sum of relevance - logit| / |logit|. `deep_taylor` is defined for networks
+whose only activations are rectifiers; elsewhere it names the other activation.
+"""
+
+
+def architectures() -> list[str]:
+    """The names of all networks in keras.applications."""
+    return sorted(name for name in dir(keras.applications) if name[0].isupper())
+
+
+def worker(name: str, size: str) -> dict:
+    """All methods on one architecture."""
+    warnings.simplefilter("ignore")
+    model = build(name, int(size))
+    x = images(model, 1)
+    logit = innvestigate.model_wo_softmax(model).predict(x, verbose=0).max()
+    return {method: cell(method, model, x, float(logit)) for method in METHODS}
+
+
+def cell(method: str, model, x, logit: float) -> str:
+    """What the table says of one method: seconds, and the conservation error where it applies."""
+    try:
+        analyzer = innvestigate.create_analyzer(method, model)
+    except ValueError as error:
+        if method == "deep_taylor" and "ReLU activations only" in str(error):
+            return str(error).split("Found: ")[1].split(" at ")[0].strip("'")
+        return f"FAILED: {error}"[:200]
+    relevance = analyzer.analyze(x)
+    if relevance.shape != x.shape or not np.all(np.isfinite(relevance)):
+        return "FAILED: not finite or of the wrong shape"
+    text = f"{seconds(lambda: analyzer.analyze(x)):.2f} s"
+    if method in CONSERVING:
+        text += f", {abs(relevance.sum(dtype='float64') - logit) / abs(logit):.0e}"
+    return text
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", default=",".join(architectures()))
+    parser.add_argument("--size", default="96")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        print(json.dumps(worker(*arguments.worker)))
+        return
+    rows = []
+    for name in arguments.models.split(","):
+        found = in_own_process(__file__, name, arguments.size)
+        rows.append([name, *(found.get(m, f"FAILED: {found.get('error')}") for m in METHODS)])
+        print(" | ".join(rows[-1]), flush=True)
+    size = f"Images of {arguments.size} x {arguments.size} pixels."
+    table = markdown(["architecture", *METHODS], rows)
+    PAGE.write_text(f"{INTRODUCTION}\n{size}\n\n{table}\n")
+    print(f"Written: {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
