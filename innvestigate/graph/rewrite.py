@@ -45,16 +45,15 @@ def split(graph: Graph, wanted: Callable[[Step], bool] = lambda step: True) -> N
 
 def fuse_bias(graph: Graph) -> None:
     """Make `matmul(x, W) + b` one linear step with a bias, as a layer would have it."""
-    readers, writers = graph.readers(), graph.writers()
-    outputs = set(map(id, graph.flat_outputs))
-    gone = set()
+    writers, gone = graph.writers(), set()
     for step in graph.steps:
         constant = _added_constant(step)
         if constant is None:
             continue
         writer = writers.get(id(step.inputs[0]))
-        alone = len(readers[id(step.inputs[0])]) == 1 and id(step.inputs[0]) not in outputs
-        if writer is None or not alone or not isinstance(writer.operation, Linear):
+        if writer is None or not isinstance(writer.operation, Linear):
+            continue
+        if not _only_read_by(step, graph):
             continue
         if writer.operation.bias is None and step.inputs[0].shape == step.outputs[0].shape:
             writer.operation = replace(
@@ -75,19 +74,18 @@ def fold_batch_norm(graph: Graph) -> None:
     is one as long as no zeros are padded in between. A BatchNormalization between neighbours of
     other kinds stays.
     """
-    for step in [s for s in graph.steps if keras_name(_layer(s)) == "BatchNormalization"]:
-        if not isinstance(step.operation, Linear):
-            continue
+    queue = [step for step in graph.steps if _is_norm(step)]
+    for step in queue:
         before = graph.writers().get(id(step.inputs[0]))
-        after = graph.readers().get(id(step.outputs[0]), [])
-        taken = len(graph.readers()[id(step.inputs[0])]) > 1
-        if before is not None and not taken and _folds_before(before, step):
+        after = graph.readers().get(id(step.outputs[0]), [None])[0]
+        if before is not None and _only_read_by(step, graph) and _folds_before(before, step):
             before.operation = _merged(before.operation, step.operation)
             before.outputs = step.outputs
-        elif len(after) == 1 and _folds_after(step, after[0]):
-            after[0].operation = _premerged(step.operation, after[0].operation)
-            after[0].inputs = step.inputs
-            after[0].arguments = ((step.inputs[0],), {})
+            if _is_norm(before):
+                queue.append(before)
+        elif after is not None and _only_read_by(after, graph) and _folds_after(step, after):
+            after.operation = _premerged(step.operation, after.operation)
+            after.inputs, after.arguments = step.inputs, ((step.inputs[0],), {})
         else:
             continue
         graph.steps.remove(step)
@@ -97,11 +95,17 @@ def drop_activation(
     graph: Graph, tensor: KerasTensor, wanted: Callable[[Step], bool] = is_softmax
 ) -> KerasTensor | None:
     """Take a final activation off: the tensor it reads, or None if there was none to take."""
-    split(graph, lambda step: any(y is tensor for y in step.outputs))
+
+    def writes(step: Step) -> bool:
+        return any(y is tensor for y in step.outputs)
+
+    open_layers(graph, lambda step: writes(step) and is_opaque(step))
+    split(graph, writes)
     last = graph.writers().get(id(tensor))
     if last is None or not wanted(last) or len(last.inputs) != 1:
         return None
-    graph.steps.remove(last)
+    if id(tensor) not in graph.readers():
+        graph.steps.remove(last)
     replaced = {id(tensor): last.inputs[0]}
     swap = lambda t: replaced.get(id(t), t)  # noqa: E731
     graph.outputs = tree.map_structure(swap, graph.outputs)
@@ -168,8 +172,16 @@ def _added_constant(step: Step):
     return constants[0] if len(constants) == 1 else None
 
 
-def _layer(step: Step):
-    return getattr(step.operation, "layer", step.operation)
+def _only_read_by(step: Step, graph: Graph) -> bool:
+    """Whether nobody but the step wants its first input, so that it need not be computed."""
+    tensor = step.inputs[0]
+    wanted = any(t is tensor for t in (*graph.flat_outputs, *graph.flat_inputs))
+    return not wanted and graph.readers()[id(tensor)] == [step]
+
+
+def _is_norm(step: Step) -> bool:
+    linear = step.operation
+    return isinstance(linear, Linear) and keras_name(linear.layer) == "BatchNormalization"
 
 
 def _folds_before(before: Step, norm: Step) -> bool:

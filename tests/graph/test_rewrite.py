@@ -1,0 +1,153 @@
+"""Rewriting a graph leaves the function it computes unchanged."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import innvestigate
+from innvestigate.graph.kinds import Kind, kind_of
+from innvestigate.graph.linear import Linear
+from innvestigate.graph.rewrite import (
+    drop_activation,
+    fold_batch_norm,
+    fuse_bias,
+    is_opaque,
+    open_layers,
+    split,
+)
+from innvestigate.graph.trace import trace
+
+
+class Block(layers.Layer):
+    """Dense and convolution by hand, and a layer inside."""
+
+    def build(self, shape):
+        self.w = self.add_weight(shape=(shape[-1], 3))
+        self.b = self.add_weight(shape=(3,), initializer="random_normal")
+        self.inner = layers.Dense(3, activation="tanh")
+        self.inner.build((*shape[:-1], 3))
+
+    def call(self, x):
+        return self.inner(ops.matmul(x, self.w) + self.b)
+
+
+class Head(layers.Layer):
+    """A softmax that only opening the layer brings to light."""
+
+    def build(self, shape):
+        self.dense = layers.Dense(3)
+        self.dense.build(shape)
+
+    def call(self, x):
+        return ops.softmax(self.dense(x))
+
+
+def norm(**arguments):
+    return layers.BatchNormalization(
+        beta_initializer="random_normal",
+        gamma_initializer="random_normal",
+        moving_mean_initializer="random_normal",
+        moving_variance_initializer=keras.initializers.RandomUniform(0.5, 2),
+        **arguments,
+    )
+
+
+STACKS = {
+    "custom": [Block(), layers.ReLU()],
+    "separable": [layers.SeparableConv2D(3, 3, strides=2, padding="same", activation="relu")],
+    "separable 1d": [layers.TimeDistributed(layers.SeparableConv1D(3, 3))],
+    "time": [layers.TimeDistributed(layers.Dense(4, activation="gelu"))],
+    "conv, norm": [layers.Conv2D(4, 3), norm(), layers.ReLU()],
+    "depthwise, norm": [layers.DepthwiseConv2D(3, depth_multiplier=2), norm()],
+    "transposed, norm": [layers.Conv2DTranspose(4, 3, strides=2), norm()],
+    "norm, conv": [layers.ReLU(), norm(), layers.Conv2D(4, 3)],
+    "norm, padded conv": [layers.ReLU(), norm(), layers.Conv2D(4, 3, padding="same")],
+    "norm, dense": [layers.ReLU(), norm(), layers.Dense(4)],
+    "norm, norm": [norm(), norm(scale=False, center=False), layers.Dense(4)],
+    "norm of rows": [layers.Dense(4), norm(axis=1)],
+    "lambda": [layers.Lambda(lambda x: ops.relu(x[:, ::2]) * 2.0 - x[:, 1::2])],
+    "spectral": [layers.SpectralNormalization(layers.Conv2D(3, 2))],
+}
+NORMS_LEFT = {"norm, padded conv": 1, "norm of rows": 1}
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_rewriting_leaves_the_function_unchanged(name):
+    model = keras.Sequential([layers.Input((8, 6, 2)), *STACKS[name]])
+    x = np.random.default_rng(0).normal(size=(3, 8, 6, 2)).astype("float32")
+    graph = trace(model)
+    open_layers(graph, is_opaque)
+    split(graph)
+    fuse_bias(graph)
+    fold_batch_norm(graph)
+    assert all(kind_of(step) is not Kind.OPAQUE for step in graph.steps)
+    found = graph.run([x], graph.flat_outputs)[0]
+    np.testing.assert_allclose(found, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+    left = [s for s in graph.steps if isinstance(s.layer, layers.BatchNormalization)]
+    assert len(left) == NORMS_LEFT.get(name, 0)
+
+
+def test_a_bias_by_hand_becomes_part_of_its_linear_step():
+    graph = trace(keras.Sequential([layers.Input((4,)), Block()]))
+    open_layers(graph, is_opaque)
+    split(graph)
+    fuse_bias(graph)
+    assert [type(step.operation) is Linear for step in graph.steps] == [True, True, False]
+    assert graph.steps[0].operation.bias is not None
+
+
+def test_what_is_read_elsewhere_is_not_folded_away():
+    x = keras.Input((4,))
+    h = layers.Dense(4)(x)
+    model = keras.Model(x, [h, norm()(h)])
+    graph = trace(model)
+    split(graph)
+    fold_batch_norm(graph)
+    data = np.ones((2, 4), "float32")
+    for found, expected in zip(
+        graph.run([data], graph.flat_outputs), model.predict(data, verbose=0), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        [layers.Dense(3, activation="softmax")],
+        [layers.Dense(3), layers.Softmax()],
+        [layers.Dense(3), layers.Activation("softmax")],
+        [Head()],
+        [keras.Sequential([layers.Input((4,)), layers.Dense(3), layers.Softmax()])],
+    ],
+)
+def test_a_softmax_is_found_in_every_form(ending):
+    model = keras.Sequential([layers.Input((4,)), *ending])
+    logits = innvestigate.model_wo_softmax(model)
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    found = logits.predict(x, verbose=0)
+    assert np.abs(found.sum(1) - 1).max() > 1e-2
+    expected = model.predict(x, verbose=0)
+    np.testing.assert_allclose(ops.softmax(found), expected, rtol=1e-5)
+
+
+def test_a_softmax_that_another_output_reads_stays_for_it():
+    x = keras.Input((4,))
+    p = layers.Dense(3, activation="softmax")(x)
+    graph = trace(keras.Model(x, [p, layers.Dense(2)(p)]))
+    assert drop_activation(graph, graph.flat_outputs[0]) is not None
+    values = graph.run([np.ones((1, 4), "float32")], graph.flat_outputs)
+    assert [value.shape for value in values] == [(1, 3), (1, 2)]
+
+
+def test_a_frozen_weight_keeps_a_layer_closed():
+    class Frozen(layers.Layer):
+        def build(self, shape):
+            self.w = self.add_weight(shape=(4,))
+
+        def call(self, x):
+            return x * ops.exp(self.w)
+
+    graph = trace(keras.Sequential([layers.Input((4,)), Frozen(name="frozen")]))
+    open_layers(graph, is_opaque)
+    assert [step.name for step in graph.steps] == ["frozen"]
