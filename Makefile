@@ -6,7 +6,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 .PHONY: help demo test quick lint format clean
 
 help:
-	@echo "make demo    explain real digits with every method -> demo/mnist_methods.png"
+	@echo "make demo    explain real digits and photographs with every method -> demo/*.png"
 	@echo "make test    lint, and run the whole test suite"
 	@echo "make quick   run a part of the tests, under 3 minutes"
 	@echo "make lint    check the style; make format mends it"
@@ -19,7 +19,7 @@ help:
 	touch $@
 
 demo: .venv/ready
-	$(BIN)/python examples/mnist_methods.py
+	$(BIN)/python examples/mnist_methods.py && $(BIN)/python examples/imagenet_methods.py
 
 test: .venv/ready lint
 	$(BIN)/python -m pytest -n 2

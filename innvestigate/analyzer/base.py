@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import tree
 
 from innvestigate.analyzer.inputs import InputSpec
 from innvestigate.analyzer.selection import Selection, check_mode
@@ -124,7 +125,9 @@ class Analyzer:
             results = self._explain(flat, self._weights(selection, flat, offset))
             return self._restore(results, batch)
 
-        return map_batches(run, x, batch_size, verbose)
+        result = map_batches(run, x, batch_size, verbose)
+        _warn_if_not_finite(result)
+        return result
 
     def _prepare(self, keep_output_activation: bool) -> None:
         """Bring the graph into the form that the method works on."""
@@ -234,6 +237,18 @@ class MirrorAnalyzer(Analyzer):
             "The model ends in a softmax. It is taken off for the analysis: the logit is "
             "explained, not the probability. Pass keep_output_activation=True to explain the "
             "probability, or hand over innvestigate.model_wo_softmax(model)."
+        )
+
+
+def _warn_if_not_finite(result: Any) -> None:
+    finite = [np.isfinite(r).reshape(len(r), -1).all(axis=1) for r in tree.flatten(result)]
+    bad = np.flatnonzero(~np.all(finite, axis=0))
+    if len(bad):
+        shown = ", ".join(map(str, bad[:10])) + (" ..." if len(bad) > 10 else "")
+        warn(
+            f"The relevance of sample {shown} is not finite: it was divided by numbers so small "
+            "that it left the range of floating point numbers. A rule with a stabiliser, such as "
+            "lrp.epsilon with a larger epsilon, avoids that."
         )
 
 

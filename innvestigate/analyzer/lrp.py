@@ -7,6 +7,7 @@ from typing import Any
 
 from innvestigate.analyzer.base import MirrorAnalyzer, warn
 from innvestigate.graph.kinds import Kind, keras_name, kind_of
+from innvestigate.graph.layers import original_layer
 from innvestigate.graph.rewrite import fold_batch_norm, fuse_bias, is_opaque, open_layers, split
 from innvestigate.graph.step import Graph, Step
 from innvestigate.rules import (
@@ -378,9 +379,12 @@ def _until_lines(model, index: int | None, rule) -> list[Line]:
             f"until_layer_idx must be an index of model.layers, 0 to {len(layers) - 1}. "
             f"Received: {index!r}."
         )
-    until = set(map(id, layers[: index + 1]))
-    condition = lambda step: bool(step.layers) and id(step.layers[0]) in until  # noqa: E731
-    return [Line(as_rule(rule), condition, f"until_layer_idx: up to {layers[index].name!r}")]
+    until = {id(original_layer(layer)) for layer in layers[: index + 1]}
+
+    def is_until(step: Step) -> bool:
+        return any(id(layer) in until for layer in step.layers)
+
+    return [Line(as_rule(rule), is_until, f"until_layer_idx: up to {layers[index].name!r}")]
 
 
 def _rule_lines(rule) -> list[Line]:

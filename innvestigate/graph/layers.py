@@ -145,6 +145,11 @@ class Finish(keras.Layer):
         return KerasTensor(signal.shape, signal.dtype)
 
 
+def original_layer(layer):
+    """The user's layer that a layer of a mirror runs; any other layer itself."""
+    return layer.step.layer if isinstance(layer, Forward) else layer
+
+
 def _one_hot_max(output):
     shape = ops.shape(output)
     flat = ops.reshape(output, (shape[0], -1))

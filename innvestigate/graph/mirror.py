@@ -182,8 +182,8 @@ class _Builder:
             raise ValueError(
                 f"No signal can get from the chosen output back to {name!r} (dtype "
                 f"{tensor.dtype}): the output does not depend on it, or only through operations "
-                "on integers or strings. Choose other `layers`, such as the first layer that "
-                "holds floating point numbers."
+                "on integers or strings, or the layer was folded into another. Choose other "
+                "`layers`, such as the first one that holds floating point numbers."
             )
         tokens = not is_float(tensor) and values[id(tensor)].dtype == tensor.dtype
         method = _as_is if tokens else self.method.finish

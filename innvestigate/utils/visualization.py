@@ -46,10 +46,14 @@ def plot_heatmap(
     ax = plt.subplots()[1] if ax is None else ax
     limit = np.percentile(np.abs(relevance), percentile) or np.abs(relevance).max() or 1.0
     signed = bool((relevance < 0).any()) if signed is None else signed
-    if signed:
-        ax.imshow(relevance, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    else:
-        ax.imshow(relevance, cmap="Reds", vmin=0, vmax=limit)
+    colours = ("RdBu_r", -limit) if signed else ("Reds", 0)
+    ax.imshow(
+        relevance,
+        cmap=colours[0],
+        vmin=colours[1],
+        vmax=limit,
+        interpolation_stage="data",  # a shrunk picture averages relevance, not red and blue
+    )
     ax.set_xticks([])
     ax.set_yticks([])
     return ax

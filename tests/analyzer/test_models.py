@@ -100,3 +100,31 @@ def test_an_input_rule_that_applies_to_no_layer_is_said():
     model = keras.Model(tokens, layers.Dense(2)(layers.Flatten()(y)))
     with pytest.warns(UserWarning, match=r"Bounded\(low=0, high=1\) applies to no layer"):
         innvestigate.create_analyzer("deep_taylor.bounded", model, low=0, high=1)
+
+
+def test_until_layer_idx_counts_the_same_without_softmax():
+    inputs = y = keras.Input((8, 8, 2))
+    for _ in range(3):
+        y = layers.Conv2D(3, 3, activation="relu")(y)
+    model = keras.Model(inputs, layers.Dense(3, activation="softmax")(layers.Flatten()(y)))
+    x = RNG.normal(size=(2, 8, 8, 2)).astype("float32")
+    found = [
+        innvestigate.create_analyzer(
+            "lrp.sequential_preset_b_flat_until_idx", m, until_layer_idx=index
+        ).analyze(x)
+        for m in (model, innvestigate.model_wo_softmax(model))
+        for index in (1, 3)
+    ]
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-6)
+    np.testing.assert_allclose(found[1], found[3], rtol=1e-6)
+    assert np.abs(found[0] - found[1]).max() > 1e-3 * np.abs(found[0]).max()
+
+
+def test_relevance_that_is_not_finite_is_said():
+    model = keras.Sequential([layers.Input((2,)), *(layers.Dense(2) for _ in range(2))])
+    first, second = model.layers
+    first.set_weights([np.array([[1, 0], [-1, 1]]), np.zeros(2)])
+    second.set_weights([np.array([[1e20, 0], [1, 0]]), np.zeros(2)])
+    x = np.array([[1.0, 1.0], [1.0 + 1e-7, 1.0]], "float32") * np.float32(1e30)
+    with pytest.warns(UserWarning, match="is not finite"):
+        innvestigate.create_analyzer("lrp.z", model).analyze(x)
