@@ -1,4 +1,4 @@
-"""Settings for every test: reproducible weights, one thread pool a worker."""
+"""Settings for every test: reproducible weights."""
 
 import keras
 import pytest
@@ -6,5 +6,4 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _seed():
-    keras.utils.clear_session()
     keras.utils.set_random_seed(0)

@@ -77,7 +77,8 @@ class Selection:
                     f"{offset + len(per_sample)} samples: expected one for each sample."
                 )
         if self.mode == "weights":
-            return np.broadcast_to(per_sample, (size, *shape)).astype("float32")
+            dtype = np.result_type(per_sample, "float32")
+            return np.broadcast_to(per_sample, (size, *shape)).astype(dtype)
         index = np.broadcast_to(per_sample, (size, len(shape)))
         self._check_range(index, shape)
         weights = np.zeros((size, *shape), "float32")

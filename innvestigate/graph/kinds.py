@@ -98,6 +98,8 @@ def kind_of(step: Step) -> Kind:
         return Kind.UNITS
     if name == "UpSampling2D" and operation.interpolation != "nearest":
         return Kind.SUM
+    if name == "Dot" and getattr(operation, "normalize", False):
+        return Kind.OPAQUE  # opened into two normalisations and a plain product
     return kind
 
 

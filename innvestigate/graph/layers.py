@@ -8,21 +8,28 @@ from keras import KerasTensor, ops, tree
 from innvestigate.graph.step import Step, is_float
 
 
-class StepLayer(keras.Layer):
-    """A layer of a mirror. Computes in one float type and shares the variables of its step.
+class MirrorLayer(keras.Layer):
+    """A layer of a mirror: computes in one float type and ends the way of masks."""
+
+    def __init__(self, dtype: str, name: str):
+        super().__init__(name=name, dtype=dtype)
+        self.supports_masking = True
+        self.built = True
+
+    def compute_mask(self, inputs, previous_mask):
+        return None
+
+
+class StepLayer(MirrorLayer):
+    """A layer that runs a step and shares its variables.
 
     The user's layers are called on real tensors only, so no node is left on them.
     """
 
     def __init__(self, step: Step, dtype: str, name: str):
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(dtype, name)
         self.step = step
-        self.supports_masking = True
         self.shared = _holders_of_variables(step)
-        self.built = True
-
-    def compute_mask(self, inputs, previous_mask):
-        return None
 
 
 class Forward(StepLayer):
@@ -90,13 +97,19 @@ class LocalStep:
 
     def __call__(self, *inputs):
         """The floating point outputs of the step."""
-        values = list(self._values)
-        for i, x in zip(self._active, inputs, strict=True):
-            values[i] = x
-        return [ops.cast(y, self._dtype) for y in self._step(*values) if is_float(y)]
+        return self._run(self._values, dict(zip(self._active, inputs, strict=True)))
+
+    def alone(self, i: int):
+        """The step as a function of its active input i, all other tensors being ones."""
+        ones = [ops.ones_like(x) for x in self._values]
+        return lambda x: self._run(ones, {self._active[i]: x})
+
+    def _run(self, values: list, replaced: dict) -> list:
+        outputs = self._step(*(replaced.get(i, x) for i, x in enumerate(values)))
+        return [ops.cast(y, self._dtype) for y in outputs if is_float(y)]
 
 
-class Start(keras.Layer):
+class Start(MirrorLayer):
     """The signal a method starts from, given the output and the weights of its neurons.
 
     Args:
@@ -106,7 +119,7 @@ class Start(keras.Layer):
     """
 
     def __init__(self, method, select_max: bool, dtype: str, name: str):
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(dtype, name)
         self.method = method
         self.select_max = select_max
 
@@ -117,11 +130,11 @@ class Start(keras.Layer):
         return KerasTensor(output.shape, self.dtype)
 
 
-class Fill(keras.Layer):
+class Fill(MirrorLayer):
     """A tensor of the input's shape that holds `value` (a number or a broadcastable array)."""
 
     def __init__(self, value, dtype: str, name: str):
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(dtype, name)
         self.value = value
 
     def call(self, x):
@@ -131,11 +144,11 @@ class Fill(keras.Layer):
         return KerasTensor(x.shape, x.dtype)
 
 
-class Finish(keras.Layer):
+class Finish(MirrorLayer):
     """What a method makes of the value and the arriving signal at a tensor asked for."""
 
     def __init__(self, method, dtype: str, name: str):
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(dtype, name)
         self.method = method
 
     def call(self, value, signal):

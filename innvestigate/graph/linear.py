@@ -90,14 +90,36 @@ def _einsum_dense(layer, step):
 
 
 def _conv(layer, step):
+    if type(layer).convolution_op is not keras.layers.Conv2D.convolution_op:
+        return None
+
+    def convolve(x, kernel):
+        causal = layer.padding == "causal"
+        return ops.conv(
+            ops.pad(x, _causal_padding(layer)) if causal else x,
+            kernel,
+            strides=list(layer.strides),
+            padding="valid" if causal else layer.padding,
+            dilation_rate=layer.dilation_rate,
+            data_format=layer.data_format,
+        )
+
     return Linear(
         layer,
-        layer.convolution_op,
+        convolve,
         _kernel_of(layer),
         _reader(layer.bias, _channel_shape(layer, layer.filters)),
         scale_kernel=lambda kernel, scale: kernel * scale,
         channel_axis=_channel_axis(layer),
     )
+
+
+def _causal_padding(layer) -> list:
+    """Zeros before the first time step, so that no output sees what comes after it."""
+    padding = [[0, 0], [0, 0], [0, 0]]
+    time = 1 if layer.data_format == "channels_last" else 2
+    padding[time][0] = layer.dilation_rate[0] * (layer.kernel_size[0] - 1)
+    return padding
 
 
 def _depthwise_conv(layer, step):
@@ -229,12 +251,28 @@ def _operation(operation, step) -> Linear | None:
         return None
     constant = args[places.index(False)]
     first = places[0]
+    run = (
+        _conv_transpose_of(operation) if type(operation).__name__ == "ConvTranspose" else operation
+    )
     return Linear(
         operation,
-        lambda x, k: operation(x, k, **kwargs) if first else operation(k, x, **kwargs),
+        lambda x, k: run(x, k, **kwargs) if first else run(k, x, **kwargs),
         lambda: ops.convert_to_tensor(constant),
         _reader(None),
         constants=(constant,),
+    )
+
+
+def _conv_transpose_of(operation) -> Callable:
+    """The operation by its function: its own `call` mixes up two arguments in Keras 3.15."""
+    return lambda x, kernel: ops.conv_transpose(
+        x,
+        kernel,
+        strides=operation.strides,
+        padding=operation.padding,
+        output_padding=operation.output_padding,
+        data_format=operation.data_format,
+        dilation_rate=operation.dilation_rate,
     )
 
 

@@ -122,7 +122,14 @@ def _time_distributed(layer, x, training=None, mask=None):
     return ops.reshape(y, (-1, x.shape[1], *y.shape[1:]))
 
 
-_OPENERS = {"TimeDistributed": _time_distributed}
+def _cosine(layer, inputs):
+    """A normalising Dot as two normalisations, whose divisors count as constants, and a product."""
+    axes = (layer.axes, layer.axes) if isinstance(layer.axes, int) else layer.axes
+    units = [keras.layers.UnitNormalization(axis)(x) for axis, x in zip(axes, inputs, strict=True)]
+    return keras.layers.Dot(axes)(units)
+
+
+_OPENERS = {"TimeDistributed": _time_distributed, "Dot": _cosine}
 
 
 def _joined(inside: Graph, step: Step, graph: Graph) -> list[Step]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from keras import ops
 
 from innvestigate.backend import vjp
@@ -131,7 +132,8 @@ class Epsilon(KernelRule):
         return share(linear, [(x, linear.kernel)], r, bias, divide=self._divide)
 
     def _divide(self, r, z):
-        return r / (z + ops.where(z >= 0, self.epsilon, -self.epsilon))
+        sign = 2.0 * ops.cast(z >= 0, z.dtype) - 1.0
+        return r / (z + self.epsilon * sign)
 
 
 @dataclass(frozen=True)
@@ -320,7 +322,7 @@ class Bounded(KernelRule):
     high: float = 1.0
 
     def __post_init__(self):
-        if not bool(ops.all(ops.convert_to_tensor(self.low) <= self.high)):
+        if not np.all(np.asarray(self.low) <= np.asarray(self.high)):
             raise ValueError(
                 f"The bounded rule needs low <= high. Received: low={self.low}, high={self.high}."
             )

@@ -72,7 +72,7 @@ class Product(Rule):
             gates = set()
         each = signals[0] / (len(inputs) - len(gates))
         if name == "Multiply" or "Divide" in name:
-            received = [_unbroadcast(x, each) for x in inputs]
+            received = [_alone(step, i, x, each) for i, x in enumerate(inputs)]
         else:
             _, pullback = vjp(step, inputs)
             received = _weighted(inputs, pullback([divide(each, outputs[0])]))
@@ -106,7 +106,7 @@ def _weighted(inputs, gradients) -> list:
     return [x * gradient for x, gradient in zip(inputs, gradients, strict=True)]
 
 
-def _unbroadcast(x, r):
-    """Relevance of a product, summed over the axes that x was broadcast along."""
-    _, pullback = vjp(lambda x: [x + ops.zeros_like(r)], [x])
+def _alone(step, i, x, r):
+    """Relevance of a factor, summed over the axes that the factor was broadcast along."""
+    _, pullback = vjp(step.alone(i), [x])
     return pullback([r])[0]

@@ -1,0 +1,309 @@
+"""Every method on every model, every form of input and every form of target.
+
+A result is finite, not all zero, and has the structure and shape of the input in the model's float
+type. Where a method refuses a model or warns of it, the table `EXPECTED` says so.
+"""
+
+import warnings
+from contextlib import contextmanager
+from functools import cache, lru_cache, partial
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import tree
+
+import innvestigate
+from tests.models import ARGUMENTS, MODELS, SOFTMAX_MODELS, TOKEN_MODELS, build
+
+BOX = {"low": -5, "high": 5}
+REQUIRED = {
+    "lrp": {"rule": "Epsilon"},
+    "lrp.alpha_beta": {"alpha": 2},
+    "lrp.epsilon_gamma_box": BOX,
+    "deep_taylor.bounded": BOX,
+}
+METHODS = list(innvestigate.analyzers)
+DEEP_TAYLOR = [name for name in METHODS if name.startswith("deep_taylor")]
+LRP = [name for name in METHODS if name.startswith(("lrp", "elrp"))]
+RECTIFIER = ["deconvnet", "guided_backprop", "guided"]
+
+
+def refused(methods, error, match):
+    return methods, partial(pytest.raises, error, match=match)
+
+
+def warned(methods, match):
+    return methods, partial(pytest.warns, UserWarning, match=match)
+
+
+def opaque(layer, step):
+    """What is expected for a layer that has no rule and is not made of Keras operations."""
+    methods, error = [*LRP, *DEEP_TAYLOR], innvestigate.NoRuleError
+    return [refused(methods, error, layer), warned(RECTIFIER, step)]
+
+
+TOKENS = [
+    refused(["gradient.baseline"], ValueError, "integers"),
+    warned(["deep_taylor.bounded"], "applies to no layer"),
+]
+EXPECTED = {
+    "lstm": opaque("LSTM 'memory'", "'memory'"),
+    "gru": opaque("Bidirectional 'memory'", "'memory'"),
+    "attention": opaque("MultiHeadAttention 'attention'", "attention.dot_product_attention"),
+    "mlp_tanh": [refused(DEEP_TAYLOR, ValueError, "'tanh'"), warned(RECTIFIER, "tanh")],
+    "squeeze_excite": [
+        refused(DEEP_TAYLOR, ValueError, "'sigmoid' at 'gate.sigmoid'"),
+        warned(RECTIFIER, "'gate.sigmoid'"),
+    ],
+    **dict.fromkeys(TOKEN_MODELS, TOKENS),
+}
+
+slow = pytest.mark.slow
+
+
+def slow_but(quick, values):
+    """Parameters of a test, all but one marked as slow."""
+    return [pytest.param(value, marks=[] if value == quick else slow) for value in values]
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    """The models are shared by all tests: their session is not cleared in between."""
+    keras.utils.set_random_seed(0)
+
+
+@lru_cache(maxsize=100)
+def analyzer(method, model, mode="max_activation", **kwargs):
+    """The analyzer of a name for a model of the table; warns of nothing but a softmax."""
+    kwargs = {**REQUIRED.get(method, {}), **ARGUMENTS.get(model, {}), **kwargs}
+    network = build(model)[0]
+    return innvestigate.create_analyzer(method, network, neuron_selection_mode=mode, **kwargs)
+
+
+def assert_close(found, expected, tolerance=1e-5):
+    """Equal up to a fraction of the largest expected number."""
+    tree.assert_same_structure(found, expected)
+    for a, b in zip(tree.flatten(found), tree.flatten(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max())
+
+
+@contextmanager
+def silence():
+    """No warning other than the one of a softmax."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("ignore", "The model ends in a softmax")
+        yield
+
+
+def expectation(method, model):
+    """What the table says of creating a method for a model: an error, a warning or silence."""
+    found = [expected for methods, expected in EXPECTED.get(model, []) if method in methods]
+    return found[0]() if found else silence()
+
+
+def table():
+    """All pairs of a method and a model, but two methods and one model marked as slow."""
+    for model in MODELS:
+        for method in METHODS:
+            quick = method in ("gradient", "lrp.epsilon") or model == "mlp"
+            yield pytest.param(method, model, marks=[] if quick else slow)
+
+
+@pytest.mark.parametrize(("method", "model"), list(table()))
+def test_every_method_on_every_model(method, model):
+    x, found = build(model)[1], None
+    with expectation(method, model):
+        found = analyzer(method, model).analyze(x)
+    if found is None:
+        return
+    tree.assert_same_structure(found, x)
+    dtype = "float64" if model == "float64" else "float32"
+    for result, value in zip(tree.flatten(found), tree.flatten(x), strict=True):
+        assert result.shape == value.shape
+        assert result.dtype == dtype
+        assert np.isfinite(result).all()
+        assert result.any()
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of two samples, with targets if wanted."""
+
+    def __init__(self, x, targets):
+        super().__init__()
+        self.x, self.targets = x, targets
+
+    def __len__(self):
+        return (len(tree.flatten(self.x)[0]) + 1) // 2
+
+    def __getitem__(self, i):
+        batch = tree.map_structure(lambda a: a[2 * i : 2 * i + 2], self.x)
+        return (batch, np.zeros(2)) if self.targets else batch
+
+
+def dataset(x, *targets):
+    x = tuple(x) if isinstance(x, list) else x
+    return tf.data.Dataset.from_tensor_slices((x, *targets) if targets else x).batch(2)
+
+
+def cast(dtype):
+    return lambda x: tree.map_structure(lambda a: a.astype(dtype), x)
+
+
+def each(function):
+    return lambda x: tree.map_structure(function, x)
+
+
+NUMBERS = {dtype: cast(dtype) for dtype in ("float64", "float32", "float16", "int64", "uint8")}
+ANY_STRUCTURE = {
+    **NUMBERS,
+    "tensor": each(tf.constant),
+    "dataset with targets": lambda x: dataset(x, np.zeros(3)),
+    "PyDataset with targets": lambda x: Batches(x, targets=True),
+    "generator": lambda x: iter([x]),
+}
+ONE_INPUT = {
+    "nested list": each(np.ndarray.tolist),
+    "dataset": dataset,
+    "PyDataset": lambda x: Batches(x, targets=False),
+    "list of one": lambda x: [x],
+    "tuple of one": lambda x: (x,),
+}
+FORMS = {
+    "mlp": {**ANY_STRUCTURE, **ONE_INPUT},
+    "uint8": {**ANY_STRUCTURE, **ONE_INPUT},
+    "embedding": {**ANY_STRUCTURE, **ONE_INPUT},
+    "two_inputs": {
+        **ANY_STRUCTURE,
+        "tuple": tuple,
+        "dict": lambda x: dict(zip(("image", "vector"), x, strict=True)),
+        "dict in another order": lambda x: {"vector": x[1], "image": x[0]},
+    },
+    "dict_inputs": {
+        **ANY_STRUCTURE,
+        "dataset": dataset,
+        "another order": lambda x: {key: x[key] for key in sorted(x)},
+    },
+}
+
+
+def whole_numbers(model):
+    """An input of the table, rounded so that every number type can hold it."""
+    rounded = lambda a: np.abs(np.round(2 * a)).astype(a.dtype) if a.dtype.kind == "f" else a  # noqa: E731
+    return tree.map_structure(rounded, build(model)[1])
+
+
+def forms():
+    return [(model, form) for model, table in FORMS.items() for form in table]
+
+
+@pytest.mark.parametrize(("model", "form"), forms())
+@pytest.mark.parametrize("method", slow_but("lrp.epsilon", ["input_t_gradient", "lrp.epsilon"]))
+def test_forms_of_input_give_equal_results(method, model, form):
+    x = whole_numbers(model)
+    expected = analyzer(method, model).analyze(x)
+    found = analyzer(method, model).analyze(FORMS[model][form](x))
+    if "dict" in form:
+        found = [found["image"], found["vector"]]
+    assert_close(list(tree.flatten(found)), list(tree.flatten(expected)))
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    [("list of one", list), ("tuple of one", tuple), ("float16", np.ndarray)],
+)
+def test_results_have_the_structure_of_the_form(form, kind):
+    found = analyzer("gradient", "mlp").analyze(FORMS["mlp"][form](whole_numbers("mlp")))
+    assert type(found) is kind
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+@pytest.mark.parametrize("model", FORMS)
+@pytest.mark.parametrize("mode", ["max_activation", "index"])
+def test_batch_sizes_give_equal_results(mode, model, batch_size):
+    x, selection = build(model)[1], np.array([2, 0, 1]) if mode == "index" else None
+    explain = analyzer("lrp.epsilon", model, mode).analyze
+    assert_close(explain(x, selection, batch_size=batch_size), explain(x, selection))
+
+
+def one_hot(shape, index):
+    """Weights of the shape of an output: one at the index of each sample."""
+    weights = np.zeros(shape, "float32")
+    for sample, place in zip(weights, index, strict=True):
+        sample[tuple(place)] = 1
+    return weights
+
+
+def argmax(y):
+    return [np.unravel_index(sample.argmax(), sample.shape) for sample in y]
+
+
+RANDOM = np.random.default_rng(3).normal(size=(3, 6, 6, 3)).astype("float32")
+VECTOR = [
+    ("max_activation", None, lambda y: one_hot(y.shape, argmax(y))),
+    ("index", 2, lambda y: one_hot(y.shape, [(2,)] * 3)),
+    ("index", np.int64(0), lambda y: one_hot(y.shape, [(0,)] * 3)),
+    ("index", (3,), lambda y: one_hot(y.shape, [(3,)] * 3)),
+    ("index", [2, 0, 3], lambda y: one_hot(y.shape, [(2,), (0,), (3,)])),
+    ("index", np.array([[1], [1], [0]]), lambda y: one_hot(y.shape, [(1,), (1,), (0,)])),
+    ("index", argmax, lambda y: one_hot(y.shape, argmax(y))),
+    ("all", None, np.ones_like),
+    ("weights", 2, lambda y: np.full_like(y, 2)),
+    ("weights", [1, 0, -2, 0.5], lambda y: np.broadcast_to([1, 0, -2, 0.5], y.shape)),
+    ("weights", RANDOM[:, 0, 0, :1], lambda y: np.broadcast_to(RANDOM[:, 0, 0, :1], y.shape)),
+]
+IMAGE = [
+    ("max_activation", None, lambda y: one_hot(y.shape, argmax(y))),
+    ("index", (4, 5, 2), lambda y: one_hot(y.shape, [(4, 5, 2)] * 3)),
+    ("index", np.array([4, 5, 2]), lambda y: one_hot(y.shape, [(4, 5, 2)] * 3)),
+    ("index", np.array([[4, 5, 2], [0, 0, 0], [1, 2, 1]]), None),
+    ("index", argmax, lambda y: one_hot(y.shape, argmax(y))),
+    ("all", None, np.ones_like),
+    ("weights", RANDOM[0, 0, 0], lambda y: np.broadcast_to(RANDOM[0, 0, 0], y.shape)),
+    ("weights", RANDOM[:1], lambda y: np.broadcast_to(RANDOM[:1], y.shape)),
+]
+TARGETS = {"mlp": VECTOR, "two_outputs": VECTOR, "segmentation": IMAGE, "variable_output": IMAGE}
+
+
+def targets():
+    return [(model, *case) for model, cases in TARGETS.items() for case in cases]
+
+
+def without_softmax(model):
+    """The model of the table's name, its softmax taken off if it has one."""
+    network = build(model)[0]
+    has_one = model in SOFTMAX_MODELS
+    return innvestigate.model_wo_softmax(network) if has_one else network
+
+
+@cache
+def logits(model):
+    x = build(model)[1]
+    y = without_softmax(model)(x)
+    return np.array(y[1] if isinstance(y, list) else y)
+
+
+@pytest.mark.parametrize(("model", "mode", "selection", "expected"), targets())
+@pytest.mark.parametrize("method", slow_but("gradient", ["gradient", "lrp.epsilon", "deep_taylor"]))
+def test_forms_of_target_are_weights_of_the_output(method, model, mode, selection, expected):
+    x, y = build(model)[1], logits(model)
+    selection = np.array(selection(y)) if callable(selection) else selection
+    weights = one_hot(y.shape, selection) if expected is None else expected(y)
+    found = analyzer(method, model, mode).analyze(x, selection)
+    assert found.any() or method == "deep_taylor"
+    assert_close(found, analyzer(method, model, "weights").analyze(x, np.array(weights)))
+
+
+@pytest.mark.parametrize("model", TARGETS)
+def test_weights_are_those_of_a_sum_of_outputs(model):
+    x = build(model)[1]
+    weights = RANDOM[:, 0, 0, :1] * np.ones((3, 4)) if TARGETS[model] is VECTOR else RANDOM
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = without_softmax(model)(x)
+        total = tf.reduce_sum(weights * (y[1] if isinstance(y, list) else y))
+    found = analyzer("gradient", model, "weights").analyze(x, weights)
+    assert_close(found, tape.gradient(total, x).numpy())
