@@ -97,16 +97,10 @@ class LocalStep:
 
     def __call__(self, *inputs):
         """The floating point outputs of the step."""
-        return self._run(self._values, dict(zip(self._active, inputs, strict=True)))
-
-    def alone(self, i: int):
-        """The step as a function of its active input i, all other tensors being ones."""
-        ones = [ops.ones_like(x) for x in self._values]
-        return lambda x: self._run(ones, {self._active[i]: x})
-
-    def _run(self, values: list, replaced: dict) -> list:
-        outputs = self._step(*(replaced.get(i, x) for i, x in enumerate(values)))
-        return [ops.cast(y, self._dtype) for y in outputs if is_float(y)]
+        values = list(self._values)
+        for i, x in zip(self._active, inputs, strict=True):
+            values[i] = x
+        return [ops.cast(y, self._dtype) for y in self._step(*values) if is_float(y)]
 
 
 class Start(MirrorLayer):

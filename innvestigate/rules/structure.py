@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import keras
 from keras import ops
 
 from innvestigate.backend import vjp
@@ -72,7 +73,8 @@ class Product(Rule):
             gates = set()
         each = signals[0] / (len(inputs) - len(gates))
         if name == "Multiply" or "Divide" in name:
-            received = [_alone(step, i, x, each) for i, x in enumerate(inputs)]
+            merging = isinstance(step.operation, keras.layers.Layer)
+            received = [_unbroadcast(x, each, merging) for x in inputs]
         else:
             _, pullback = vjp(step, inputs)
             received = _weighted(inputs, pullback([divide(each, outputs[0])]))
@@ -106,7 +108,19 @@ def _weighted(inputs, gradients) -> list:
     return [x * gradient for x, gradient in zip(inputs, gradients, strict=True)]
 
 
-def _alone(step, i, x, r):
-    """Relevance of a factor, summed over the axes that the factor was broadcast along."""
-    _, pullback = vjp(step.alone(i), [x])
+def _unbroadcast(x, r, merging: bool):
+    """Relevance of a factor, summed over the axes that the factor was broadcast along.
+
+    Args:
+        x: The factor.
+        r: Relevance of the product.
+        merging: Whether axes that x lacks come after its first, as in merging layers, or before.
+    """
+
+    def broadcast(x):
+        while merging and len(x.shape) < len(r.shape):
+            x = ops.expand_dims(x, 1)
+        return [x + ops.zeros_like(r)]
+
+    _, pullback = vjp(broadcast, [x])
     return pullback([r])[0]
