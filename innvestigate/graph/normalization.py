@@ -11,6 +11,7 @@ from keras import ops
 
 
 def layer_normalization(layer, x):
+    """γ (x - mean) / std + β, the deviation held constant; with RMS scaling γ x / std."""
     axes = [axis % len(x.shape) for axis in _as_list(layer.axis)]
     variance = ops.var(x, axis=axes, keepdims=True)
     inverse = ops.stop_gradient(ops.rsqrt(variance + layer.epsilon))
@@ -22,6 +23,7 @@ def layer_normalization(layer, x):
 
 
 def group_normalization(layer, x):
+    """γ (x - mean) / std + β over groups of channels, the deviation held constant."""
     axis = layer.axis % len(x.shape)
     shape = list(ops.shape(x))
     grouped = ops.reshape(
@@ -35,6 +37,7 @@ def group_normalization(layer, x):
 
 
 def rms_normalization(layer, x):
+    """scale · x / rms(x), the root mean square held constant."""
     axes = [axis % len(x.shape) for axis in _as_list(layer.axis)]
     square = ops.mean(ops.square(x), axis=axes, keepdims=True)
     y = x * ops.stop_gradient(ops.rsqrt(square + layer.epsilon))
@@ -42,6 +45,7 @@ def rms_normalization(layer, x):
 
 
 def unit_normalization(layer, x):
+    """x / ‖x‖, the norm held constant."""
     axes = [axis % len(x.shape) for axis in _as_list(layer.axis)]
     square = ops.sum(ops.square(x), axis=axes, keepdims=True)
     return x * ops.stop_gradient(ops.rsqrt(ops.maximum(square, 1e-12)))
