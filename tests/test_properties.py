@@ -39,12 +39,6 @@ from tests.test_table import (
 )
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    """The models of the table are shared by all tests: their session is not cleared in between."""
-    keras.utils.set_random_seed(0)
-
-
 # --- Random networks ------------------------------------------------------------------------------
 
 ANY = st.sampled_from(["none", "fused", "layer"])
@@ -402,7 +396,13 @@ def test_relevance_that_meets_a_zero(rule, expected):
     np.testing.assert_allclose(explain("lrp", model, np.ones((1, 2)), rule=rules), [expected])
 
 
-ONE_SIDED = [
+ONE_UNIT = [
+    ("lrp.z", (1, -3), 0, (1, -3)),
+    ("lrp.z", (1, -3), 1, (1, -3)),
+    ("lrp.z_IB", (1, -3), 1, (0.5, -1.5)),
+    ("lrp.w_square", (1, -3), 0, (-0.2, -1.8)),
+    ("lrp.flat", (1, -3), 0, (-1, -1)),
+    ("lrp.z_plus", (1, -3), 3, (1, 0)),
     ("lrp.z", (0, 0), 1, (0, 0)),
     ("lrp.z_IB", (0, 0), 1, (0, 0)),
     ("lrp.w_square", (0, 0), 1, (0, 0)),
@@ -419,7 +419,7 @@ ONE_SIDED = [
 ]
 
 
-@pytest.mark.parametrize(("method", "kernel", "bias", "expected"), ONE_SIDED)
+@pytest.mark.parametrize(("method", "kernel", "bias", "expected"), ONE_UNIT)
 def test_relevance_of_one_unit(method, kernel, bias, expected):
     """Results worked out by hand for x = (1, 1)."""
     model = stack((np.array(kernel)[:, None], [bias]))

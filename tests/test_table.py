@@ -68,12 +68,6 @@ def slow_but(quick, values):
     return [pytest.param(value, marks=[] if value == quick else slow) for value in values]
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    """The models are shared by all tests: their session is not cleared in between."""
-    keras.utils.set_random_seed(0)
-
-
 @lru_cache(maxsize=100)
 def analyzer(method, model, mode="max_activation", **kwargs):
     """The analyzer of a name for a model of the table; warns of nothing but a softmax."""
