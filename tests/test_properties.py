@@ -38,7 +38,6 @@ from tests.test_table import (
     without_softmax,
 )
 
-
 # --- Random networks ------------------------------------------------------------------------------
 
 ANY = st.sampled_from(["none", "fused", "layer"])

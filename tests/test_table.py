@@ -84,11 +84,12 @@ def assert_close(found, expected, tolerance=1e-5):
 
 
 @contextmanager
-def silence():
-    """No warning other than the one of a softmax."""
+def silence(softmax=True):
+    """No warning, other than the one of a softmax if that is allowed."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        warnings.filterwarnings("ignore", "The model ends in a softmax")
+        if softmax:
+            warnings.filterwarnings("ignore", "The model ends in a softmax")
         yield
 
 
@@ -120,6 +121,17 @@ def test_every_method_on_every_model(method, model):
         assert result.dtype == dtype
         assert np.isfinite(result).all()
         assert result.any()
+
+
+@pytest.mark.parametrize("model", SOFTMAX_MODELS)
+def test_a_softmax_is_taken_off_with_a_warning_at_the_users_line(model):
+    network, arguments = build(model)[0], ARGUMENTS.get(model, {})
+    with pytest.warns(UserWarning, match="The model ends in a softmax") as caught:
+        innvestigate.create_analyzer("gradient", network, **arguments)
+    assert [warning.filename for warning in caught] == [__file__]
+    with silence(softmax=False):
+        arguments = {**arguments, "keep_output_activation": True}
+        innvestigate.create_analyzer("gradient", network, **arguments)
 
 
 class Batches(keras.utils.PyDataset):

@@ -63,10 +63,21 @@ class GradientAnalyzer(MirrorAnalyzer):
 class BaselineGradient(GradientAnalyzer):
     """The gradient by one vector-Jacobian product of the whole model: a check on the mirror.
 
-    The same numbers as `gradient` by another way; needs floating point inputs.
+    The same numbers as `gradient` by another way.
+
+    Raises:
+        ValueError: If the model looks tokens up: the whole of it has no gradient then.
     """
 
     def _rewrite(self, graph: Graph) -> None:
+        super()._rewrite(graph)
+        for step in graph.steps:
+            if kind_of(step) is Kind.LOOKUP:
+                raise ValueError(
+                    "gradient.baseline takes the gradient of the whole model at once, which does "
+                    f"not exist: {step.name!r} looks up integers. Use 'gradient', which gives each "
+                    "token the gradient at its vector."
+                )
         graph.steps = [_WholeModel(graph).as_step()]
 
 

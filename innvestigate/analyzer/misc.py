@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from innvestigate.analyzer.base import Analyzer
+from innvestigate.graph.mirror import float_type
 
 
 class Input(Analyzer):
     """Returns the input: what a heatmap must differ from."""
 
     def _explain(self, flat, weights) -> dict:
-        return {f"input:{i}": np.array(x) for i, x in enumerate(flat)}
+        dtype = float_type(self._graph)
+        return {f"input:{i}": x.astype(dtype) for i, x in enumerate(flat)}
 
 
 class Random(Analyzer):
@@ -34,8 +36,7 @@ class Random(Analyzer):
         super().__init__(model, **kwargs)
 
     def _explain(self, flat, weights) -> dict:
-        noise = self._generator.normal
+        dtype, noise = float_type(self._graph), self._generator.normal
         return {
-            f"input:{i}": noise(0, self._stddev, x.shape).astype("float32")
-            for i, x in enumerate(flat)
+            f"input:{i}": noise(0, self._stddev, x.shape).astype(dtype) for i, x in enumerate(flat)
         }

@@ -79,7 +79,7 @@ def on_the_way(graph: Graph, output: KerasTensor, targets: list[KerasTensor]) ->
     return [
         step
         for step in graph.leading_to([output])
-        if any(id(t) in active for t in step.inputs) and any(id(t) in active for t in step.outputs)
+        if _active_inputs(step, active) and any(id(t) in active for t in step.outputs)
     ]
 
 
@@ -87,10 +87,19 @@ def _active(graph: Graph, targets: list[KerasTensor]) -> set[int]:
     """Tensors that depend on a target through numbers that a signal can pass."""
     active = set(map(id, targets))
     for step in graph.steps:
-        if any(id(t) in active for t in step.inputs):
+        if _active_inputs(step, active):
             shape_only = kind_of(step) is Kind.SHAPE
             active.update(id(t) for t in step.outputs if is_float(t) or shape_only)
     return active
+
+
+def _active_inputs(step: Step, active: set[int]) -> list[int]:
+    """Positions of the inputs that a step sends a signal to.
+
+    What an opaque step does with integers is unknown: they may be indices, which have no gradient.
+    """
+    opaque = kind_of(step) is Kind.OPAQUE
+    return [i for i, t in enumerate(step.inputs) if id(t) in active and (is_float(t) or not opaque)]
 
 
 class _Builder:
@@ -158,7 +167,7 @@ class _Builder:
         signals = [self._sum(t) for t in step.outputs]
         if all(signal is None for signal in signals):
             return
-        active = [i for i, t in enumerate(step.inputs) if id(t) in self.active]
+        active = _active_inputs(step, self.active)
         layer = Backward(step, rule, active, self.dtype, f"{step.name}.{type(rule).__name__}")
         arguments = [[values[id(t)] for t in step.inputs], [values[id(t)] for t in step.outputs]]
         sent = layer(*arguments, signals, references)

@@ -211,3 +211,28 @@ def test_quantized_layers_have_no_lrp_rule():
     assert np.all(np.isfinite(innvestigate.create_analyzer("gradient", model).analyze(X)))
     with pytest.raises(innvestigate.NoRuleError, match="Dense"):
         innvestigate.create_analyzer("lrp.epsilon", model)
+
+
+class Gather(layers.Layer):
+    """Looks tokens up by TensorFlow's own function, which tracing cannot see."""
+
+    def build(self, shape):
+        self.table = self.add_weight(shape=(9, 4))
+
+    def call(self, x):
+        import tensorflow as tf
+
+        return tf.gather(self.table, x)
+
+    def compute_output_shape(self, shape):
+        return (*shape, 4)
+
+
+def test_tokens_in_a_layer_that_cannot_be_seen_into():
+    tokens = keras.Input((5,), dtype="int32")
+    vectors = Gather(name="gather")(tokens)
+    model = keras.Model(tokens, layers.Dense(2)(layers.Flatten()(vectors)))
+    with pytest.raises(ValueError, match="No signal can get"):
+        innvestigate.create_analyzer("gradient", model)
+    at_vectors = innvestigate.create_analyzer("gradient", model, layers=("gather",))
+    assert at_vectors.analyze(np.ones((2, 5), int))["gather"].shape == (2, 5, 4)
