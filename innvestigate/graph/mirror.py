@@ -129,14 +129,15 @@ class _Builder:
         return mirror
 
     def _input_type(self, tensor) -> str:
-        """Integers stay integers where vectors are looked up; otherwise signals need floats."""
-        looked_up, tensors = False, {id(tensor)}
+        """Integers stay integers where they are indices; otherwise signals need floats."""
+        if is_float(tensor):
+            return self.dtype
+        indices, tensors = id(tensor) not in self.active, {id(tensor)}
         for step in self.graph.steps:
             if any(id(t) in tensors for t in step.inputs):
-                looked_up |= kind_of(step) is Kind.LOOKUP
+                indices |= kind_of(step) in (Kind.LOOKUP, Kind.OPAQUE)
                 tensors.update(id(t) for t in step.outputs if not is_float(t))
-        numeric = is_float(tensor) or not (looked_up or tensor.dtype in ("string", "bool"))
-        return self.dtype if numeric else tensor.dtype
+        return tensor.dtype if indices or tensor.dtype in ("string", "bool") else self.dtype
 
     def _start(self, values) -> list:
         """Put the first signal at the output; returns the input for the weights, if there is."""
