@@ -686,7 +686,7 @@ def test_embedding_behind_a_dense_layer():
 # sample, as numbers are no halves here.
 
 
-def _shared(call, shapes, relevance):
+def check_shared(call, shapes, relevance):
     """The α-β relevance in a model around one Dense layer, and that of a formula on its map."""
     dense = layers.Dense(3)
     model = model_of(lambda *x: call(dense, *x), *shapes, activation="tanh")
@@ -704,18 +704,18 @@ def test_shared_layer_on_two_inputs():
         s = r / (layer(a) + layer(b))
         return [rule(a, layer(a) * s), rule(b, layer(b) * s)]
 
-    _shared(lambda d, a, b: layers.Add()([d(a), d(b)]), [(3,)] * 2, relevance)
+    check_shared(lambda d, a, b: layers.Add()([d(a), d(b)]), [(3,)] * 2, relevance)
 
 
 def test_shared_layer_twice_in_a_row():
-    _shared(lambda d, x: d(d(x)), [(3,)], lambda layer, rule, x, r: [rule(x, rule(layer(x), r))])
+    check_shared(lambda d, x: d(d(x)), [(3,)], lambda layer, rule, x, r: [rule(x, rule(layer(x), r))])
 
 
 def test_shared_layer_twice_on_one_input():
     def relevance(layer, rule, x, r):
         return [rule(x, r[:, :3]) + rule(x, r[:, 3:])]
 
-    _shared(lambda d, x: layers.Concatenate()([d(x), d(x)]), [(3,)], relevance)
+    check_shared(lambda d, x: layers.Concatenate()([d(x), d(x)]), [(3,)], relevance)
 
 
 def test_residual_connection():
@@ -723,7 +723,7 @@ def test_residual_connection():
         s = r / (x + layer(x))
         return [x * s + rule(x, layer(x) * s)]
 
-    _shared(lambda d, x: layers.Add()([x, d(x)]), [(3,)], relevance)
+    check_shared(lambda d, x: layers.Add()([x, d(x)]), [(3,)], relevance)
 
 
 def test_shared_model():
@@ -734,7 +734,7 @@ def test_shared_model():
         nested = keras.Model(inputs, layers.ReLU()(dense(inputs)))
         return layers.Concatenate()([nested(a), nested(b)])
 
-    _shared(call, [(3,)] * 2, lambda layer, rule, a, b, r: [rule(a, r[:, :3]), rule(b, r[:, 3:])])
+    check_shared(call, [(3,)] * 2, lambda layer, rule, a, b, r: [rule(a, r[:, :3]), rule(b, r[:, 3:])])
 
 
 # Nothing to divide by
