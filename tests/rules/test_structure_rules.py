@@ -708,7 +708,9 @@ def test_shared_layer_on_two_inputs():
 
 
 def test_shared_layer_twice_in_a_row():
-    check_shared(lambda d, x: d(d(x)), [(3,)], lambda layer, rule, x, r: [rule(x, rule(layer(x), r))])
+    check_shared(
+        lambda d, x: d(d(x)), [(3,)], lambda layer, rule, x, r: [rule(x, rule(layer(x), r))]
+    )
 
 
 def test_shared_layer_twice_on_one_input():
@@ -734,7 +736,9 @@ def test_shared_model():
         nested = keras.Model(inputs, layers.ReLU()(dense(inputs)))
         return layers.Concatenate()([nested(a), nested(b)])
 
-    check_shared(call, [(3,)] * 2, lambda layer, rule, a, b, r: [rule(a, r[:, :3]), rule(b, r[:, 3:])])
+    check_shared(
+        call, [(3,)] * 2, lambda layer, rule, a, b, r: [rule(a, r[:, :3]), rule(b, r[:, 3:])]
+    )
 
 
 # Nothing to divide by
