@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import warnings
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from innvestigate.analyzer.batch import Batch
 from innvestigate.analyzer.inputs import InputSpec
 from innvestigate.analyzer.selection import Selection, check_mode
 from innvestigate.graph.kinds import annotate, kind_of
@@ -87,8 +89,8 @@ class Analyzer:
         self._graph = graph
         self._prepare(keep_output_activation)
         self._targets = _targets(graph, layers)
+        self._forward: keras.Model | None = None
         self._build()
-        self._output_shape_model: keras.Model | None = None
 
     def analyze(
         self, x: Any, neuron_selection: Any = None, *, batch_size: int = 32, verbose: int = 0
@@ -120,10 +122,14 @@ class Analyzer:
             self.neuron_selection_mode, neuron_selection, self._output.shape[1:], count
         )
 
-        def run(batch, offset):
-            flat = self.input_spec.flat(batch, offset)
-            results = self._explain(flat, self._weights(selection, flat, offset))
-            return self._restore(results, batch)
+        self._check_count(count)
+
+        def run(given, offset, progress):
+            inputs = self.input_spec.flat(given, offset)
+            weights = self._weights(selection, inputs, offset)
+            samples = offset + np.arange(len(inputs[0]))
+            batch = Batch(inputs, weights, samples, batch_size, progress)
+            return self._restore(self._explain(batch), given)
 
         result = map_batches(run, x, batch_size, verbose)
         _warn_if_not_finite(result)
@@ -135,29 +141,49 @@ class Analyzer:
     def _build(self) -> None:
         """Make ready what `_explain` runs."""
 
-    def _explain(self, flat: list[np.ndarray], weights: list[np.ndarray]) -> dict:
-        """The result at each target for one batch.
+    def _check_count(self, count: int | None) -> None:
+        """Refuse arguments that do not fit the number of samples, where it is known."""
 
-        Args:
-            flat: The model's inputs.
-            weights: The weights of the output neurons; empty in the mode `"max_activation"`.
-        """
+    def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
+        """The result at each target, by name, for the rows of a batch."""
         raise NotImplementedError
 
-    def _weights(self, selection: Selection, flat: list, offset: int) -> list:
+    def _weights(self, selection: Selection, inputs: list, offset: int) -> np.ndarray | None:
+        """The weights of the output neurons; None where the mirror picks the largest itself."""
         if self.neuron_selection_mode == "max_activation":
-            return []
+            return None
         shape = self._output.shape[1:]
         if None in shape:
-            shape = self._output_shape([x[:1] for x in flat])
-        return [selection.weights(offset, len(flat[0]), shape)]
+            shape = self._outputs([x[:1] for x in inputs]).shape[1:]
+        return selection.weights(offset, len(inputs[0]), shape)
 
-    def _output_shape(self, flat: list) -> tuple:
-        """The shape of the output for a sample, where the model alone does not tell."""
-        if self._output_shape_model is None:
+    def _weighted(self) -> Analyzer:
+        """The same analyzer, for batches that bring weights even where the mirror would choose."""
+        if self.neuron_selection_mode != "max_activation":
+            return self
+        twin = copy.copy(self)
+        twin.neuron_selection_mode = "weights"
+        twin._build()
+        return twin
+
+    def _outputs(self, inputs: list) -> np.ndarray:
+        """The value of the chosen output for rows of inputs."""
+        if self._forward is None:
             graph = Graph(self._graph.steps, self._graph.flat_inputs, self._output)
-            self._output_shape_model = build_forward(graph, "output_shape")
-        return self._output_shape_model.predict_on_batch(flat).shape[1:]
+            self._forward = build_forward(graph, "forward")
+        return self._forward.predict_on_batch(inputs)
+
+    def _drop_softmax(self) -> None:
+        """Take a final softmax off, with a warning."""
+        logits = drop_activation(self._graph, self._output)
+        if logits is None:
+            return
+        self._output = logits
+        warn(
+            "The model ends in a softmax. It is taken off for the analysis: the logit is "
+            "explained, not the probability. Pass keep_output_activation=True to explain the "
+            "probability, or hand over innvestigate.model_wo_softmax(model)."
+        )
 
     def _restore(self, results: dict, batch) -> Any:
         inputs = [results[name] for name in self._targets if name.startswith("input:")]
@@ -206,8 +232,9 @@ class MirrorAnalyzer(Analyzer):
         name = type(self).__name__
         self.model = build_mirror(self._graph, method, self._output, self._targets, name)
 
-    def _explain(self, flat, weights) -> dict:
-        return self.model.predict_on_batch(flat + weights)
+    def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
+        weights = [] if batch.weights is None else [batch.weights]
+        return self.model.predict_on_batch(batch.inputs + weights)
 
     def _rewrite(self, graph: Graph) -> None:
         """Bring the graph into the form that the method's rules speak of."""
@@ -227,17 +254,6 @@ class MirrorAnalyzer(Analyzer):
     def _finish(self, value, signal):
         """The result at a tensor of the given value where the given signal arrives."""
         return signal
-
-    def _drop_softmax(self) -> None:
-        logits = drop_activation(self._graph, self._output)
-        if logits is None:
-            return
-        self._output = logits
-        warn(
-            "The model ends in a softmax. It is taken off for the analysis: the logit is "
-            "explained, not the probability. Pass keep_output_activation=True to explain the "
-            "probability, or hand over innvestigate.model_wo_softmax(model)."
-        )
 
 
 def _warn_if_not_finite(result: Any) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from innvestigate.analyzer.base import Analyzer
+from innvestigate.analyzer.batch import Batch
 from innvestigate.graph.mirror import float_type
 
 
 class Input(Analyzer):
     """Returns the input: what a heatmap must differ from."""
 
-    def _explain(self, flat, weights) -> dict:
+    def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
         dtype = float_type(self._graph)
-        return {f"input:{i}": x.astype(dtype) for i, x in enumerate(flat)}
+        return {f"input:{i}": x.astype(dtype) for i, x in enumerate(batch.inputs)}
 
 
 class Random(Analyzer):
@@ -35,8 +36,9 @@ class Random(Analyzer):
         self._stddev, self._generator = stddev, np.random.default_rng(seed)
         super().__init__(model, **kwargs)
 
-    def _explain(self, flat, weights) -> dict:
+    def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
         dtype, noise = float_type(self._graph), self._generator.normal
         return {
-            f"input:{i}": noise(0, self._stddev, x.shape).astype(dtype) for i, x in enumerate(flat)
+            f"input:{i}": noise(0, self._stddev, x.shape).astype(dtype)
+            for i, x in enumerate(batch.inputs)
         }

@@ -49,13 +49,37 @@ def count_batches(x: Any, batch_size: int) -> int | None:
         return None
 
 
+class Progress:
+    """A part of a progress bar, in hundredths of the work (batches where their number is unknown).
+
+    Args:
+        bar: The bar, or None for no bar.
+        start: Where the part starts.
+        end: Where it ends.
+    """
+
+    def __init__(self, bar: keras.utils.Progbar | None, start: float = 0, end: float = 0):
+        self._bar, self._start, self._end = bar, start, end
+
+    def part(self, start: int, end: int, count: int) -> Progress:
+        """The pieces from `start` to `end`, out of `count` equal ones."""
+        width = (self._end - self._start) / count
+        return Progress(self._bar, self._start + start * width, self._start + end * width)
+
+    def finish(self) -> None:
+        """Fill the bar up to the end of this part."""
+        if self._bar is not None:
+            self._bar.update(int(self._end + 1e-6), finalize=False)
+
+
 def map_batches(
-    function: Callable[[Any, int], Any], x: Any, batch_size: int = 32, verbose: int = 0
+    function: Callable[[Any, int, Progress], Any], x: Any, batch_size: int = 32, verbose: int = 0
 ) -> Any:
     """Apply a function to every batch and concatenate what it returns.
 
     Args:
-        function: Maps `(batch, offset)` to a structure of arrays; offset counts the samples before.
+        function: Maps `(batch, offset, progress)` to a structure of arrays; offset counts the
+            samples before, progress is the batch's part of the bar.
         x: See `batches`.
         batch_size: Samples per batch.
         verbose: 1 shows a progress bar.
@@ -66,18 +90,29 @@ def map_batches(
     Raises:
         ValueError: If there is no sample.
     """
-    bar = keras.utils.Progbar(count_batches(x, batch_size), unit_name="batch") if verbose else None
+    count = count_batches(x, batch_size)
+    bar = _bar(count) if verbose else None
     results, offset = [], 0
-    for batch in batches(x, batch_size):
-        results.append(function(batch, offset))
+    for i, batch in enumerate(batches(x, batch_size)):
+        progress = (
+            Progress(bar, 100 * i / count, 100 * (i + 1) / count)
+            if count
+            else (Progress(bar, i, i + 1))
+        )
+        results.append(function(batch, offset, progress))
         offset += len(tree.flatten(batch)[0])
-        if bar is not None:
-            bar.add(1)
+        progress.finish()
     if bar is not None:
-        bar.update(len(results), finalize=True)
+        bar.update(100 if count else len(results), finalize=True)
     if not results:
         raise ValueError("The input holds no sample: nothing to analyze.")
     return tree.map_structure(lambda *parts: np.concatenate(parts), *results)
+
+
+def _bar(count: int | None) -> keras.utils.Progbar:
+    if count is None:
+        return keras.utils.Progbar(None, unit_name="batch")
+    return keras.utils.Progbar(100, unit_name="percent")
 
 
 def _to_numpy(x: Any) -> np.ndarray:

@@ -43,11 +43,11 @@ def test_structures_are_cut_leaf_by_leaf():
 
 
 def test_map_batches_hands_over_offsets_and_concatenates(capsys):
-    result = map_batches(lambda batch, offset: {"y": batch + offset}, X, 3, verbose=1)
+    result = map_batches(lambda batch, offset, _: {"y": batch + offset}, X, 3, verbose=1)
     np.testing.assert_array_equal(result["y"], X + np.repeat([0, 3, 6], [3, 3, 1])[:, None])
-    assert "3/3" in capsys.readouterr().out
+    assert "100/100" in capsys.readouterr().out
 
 
 def test_nothing_to_analyze():
     with pytest.raises(ValueError, match="holds no sample"):
-        map_batches(lambda batch, offset: batch, X[:0])
+        map_batches(lambda batch, offset, _: batch, X[:0])

@@ -1,0 +1,73 @@
+"""What one run of the model works on: samples, or many variants of a few samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from innvestigate.utils.batching import Progress
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that are explained together.
+
+    Attributes:
+        inputs: The model's inputs, a flat list of arrays with one entry for each row.
+        weights: The weights of the output neurons, `(rows, *output_shape)`; None where each row's
+            largest output is to be explained.
+        samples: Which sample of the call to `analyze` each row belongs to, `(rows,)`.
+        limit: How many rows are run at a time.
+        progress: The part of the progress bar that the batch fills.
+    """
+
+    inputs: list[np.ndarray]
+    weights: np.ndarray | None
+    samples: np.ndarray
+    limit: int
+    progress: Progress
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def repeat(self, count: int) -> Batch:
+        """All rows `count` times over, one whole copy after the other."""
+        return replace(
+            self,
+            inputs=[_repeat(x, count) for x in self.inputs],
+            weights=None if self.weights is None else _repeat(self.weights, count),
+            samples=_repeat(self.samples, count),
+        )
+
+
+def expand(batch: Batch, count: int) -> Iterator[tuple[np.ndarray, Batch]]:
+    """The batch `count` times over, in pieces of at most `batch.limit` rows.
+
+    Memory does not grow with `count`, as long as the caller reduces each piece at once.
+
+    Args:
+        batch: The rows to be multiplied.
+        count: How many variants of each row there will be.
+
+    Yields:
+        The numbers of the variants, `(k,)`, out of 0 ... count - 1, and k copies of the batch one
+        after the other. Arrays of results have the shape `(k * rows, ...)`; `(k, rows, ...)` after
+        `fold(array, k)`.
+    """
+    at_once = max(1, batch.limit // len(batch))
+    for start in range(0, count, at_once):
+        variants = np.arange(start, min(start + at_once, count))
+        progress = batch.progress.part(start, start + len(variants), count)
+        yield variants, replace(batch.repeat(len(variants)), progress=progress)
+        progress.finish()
+
+
+def fold(array: np.ndarray, count: int) -> np.ndarray:
+    """Results of `expand`ed rows as `(count, rows, ...)`."""
+    return array.reshape(count, len(array) // count, *array.shape[1:])
+
+
+def _repeat(array: np.ndarray, count: int) -> np.ndarray:
+    return np.concatenate([array] * count) if count > 1 else array
