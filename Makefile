@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test quick lint format clean
+.PHONY: help demo test quick lint format bench bench-peers coverage clean
 
 help:
 	@echo "make demo    explain real digits and photographs with every method -> demo/*.png"
 	@echo "make test    lint, and run the whole test suite"
 	@echo "make quick   run a part of the tests, under 3 minutes"
 	@echo "make lint    check the style; make format mends it"
+	@echo "make bench   time and memory of the methods, as a ratio to one gradient -> docs/performance.md"
+	@echo "make bench-peers   the same for iNNvestigate 2, Zennit and Captum, in environments of their own"
+	@echo "make coverage      every architecture of keras.applications -> docs/coverage.md"
 	@echo "make clean   remove what the other targets made"
 
 .venv/ready: pyproject.toml
@@ -35,5 +38,14 @@ format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: .venv/ready
+	$(BIN)/python benchmarks/bench.py
+
+bench-peers: .venv/ready
+	$(BIN)/python benchmarks/peers/run.py
+
+coverage: .venv/ready
+	$(BIN)/python benchmarks/coverage.py
+
 clean:
-	rm -rf .venv demo build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv benchmarks/peers/.venv demo build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,11 +1,15 @@
-"""Time and memory of every method as a ratio to one gradient of the same model in the same run.
+"""What a method costs: time, peak memory and time to the first result, as ratios to one gradient.
 
     python benchmarks/bench.py [--models VGG16,ResNet50] [--methods gradient,lrp.epsilon]
 
-Each pair of model and method runs in a process of its own. The ratio of times is the median over
-pairs (method, GradientTape) timed in turn; peak memory is that of the whole process, as a ratio to
+Eight images of 224 x 224. Each method runs in a process of its own; the time is the median of pairs
+(method, GradientTape) timed in turn; peak memory is that of the whole process, as a ratio to
 a process that only takes the gradient; the time to the first result counts creating the analyzer.
 The limit is what the operations alone would cost, one forward pass being half a gradient.
+
+What was found is kept in benchmarks/results/bench.json; methods that it holds are not run again.
+The table, with the columns of the peers where benchmarks/peers/run.py has filled them, goes into
+docs/performance.md.
 """
 
 from __future__ import annotations
@@ -13,12 +17,27 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
-from measure import build, images, in_own_process, markdown, peak_memory, seconds
+from measure import (
+    build,
+    images,
+    in_own_process,
+    markdown,
+    peak_memory,
+    read,
+    replace_table,
+    seconds,
+    write,
+)
 
 import innvestigate
 
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "bench.json"
+PEERS = HERE / "results" / "peers.json"
+PAGE = HERE.parent / "docs" / "performance.md"
 MODELS = ("VGG16", "ResNet50", "EfficientNetB0", "DenseNet121")
 LIMITS = {
     "gradient": 1.0,
@@ -32,9 +51,10 @@ LIMITS = {
     "lrp.sequential_preset_a_flat": 1.5,
     "lrp.sequential_preset_b_flat": 2.5,
     "deep_taylor": 1.5,
+    "deeplift": 1.5,
 }
 BATCH = 8
-PAIRS = 7
+PAIRS = 5
 
 
 def tape_gradient(model):
@@ -81,13 +101,42 @@ def worker(model_name: str, method: str) -> dict:
     return {"first": first, "memory": memory, "ratio": float(np.median(ratios))}
 
 
-def row(model_name: str, method: str, tape: dict) -> list[str]:
-    """One line of the table."""
-    found = in_own_process(__file__, model_name, method)
-    if "error" in found:
-        return [model_name, method, found["error"], "", "", f"{LIMITS[method]:.1f}"]
-    ratios = (found["ratio"], found["memory"] / tape["memory"], found["first"] / tape["first"])
-    return [model_name, method, *(f"{ratio:.2f}" for ratio in ratios), f"{LIMITS[method]:.1f}"]
+def measure(model_name: str, method: str, found: dict) -> dict:
+    """The ratios of one method on one model, or what went wrong."""
+    own = in_own_process(__file__, model_name, method)
+    if "error" in own:
+        return own
+    tape = found[model_name]["tape"]
+    ratios = {key: own[key] / tape[key] for key in ("memory", "first")}
+    return {"time": own["ratio"], **ratios}
+
+
+def table(found: dict) -> str:
+    """All that was measured, one line for each model and method."""
+    peers = read(PEERS).get("rows", [])
+    names = sorted({row["peer"] for row in peers})
+    header = ["model", "method", "time", "limit", "peak memory", "first result", *names]
+    rows = []
+    for model_name, methods in found.items():
+        for method in LIMITS:
+            own = methods.get(method, {"error": "not measured"})
+            values = [own.get("error") or _ratio(own["time"]), f"{LIMITS[method]:.1f}"]
+            values += [_ratio(own.get(key)) for key in ("memory", "first")]
+            values += [_of_peer(peers, name, model_name, method) for name in names]
+            rows.append([model_name, f"`{method}`", *values])
+    return markdown(header, rows)
+
+
+def _of_peer(peers: list, name: str, model_name: str, method: str) -> str:
+    wanted = (name, model_name, method)
+    for row in peers:
+        if (row["peer"], row["model"], row["method"]) == wanted:
+            return "cannot" if "error" in row else _ratio(row["time"])
+    return ""
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def main():
@@ -99,14 +148,18 @@ def main():
     if arguments.worker:
         print(json.dumps(worker(*arguments.worker)))
         return
-    rows = []
+    found = read(RESULTS)
     for model_name in arguments.models.split(","):
-        tape = in_own_process(__file__, model_name, "tape")
+        known = found.setdefault(model_name, {})
+        if "tape" not in known:
+            known["tape"] = in_own_process(__file__, model_name, "tape")
         for method in arguments.methods.split(","):
-            rows.append(row(model_name, method, tape))
-            print(" ".join(rows[-1]), flush=True)
-    print()
-    print(markdown(["model", "method", "time", "peak memory", "first result", "limit"], rows))
+            if method not in known:
+                known[method] = measure(model_name, method, found)
+                write(RESULTS, found)
+            print(model_name, method, known[method], flush=True)
+    replace_table(PAGE, table(found))
+    print(f"\n{table(found)}\n\nWritten: {PAGE}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
     python benchmarks/coverage.py [--models MobileNetV2,ConvNeXtTiny] [--size 96]
 
+What was found is kept in benchmarks/results/coverage.json; architectures that it holds are not run
+again. Delete the file to start anew.
+
 Random weights and a softmax head. The conservation error is |sum of relevance - logit| / |logit|,
 where the method conserves relevance in a network without biases (freshly initialised ones are 0).
 """
@@ -15,7 +18,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from measure import build, images, in_own_process, markdown, seconds
+from measure import build, images, in_own_process, markdown, read, seconds, write
 
 import innvestigate
 
@@ -28,7 +31,9 @@ METHODS = (
     "deep_taylor",
 )
 CONSERVING = ("lrp.epsilon",)
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "coverage.md"
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "coverage.md"
+RESULTS = HERE / "results" / "coverage.json"
 INTRODUCTION = """# Coverage
 
 Written by `benchmarks/coverage.py`: every architecture of `keras.applications`, with random weights
@@ -78,11 +83,14 @@ def main():
     if arguments.worker:
         print(json.dumps(worker(*arguments.worker)))
         return
-    rows = []
+    found = read(RESULTS)
     for name in arguments.models.split(","):
-        found = in_own_process(__file__, name, arguments.size)
-        rows.append([name, *(found.get(m, f"FAILED: {found.get('error')}") for m in METHODS)])
-        print(" | ".join(rows[-1]), flush=True)
+        if name not in found:
+            cells = in_own_process(__file__, name, arguments.size)
+            found[name] = [cells.get(m, f"FAILED: {cells.get('error')}") for m in METHODS]
+            write(RESULTS, found)
+        print(name, *found[name], sep=" | ", flush=True)
+    rows = [[name, *found[name]] for name in sorted(found)]
     size = f"Images of {arguments.size} x {arguments.size} pixels."
     table = markdown(["architecture", *METHODS], rows)
     PAGE.write_text(f"{INTRODUCTION}\n{size}\n\n{table}\n")

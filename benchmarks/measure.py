@@ -7,9 +7,12 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
+
+START, END = "<!-- table: start -->", "<!-- table: end -->"
 
 
 def build(name: str, size: int | None = None) -> keras.Model:
@@ -71,3 +74,21 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def read(path: Path) -> dict:
+    """What earlier runs have found; nothing if there were none."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write(path: Path, found: dict) -> None:
+    """Keep what was found."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+def replace_table(page: Path, table: str) -> None:
+    """Put a table in place of the one between a page's marks."""
+    before, _, rest = page.read_text().partition(START)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{START}\n\n{table}\n\n{END}{after}")

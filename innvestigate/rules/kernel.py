@@ -9,6 +9,8 @@ that it has no zero.)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from keras import ops
@@ -24,42 +26,49 @@ class KernelRule(Rule):
     kinds = (Kind.LINEAR,)
 
     def __call__(self, step, inputs, outputs, signals, references=None) -> list:
-        relevance = signals[0]
-        if references is None:
-            return [self.relevance(step.operation, inputs[0], relevance)]
-        return [self.relevance(step.operation, inputs[0], relevance, *references)]
+        arguments = (step.operation, inputs[0], outputs[0], signals[0])
+        return [self.relevance(*arguments, *(references or ()))]
 
-    def relevance(self, linear, x, r):
+    def relevance(self, linear, x, z, r):
         """The relevance of x, given that of z = W x + b.
 
         Args:
             linear: The step (`graph.linear.Linear`): `linear.kernel` W, `linear.bias` b,
                 `linear.map(x, W)` the product W x.
             x: Input of the step.
-            r: Relevance of its output z.
+            z: Output of the step.
+            r: Relevance of the output.
         """
         raise NotImplementedError
 
 
-def share(linear, parts, r, bias=None, divide=divide):
-    """R_i = Σ_k x_ki Σ_j W_kij R_j / (Σ_k Σ_i W_kij x_ki + b_j), for parts (x_k, W_k) of z.
+def share(linear, parts, r, bias=None, weight=1):
+    """R_i = Σ_k x_ki Σ_j w W_kij R_j / (Σ_k Σ_i W_kij x_ki + b_j), for parts (x_k, W_k) of z.
 
     Args:
         linear: The step; its map is applied to every part.
         parts: Pairs of an input and a kernel.
         r: Relevance of the output.
         bias: Absorbs its share of the relevance; None for no bias.
-        divide: How r is divided by the sum of the parts.
+        weight: w, which the result is multiplied by.
     """
-    z, pullbacks = 0.0, []
-    for x, kernel in parts:
-        (product,), pullback = vjp(lambda x, kernel=kernel: [linear.map(x, kernel)], [x])
-        z = z + product
-        pullbacks.append(pullback)
-    if bias is not None:
-        z = z + bias
-    s = divide(r, z)
-    return sum(x * pullback([s])[0] for (x, _), pullback in zip(parts, pullbacks, strict=True))
+    z = reduce(add, [linear.map(x, kernel) for x, kernel in parts])
+    s = divide(r, z if bias is None else z + bias)
+    scale = (lambda kernel: kernel) if weight == 1 else (lambda kernel: weight * kernel)
+    return reduce(add, [backward(linear, x, scale(kernel), s) for x, kernel in parts])
+
+
+def backward(linear, x, kernel, s):
+    """x ⊙ Wᵀ s, which is (W x) ⊙ s for a diagonal kernel."""
+    if linear.pointwise:
+        return linear.map(x, kernel) * s
+    _, pullback = vjp(lambda x: [linear.map(x, kernel)], [x])
+    return x * pullback([s])[0]
+
+
+def _total(linear, x, z, bias: bool):
+    """What relevance is divided by: z = W x + b, or W x where the bias shall take no part."""
+    return z if bias or linear.bias is None else linear.map(x, linear.kernel)
 
 
 def positive(x):
@@ -73,16 +82,20 @@ def negative(x):
 
 
 def same_sign(linear, x, kernel):
-    """The parts of z that are positive: x⁺W⁺ and x⁻W⁻."""
+    """The parts of z that are positive: x⁺W⁺ and x⁻W⁻; (W x)⁺ if W is diagonal."""
     if linear.nonnegative:
         return [(x, positive(kernel))]
+    if linear.pointwise:
+        return [(positive(linear.map(x, kernel)), ops.ones_like(kernel))]
     return [(positive(x), positive(kernel)), (negative(x), negative(kernel))]
 
 
 def opposite_sign(linear, x, kernel):
-    """The parts of z that are negative: x⁺W⁻ and x⁻W⁺."""
+    """The parts of z that are negative: x⁺W⁻ and x⁻W⁺; (W x)⁻ if W is diagonal."""
     if linear.nonnegative:
         return [(x, negative(kernel))]
+    if linear.pointwise:
+        return [(negative(linear.map(x, kernel)), ops.ones_like(kernel))]
     return [(positive(x), negative(kernel)), (negative(x), positive(kernel))]
 
 
@@ -99,8 +112,9 @@ class Z(KernelRule):
 
     bias: bool = True
 
-    def relevance(self, linear, x, r):
-        return share(linear, [(x, linear.kernel)], r, linear.bias if self.bias else None)
+    def relevance(self, linear, x, z, r):
+        s = divide(r, _total(linear, x, z, self.bias))
+        return backward(linear, x, linear.kernel, s)
 
 
 @dataclass(frozen=True)
@@ -127,13 +141,11 @@ class Epsilon(KernelRule):
                 "a stabiliser use 'Z' (analyzer 'lrp.z')."
             )
 
-    def relevance(self, linear, x, r):
-        bias = linear.bias if self.bias else None
-        return share(linear, [(x, linear.kernel)], r, bias, divide=self._divide)
-
-    def _divide(self, r, z):
+    def relevance(self, linear, x, z, r):
+        z = _total(linear, x, z, self.bias)
         sign = 2.0 * ops.cast(z >= 0, z.dtype) - 1.0
-        return r / (z + self.epsilon * sign)
+        s = r / (z + self.epsilon * sign)
+        return backward(linear, x, linear.kernel, s)
 
 
 @dataclass(frozen=True)
@@ -144,7 +156,7 @@ class WSquare(KernelRule):
     Taylor Decomposition", section 4.1.
     """
 
-    def relevance(self, linear, x, r):
+    def relevance(self, linear, x, z, r):
         return share(linear, [(ops.ones_like(x), ops.square(linear.kernel))], r)
 
 
@@ -156,7 +168,7 @@ class Flat(KernelRule):
     Machines Really Learn", Methods.
     """
 
-    def relevance(self, linear, x, r):
+    def relevance(self, linear, x, z, r):
         return share(linear, [(ops.ones_like(x), ops.ones_like(linear.kernel))], r)
 
 
@@ -196,12 +208,12 @@ class AlphaBeta(KernelRule):
         object.__setattr__(self, "alpha", alpha)
         object.__setattr__(self, "beta", beta)
 
-    def relevance(self, linear, x, r):
+    def relevance(self, linear, x, z, r):
         kernel, bias = linear.kernel, linear.bias if self.bias else None
         up, down = (None, None) if bias is None else (positive(bias), negative(bias))
-        relevance = self.alpha * share(linear, same_sign(linear, x, kernel), r, up)
+        relevance = share(linear, same_sign(linear, x, kernel), r, up, self.alpha)
         if self.beta:
-            relevance -= self.beta * share(linear, opposite_sign(linear, x, kernel), r, down)
+            relevance -= share(linear, opposite_sign(linear, x, kernel), r, down, self.beta)
         return relevance
 
 
@@ -224,7 +236,7 @@ class ZPlusFast(KernelRule):
     Reference: Montavon et al. 2017, section 4.2.
     """
 
-    def relevance(self, linear, x, r):
+    def relevance(self, linear, x, z, r):
         return share(linear, [(x, positive(linear.kernel))], r)
 
 
@@ -244,11 +256,12 @@ class AlphaBetaX(KernelRule):
     alpha: float = 2
     beta: float = 1
 
-    def relevance(self, linear, x, r):
+    def relevance(self, linear, x, z, r):
         kernel, bias = linear.kernel, linear.bias
         up, down = (None, None) if bias is None else (positive(bias), negative(bias))
-        return self.alpha * share(linear, [(positive(x), positive(kernel))], r, up) - (
-            self.beta * share(linear, [(positive(x), negative(kernel))], r, down)
+        x = x if linear.nonnegative else positive(x)
+        return share(linear, [(x, positive(kernel))], r, up, self.alpha) - (
+            share(linear, [(x, negative(kernel))], r, down, self.beta)
         )
 
 
@@ -278,18 +291,17 @@ class Gamma(KernelRule):
         if not self.gamma >= 0:
             raise ValueError(f"gamma must be >= 0. Received: gamma={self.gamma}.")
 
-    def relevance(self, linear, x, r):
+    def relevance(self, linear, x, z, r):
         kernel, bias = linear.kernel, linear.bias
-        z = linear(x)
+        z = _total(linear, x, z, self.bias)
         up, down = self._favour(positive, kernel), self._favour(negative, kernel)
         if linear.nonnegative:
             parts_up, parts_down = [(x, up)], [(x, down)]
         else:
             parts_up = [(positive(x), up), (negative(x), down)]
             parts_down = [(positive(x), down), (negative(x), up)]
-        if not self.bias or bias is None:
-            z, bias_up, bias_down = linear.map(x, kernel), None, None
-        else:
+        bias_up, bias_down = None, None
+        if self.bias and bias is not None:
             bias_up, bias_down = self._favour(positive, bias), self._favour(negative, bias)
         zero = ops.zeros_like(r)
         return share(linear, parts_up, ops.where(z > 0, r, zero), bias_up) + (
@@ -331,7 +343,7 @@ class Bounded(KernelRule):
     def references(self):
         return (self.low, self.high)
 
-    def relevance(self, linear, x, r, at_low=None, at_high=None):
+    def relevance(self, linear, x, z, r, at_low=None, at_high=None):
         if at_low is None:
             at_low, at_high = (ops.zeros_like(x) + bound for bound in self.references)
         low, high = ops.minimum(at_low, at_high), ops.maximum(at_low, at_high)
