@@ -8,6 +8,7 @@ from innvestigate import rules
 from innvestigate.analyzer import (
     analyzers,
     create_analyzer,
+    load_analyzer,
     model_wo_output_activation,
     model_wo_softmax,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "NoRuleError",
     "analyzers",
     "create_analyzer",
+    "load_analyzer",
     "model_wo_output_activation",
     "model_wo_softmax",
     "rules",

@@ -17,6 +17,7 @@ from innvestigate.analyzer.base import (
     model_wo_softmax,
 )
 from innvestigate.analyzer.deep_taylor import BoundedDeepTaylor, DeepTaylor
+from innvestigate.analyzer.deeplift import DeepLIFT, DeepLIFTWrapper
 from innvestigate.analyzer.gradient import (
     BaselineGradient,
     Deconvnet,
@@ -37,6 +38,17 @@ from innvestigate.analyzer.lrp import (
     SequentialPreset,
 )
 from innvestigate.analyzer.misc import Input, Random
+from innvestigate.analyzer.path import (
+    ExpectedGradients,
+    GaussianSmoother,
+    IntegratedGradients,
+    PathIntegrator,
+    SmoothGrad,
+)
+from innvestigate.analyzer.pattern import PatternAttribution, PatternNet
+from innvestigate.analyzer.pattern_statistics import PatternStatistics
+from innvestigate.analyzer.perturbation import Occlusion, ShapleySampling
+from innvestigate.analyzer.storage import load_analyzer
 
 analyzers: dict[str, Callable[..., Analyzer]] = {
     "input": Input,
@@ -49,6 +61,12 @@ analyzers: dict[str, Callable[..., Analyzer]] = {
     "deconvnet": Deconvnet,
     "guided_backprop": GuidedBackprop,
     "guided": GuidedBackprop,
+    "integrated_gradients": IntegratedGradients,
+    "intgrad": partial(IntegratedGradients, steps=100, quadrature="right"),
+    "expected_gradients": ExpectedGradients,
+    "smoothgrad": SmoothGrad,
+    "occlusion": Occlusion,
+    "shapley_sampling": ShapleySampling,
     "lrp": LRP,
     "lrp.z": partial(LRP, rule="Z"),
     "lrp.z_IB": partial(LRP, rule="ZIgnoreBias"),
@@ -83,6 +101,13 @@ analyzers: dict[str, Callable[..., Analyzer]] = {
     "lrp.excitation_backprop": ExcitationBackprop,
     "deep_taylor": DeepTaylor,
     "deep_taylor.bounded": BoundedDeepTaylor,
+    "deeplift": DeepLIFT,
+    "deeplift.rescale": partial(DeepLIFT, rule="rescale"),
+    "deeplift.reveal_cancel": partial(DeepLIFT, rule="reveal_cancel"),
+    "deeplift.genomics_default": partial(DeepLIFT, rule="genomics_default"),
+    "deeplift.wrapper": DeepLIFTWrapper,
+    "pattern.net": PatternNet,
+    "pattern.attribution": PatternAttribution,
 }
 
 
@@ -131,26 +156,39 @@ __all__ = [
     "BaselineGradient",
     "BoundedDeepTaylor",
     "Deconvnet",
+    "DeepLIFT",
+    "DeepLIFTWrapper",
     "DeepTaylor",
     "EpsilonGammaBox",
     "ExcitationBackprop",
+    "ExpectedGradients",
     "FlatUntilIndex",
     "FoldedComposite",
+    "GaussianSmoother",
     "GradientAnalyzer",
     "GuidedBackprop",
     "Input",
     "InputTimesGradient",
+    "IntegratedGradients",
     "LRPAlphaBeta",
     "LRPEpsilon",
     "LRPGamma",
     "MirrorAnalyzer",
+    "Occlusion",
+    "PathIntegrator",
+    "PatternAttribution",
+    "PatternNet",
+    "PatternStatistics",
     "Plan",
     "PlanLine",
     "Random",
     "Saliency",
     "SequentialPreset",
+    "ShapleySampling",
+    "SmoothGrad",
     "analyzers",
     "create_analyzer",
+    "load_analyzer",
     "model_wo_output_activation",
     "model_wo_softmax",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ import numpy as np
 from keras import tree
 
 from innvestigate.analyzer.batch import Batch
+from innvestigate.analyzer.config import Configured
 from innvestigate.analyzer.inputs import InputSpec
 from innvestigate.analyzer.selection import Selection, check_mode
-from innvestigate.graph.kinds import annotate, kind_of
+from innvestigate.backend import jit_compile
+from innvestigate.graph.kinds import activation_name, annotate, kind_of
 from innvestigate.graph.mirror import Method, build_forward, build_mirror, on_the_way
 from innvestigate.graph.rewrite import drop_activation
 from innvestigate.graph.step import Graph, Step
@@ -50,7 +53,7 @@ class Plan(tuple):
         )
 
 
-class Analyzer:
+class Analyzer(Configured):
     """Base of all analyzers: explains the chosen output neurons of a Keras model.
 
     Args:
@@ -131,9 +134,33 @@ class Analyzer:
             batch = Batch(inputs, weights, samples, batch_size, progress)
             return self._restore(self._explain(batch), given)
 
-        result = map_batches(run, x, batch_size, verbose)
-        _warn_if_not_finite(result)
-        return result
+        return self._finished(map_batches(run, x, batch_size, verbose))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save the analyzer in one file: model, method, arguments and what was fitted.
+
+        Load it with `innvestigate.load_analyzer(path)`, in this process or another one. A model
+        that was trained on is saved as it is now. The file appears when it is complete; until then
+        an older one stays.
+
+        Args:
+            path: The file.
+
+        Raises:
+            TypeError: If an argument cannot be saved, such as a function that is not registered
+                with `keras.saving.register_keras_serializable`; names it.
+            ValueError: If Keras cannot save the model.
+        """
+        from innvestigate.analyzer.storage import save_analyzer
+
+        save_analyzer(self, path)
+
+    def _state(self) -> dict[str, np.ndarray]:
+        """What was fitted, as flat arrays by name."""
+        return {}
+
+    def _set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take over what `_state` returned."""
 
     def _prepare(self, keep_output_activation: bool) -> None:
         """Bring the graph into the form that the method works on."""
@@ -148,6 +175,11 @@ class Analyzer:
         """The result at each target, by name, for the rows of a batch."""
         raise NotImplementedError
 
+    def _finished(self, result: Any) -> Any:
+        """What `analyze` returns, given the results of all batches."""
+        _warn_if_not_finite(result)
+        return result
+
     def _weights(self, selection: Selection, inputs: list, offset: int) -> np.ndarray | None:
         """The weights of the output neurons; None where the mirror picks the largest itself."""
         if self.neuron_selection_mode == "max_activation":
@@ -161,9 +193,15 @@ class Analyzer:
         """The same analyzer, for batches that bring weights even where the mirror would choose."""
         if self.neuron_selection_mode != "max_activation":
             return self
+        return self._twin(neuron_selection_mode="weights")
+
+    def _twin(self, **changes) -> Analyzer:
+        """The same analyzer with other attributes, made ready anew; warns of nothing twice."""
         twin = copy.copy(self)
-        twin.neuron_selection_mode = "weights"
-        twin._build()
+        vars(twin).update(changes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            twin._build()
         return twin
 
     def _outputs(self, inputs: list) -> np.ndarray:
@@ -171,19 +209,33 @@ class Analyzer:
         if self._forward is None:
             graph = Graph(self._graph.steps, self._graph.flat_inputs, self._output)
             self._forward = build_forward(graph, "forward")
+            self._forward.compile(jit_compile=jit_compile)
         return self._forward.predict_on_batch(inputs)
 
     def _drop_softmax(self) -> None:
         """Take a final softmax off, with a warning."""
-        logits = drop_activation(self._graph, self._output)
+        self._drop_final("softmax")
+
+    def _drop_final(self, *names: str) -> Step | None:
+        """Take a final activation of one of these names off, with a warning; returns its step."""
+        dropped = []
+
+        def wanted(step: Step) -> bool:
+            dropped.append(step)
+            return activation_name(step.operation) in names
+
+        logits = drop_activation(self._graph, self._output, wanted)
         if logits is None:
-            return
+            return None
         self._output = logits
+        name = activation_name(dropped[0].operation)
+        without = "wo_softmax" if name == "softmax" else "wo_output_activation"
         warn(
-            "The model ends in a softmax. It is taken off for the analysis: the logit is "
+            f"The model ends in a {name}. It is taken off for the analysis: the logit is "
             "explained, not the probability. Pass keep_output_activation=True to explain the "
-            "probability, or hand over innvestigate.model_wo_softmax(model)."
+            f"probability, or hand over innvestigate.model_{without}(model)."
         )
+        return dropped[0]
 
     def _restore(self, results: dict, batch) -> Any:
         inputs = [results[name] for name in self._targets if name.startswith("input:")]
@@ -201,6 +253,8 @@ class MirrorAnalyzer(Analyzer):
     Attributes:
         model: The mirror, a `keras.Model` whose summary reads as the method.
     """
+
+    _build_model = staticmethod(build_mirror)
 
     def plan(self) -> Plan:
         """Print and return, step by step, which rule is used and why.
@@ -230,7 +284,7 @@ class MirrorAnalyzer(Analyzer):
             select_max=self.neuron_selection_mode == "max_activation",
         )
         name = type(self).__name__
-        self.model = build_mirror(self._graph, method, self._output, self._targets, name)
+        self.model = self._build_model(self._graph, method, self._output, self._targets, name)
 
     def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
         weights = [] if batch.weights is None else [batch.weights]

@@ -71,3 +71,25 @@ def fold(array: np.ndarray, count: int) -> np.ndarray:
 
 def _repeat(array: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([array] * count) if count > 1 else array
+
+
+class Moments:
+    """Mean and variance of arrays that arrive in pieces, in float64."""
+
+    def __init__(self):
+        self.count, self.mean, self._squares = 0, 0.0, 0.0
+
+    def add(self, values: np.ndarray) -> None:
+        """Take in values along the first axis."""
+        mean = values.mean(axis=0, dtype="float64")
+        self._squares += np.square(values - mean).sum(axis=0)
+        self._squares += np.square(mean - self.mean) * (
+            self.count * len(values) / (self.count + len(values))
+        )
+        self.count += len(values)
+        self.mean += (mean - self.mean) * (len(values) / self.count)
+
+    @property
+    def variance(self) -> np.ndarray:
+        """The mean squared distance from the mean."""
+        return self._squares / self.count

@@ -121,13 +121,7 @@ class _RectifierAnalyzer(GradientAnalyzer):
         return (Line(self.rule(), is_relu, "every rectifier"),)
 
     def _check_model(self) -> None:
-        others = [step for step in self._steps if _is_other_nonlinearity(step)]
-        if others:
-            named = ", ".join(f"{step.name!r} ({_what(step)})" for step in others[:5])
-            warn(
-                f"{type(self).__name__} has a rule for rectifiers only. These steps pass the plain "
-                f"gradient: {named}{' ...' if len(others) > 5 else ''}."
-            )
+        warn_of_other_nonlinearities(f"{type(self).__name__} has a rule", self._steps)
 
 
 class Deconvnet(_RectifierAnalyzer):
@@ -169,6 +163,17 @@ class _WholeModel:
     def as_step(self) -> Step:
         inputs = self.graph.flat_inputs
         return Step("model", self, (tuple(inputs), {}), inputs, self.graph.flat_outputs)
+
+
+def warn_of_other_nonlinearities(method: str, steps: list[Step]) -> None:
+    """Warn of steps that are neither rectifiers nor linear: "`method` for rectifiers only. ..." """
+    others = [step for step in steps if _is_other_nonlinearity(step)]
+    if others:
+        named = ", ".join(f"{step.name!r} ({_what(step)})" for step in others[:5])
+        warn(
+            f"{method} for rectifiers only. These steps pass the plain gradient: "
+            f"{named}{' ...' if len(others) > 5 else ''}."
+        )
 
 
 def _is_other_nonlinearity(step: Step) -> bool:

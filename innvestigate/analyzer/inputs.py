@@ -59,6 +59,27 @@ class InputSpec:
             return arrays[0]
         return type(x)(arrays) if isinstance(x, (list, tuple)) else list(arrays)
 
+    def each(self, given: Any, what: str) -> list:
+        """One entry for each input, out of a list or dict of them or one that holds for all.
+
+        Args:
+            given: What the user gave. A list is one entry if the model has a single input.
+            what: Its name, for messages.
+
+        Raises:
+            ValueError: If the list or dict does not match the model's inputs.
+        """
+        if isinstance(given, dict):
+            return self._by_name(given, what)
+        if not isinstance(given, list) or len(self.tensors) == 1:
+            return [given] * len(self.tensors)
+        if len(given) != len(self.tensors):
+            raise ValueError(
+                f"{what} holds {len(given)} entries. Expected: one for each of the model's "
+                f"{len(self.tensors)} inputs ({', '.join(self.names)})."
+            )
+        return given
+
     def _is_single(self, x: Any) -> bool:
         if len(self.tensors) != 1 or isinstance(x, dict):
             return False
@@ -67,12 +88,7 @@ class InputSpec:
 
     def _flatten(self, x: Any) -> list:
         if isinstance(x, dict):
-            if set(x) != set(self.names):
-                raise ValueError(
-                    f"The inputs do not match the model's. Received the keys: {sorted(x)}; "
-                    f"expected: {sorted(self.names)}."
-                )
-            return [x[name] for name in self.names]
+            return self._by_name(x, "The dict of inputs")
         if self._is_single(x):
             return [x]
         if not isinstance(x, (list, tuple)) or len(x) != len(self.tensors):
@@ -87,6 +103,14 @@ class InputSpec:
                 f"{type(x).__name__}."
             )
         return list(x)
+
+    def _by_name(self, given: dict, what: str) -> list:
+        if set(given) != set(self.names):
+            raise ValueError(
+                f"{what} does not match the model's inputs. Received the keys: {sorted(given)}; "
+                f"expected: {sorted(self.names)}."
+            )
+        return [given[name] for name in self.names]
 
     def _as_array(self, i: int, x: Any) -> np.ndarray:
         name, tensor = self.names[i], self.tensors[i]
@@ -120,7 +144,7 @@ def _check_finite(name: str, array: np.ndarray, offset: int) -> None:
     if array.dtype.kind not in "fV":
         return
     finite = np.isfinite(array.astype("float64") if array.dtype.kind == "V" else array)
-    bad = np.flatnonzero(~finite.reshape(len(array), -1).all(axis=1)) + offset
+    bad = np.flatnonzero(~finite.all(axis=tuple(range(1, finite.ndim)))) + offset
     if len(bad):
         shown = ", ".join(map(str, bad[:10])) + (" ..." if len(bad) > 10 else "")
         raise ValueError(

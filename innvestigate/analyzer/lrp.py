@@ -79,10 +79,9 @@ class LRP(MirrorAnalyzer):
         **kwargs,
     ):
         self._fold = fold_batch_norm
-        self._input_lines = _input_lines(input_layer_rule)
         self._lines = (
             *_batch_norm_lines(bn_layer_rule),
-            *self._input_lines,
+            *_input_lines(input_layer_rule),
             *_until_lines(model, until_layer_idx, until_layer_rule),
             *_rule_lines(rule),
         )
@@ -102,11 +101,11 @@ class LRP(MirrorAnalyzer):
         return Composite((*self._lines, *structure(self._finish)))
 
     def _check_model(self) -> None:
-        for line in self._input_lines:
+        for line in self._composite.lines:
             if isinstance(line.rule, Bounded) and not any(map(line.matches, self._steps)):
                 warn(
-                    f"{line.rule!r} applies to no layer: no kernel layer is reached from the "
-                    "input through shape-only steps."
+                    f"{line.rule!r} applies to no layer of this model ({line.why}). A first kernel "
+                    "layer is one that the input reaches through shape-only steps."
                 )
 
     @staticmethod
@@ -395,16 +394,25 @@ def _rule_lines(rule) -> list[Line]:
         )
     if not isinstance(rule, (list, tuple)):
         return [Line(as_rule(rule), lambda step: True, "the method's rule")]
-    lines = []
-    for i, entry in enumerate(rule):
+    return [
+        Line(as_rule(given), _on_layer(condition), f"line {i} of the rule list")
+        for i, (condition, given) in enumerate(check_rule_list(rule))
+    ]
+
+
+def check_rule_list(rules) -> list[tuple]:
+    """The pairs of a rule list.
+
+    Raises:
+        ValueError: If an entry is no pair of a condition and a rule.
+    """
+    for i, entry in enumerate(rules):
         if not isinstance(entry, (list, tuple)) or len(entry) != 2 or not callable(entry[0]):
             raise ValueError(
                 "A rule list holds pairs (condition, rule), the condition a function of the "
                 f"layer. Received in line {i}: {entry!r}."
             )
-        condition, line_rule = entry
-        lines.append(Line(as_rule(line_rule), _on_layer(condition), f"line {i} of the rule list"))
-    return lines
+    return list(rules)
 
 
 def _on_layer(condition) -> Callable[[Step], bool]:

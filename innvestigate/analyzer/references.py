@@ -79,26 +79,15 @@ class References:
         return [np.broadcast_to(r, (len(r), n, *r.shape[2:])) for r in found]
 
     def _parse(self, given: Any) -> list[np.ndarray]:
-        several = len(self._spec.tensors) > 1
-        if isinstance(given, dict):
-            if set(given) != set(self._spec.names):
-                raise ValueError(
-                    f"reference_inputs do not match the model's inputs. Received the keys: "
-                    f"{sorted(given)}; expected: {sorted(self._spec.names)}."
-                )
-            parts = [given[name] for name in self._spec.names]
-        elif isinstance(given, (list, tuple)) and several:
-            parts = list(given)
-        elif several and np.ndim(given) == 0:
-            parts = [given] * len(self._spec.tensors)
-        else:
-            parts = [given]
-        if len(parts) != len(self._spec.tensors):
+        if isinstance(given, tuple):
+            given = list(given)
+        if len(self._spec.tensors) > 1 and not isinstance(given, (dict, list)) and np.ndim(given):
             raise ValueError(
                 f"The model has {len(self._spec.tensors)} inputs "
-                f"({', '.join(self._spec.names)}). Received: references for {len(parts)}. "
-                f"Expected: {FORMS}."
+                f"({', '.join(self._spec.names)}). Received: one array as reference. Expected: "
+                f"{FORMS}."
             )
+        parts = self._spec.each(given, "reference_inputs")
         checked = zip(self._spec.names, self._spec.tensors, parts, strict=True)
         return [_as_array(name, tensor, part) for name, tensor, part in checked]
 
@@ -118,13 +107,38 @@ class References:
             array = array[:, None] if array.ndim == rank + 1 else array
             shape = (len(x), 1, *x.shape[1:])
         try:
-            return np.broadcast_to(array.astype(x.dtype), shape)
+            return np.broadcast_to(self._as_type(i, array, x.dtype), shape)
         except ValueError:
             raise ValueError(
                 f"The references of input {self._spec.names[i]!r} have the shape "
                 f"{self._arrays[i].shape if self._arrays else array.shape}. Expected, for samples "
                 f"of the shape {x.shape[1:]}: {FORMS}."
             ) from None
+
+    def _as_type(self, i: int, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """An array in the type of the samples: nothing is rounded to fit whole numbers."""
+        cast = array.astype(dtype)
+        if dtype.kind in "iub" and not np.array_equal(cast, array):
+            raise TypeError(
+                f"The references of input {self._spec.names[i]!r} do not fit its samples, which "
+                f"are of type {dtype}. Received: {array.reshape(-1)[:5]} ... Expected: whole "
+                "numbers in the range of that type."
+            )
+        return cast
+
+
+def picked(references: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Some references of every row, as rows.
+
+    Args:
+        references: One input's references, `(rows, n, *shape)`.
+        which: Numbers of references, `(k, rows)` or, the same for all rows, `(k, 1)`.
+
+    Returns:
+        `(k * rows, *shape)`, all rows for the first of the k, then for the next.
+    """
+    chosen = references[np.arange(len(references)), which]
+    return chosen.reshape(-1, *references.shape[2:])
 
 
 def _per_sample(array: np.ndarray, tensor: KerasTensor) -> bool:

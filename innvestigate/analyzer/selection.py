@@ -22,6 +22,14 @@ def check_mode(mode: str) -> str:
     return mode
 
 
+def one_hot_max(output: np.ndarray) -> np.ndarray:
+    """Weights that select the largest neuron of each sample's output; the first among equals."""
+    weights = np.zeros((len(output), int(np.prod(output.shape[1:]))), "float32")
+    flat = output.reshape(weights.shape)
+    weights[np.arange(len(output)), flat.argmax(axis=1)] = 1
+    return weights.reshape(output.shape)
+
+
 class Selection:
     """The output neurons that one call of `analyze` explains.
 

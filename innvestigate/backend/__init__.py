@@ -7,10 +7,13 @@ Keras offers no vector-Jacobian product, so each backend brings its own under on
 
 `function` maps tensors to a list of tensors; `inputs` are floating point tensors; `cotangents`
 holds one tensor per output, `gradients` one per input (zeros where an output does not depend on
-an input). `jit_compile` says whether a model should be compiled by XLA on this backend.
+an input). `jit_compile` says whether a model should be compiled by XLA on this backend;
+`wear_masks(values, owners)` puts Keras masks on tensors.
 """
 
 import keras
+
+from innvestigate.backend.masks import wear_masks
 
 if keras.backend.backend() == "tensorflow":
     from innvestigate.backend.tensorflow import jit_compile, vjp
@@ -24,4 +27,4 @@ else:
         f"received: {keras.backend.backend()!r}. Set KERAS_BACKEND before importing keras."
     )
 
-__all__ = ["jit_compile", "vjp"]
+__all__ = ["jit_compile", "vjp", "wear_masks"]

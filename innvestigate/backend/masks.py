@@ -12,3 +12,11 @@ def keep_masks(function, inputs):
         return function(*arguments)
 
     return masked
+
+
+def wear_masks(values, owners):
+    """Put the Keras masks of `owners` on `values`, one by one."""
+    for value, owner in zip(values, owners, strict=True):
+        mask = getattr(owner, "_keras_mask", None)
+        if mask is not None:
+            value._keras_mask = mask

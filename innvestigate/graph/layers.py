@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import KerasTensor, ops, tree
 
+from innvestigate.backend import wear_masks
 from innvestigate.graph.step import Step, is_float
 
 
@@ -33,13 +34,15 @@ class StepLayer(MirrorLayer):
 
 
 class Forward(StepLayer):
-    """Runs one step of the user's model."""
+    """Runs one step of the user's model; if `samples` are given, with their masks."""
 
-    def call(self, inputs):
-        return _unpack(self.step(*inputs))
+    def call(self, inputs, samples=None):
+        if samples is not None:
+            wear_masks(inputs, samples)
+        return unpack(self.step(*inputs))
 
-    def compute_output_spec(self, inputs):
-        return _unpack([KerasTensor(y.shape, y.dtype) for y in self.step.outputs])
+    def compute_output_spec(self, inputs, samples=None):
+        return unpack([KerasTensor(y.shape, y.dtype) for y in self.step.outputs])
 
     def compute_mask(self, inputs, previous_mask):
         """Keras layers set their masks themselves; the parts of a split layer hand theirs on."""
@@ -55,6 +58,7 @@ class Backward(StepLayer):
     def __init__(self, step: Step, rule, active: list[int], dtype: str, name: str):
         super().__init__(step, dtype, name)
         self.rule = rule
+        self.rule_variables = list(rule.variables)
         self.active = active
 
     def call(self, inputs, outputs, relevances, references=None):
@@ -66,10 +70,10 @@ class Backward(StepLayer):
         arguments = (local, local.inputs, [outputs[i] for i in floats], arriving)
         if references is not None:
             arguments += (references,)
-        return _unpack(self.rule(*arguments))
+        return unpack(self.rule(*arguments))
 
     def compute_output_spec(self, inputs, outputs, relevances, references=None):
-        return _unpack([KerasTensor(self.step.inputs[i].shape, self.dtype) for i in self.active])
+        return unpack([KerasTensor(self.step.inputs[i].shape, self.dtype) for i in self.active])
 
 
 class LocalStep:
@@ -85,18 +89,24 @@ class LocalStep:
         operation: What the step calls.
         inputs: The values of the active inputs.
         gates: Positions among the active inputs of gates (see `Step`).
+        factors: How many tensors the operation's arguments hold, repeated ones included.
     """
 
     def __init__(self, step: Step, values: list, active: list[int], dtype: str):
         self.operation = step.operation
-        self.inputs = [
-            values[i] if is_float(values[i]) else ops.cast(values[i], dtype) for i in active
-        ]
-        self.gates = tuple(k for k, i in enumerate(active) if i in step.gates)
         self._step, self._values, self._active, self._dtype = step, values, active, dtype
+        self.inputs = self.active(values)
+        self.gates = tuple(k for k, i in enumerate(active) if i in step.gates)
+        self.factors = sum(isinstance(x, KerasTensor) for x in tree.flatten(step.arguments))
+
+    def active(self, values: list) -> list:
+        """The active ones among values of all inputs, in floating point."""
+        found = [values[i] for i in self._active]
+        return [x if is_float(x) else ops.cast(x, self._dtype) for x in found]
 
     def __call__(self, *inputs):
-        """The floating point outputs of the step."""
+        """The floating point outputs of the step; inputs wear the masks of its own."""
+        wear_masks(inputs, self.inputs)
         values = list(self._values)
         for i, x in zip(self._active, inputs, strict=True):
             values[i] = x
@@ -174,5 +184,6 @@ def _holders_of_variables(step: Step) -> list:
     return holders + [leaf for leaf in leaves if isinstance(leaf, keras.Variable)]
 
 
-def _unpack(values: list):
+def unpack(values: list):
+    """A single value itself, several as a list: how Keras layers return them."""
     return values[0] if len(values) == 1 else values

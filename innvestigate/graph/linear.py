@@ -7,6 +7,7 @@ and bias are read anew at each run: training on is seen at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,10 @@ class Linear:
         pointwise: Whether every input number touches one output number (a diagonal kernel).
         constants: Variables that are read, other than the layer's own.
         nonnegative: Whether x is known to be >= 0.
+        neuron_sums: Sums an array shaped like z over all samples and positions: one number for
+            each neuron, in a shape of the kernel's rank that broadcasts over the kernel. None
+            where the map does not tell which axes of the kernel name the neurons.
+        holder: What holds the kernel, by default the layer: steps of one holder share a kernel.
     """
 
     layer: Any
@@ -43,6 +48,12 @@ class Linear:
     pointwise: bool = False
     constants: tuple = ()
     nonnegative: bool = False
+    neuron_sums: Callable | None = None
+    holder: Any = None
+
+    def __post_init__(self):
+        if self.holder is None:
+            self.holder = self.layer
 
     @property
     def kernel(self):
@@ -77,6 +88,7 @@ def _dense(layer, step):
         _kernel_of(layer),
         _reader(layer.bias),
         scale_kernel=lambda kernel, scale: kernel * scale,
+        neuron_sums=_channel_sums(-1, (1, -1)),
     )
 
 
@@ -86,6 +98,7 @@ def _einsum_dense(layer, step):
         lambda x, kernel: ops.einsum(layer.equation, x, kernel),
         _kernel_of(layer),
         _reader(layer.bias),
+        neuron_sums=_einsum_sums(layer.equation, 1),
     )
 
 
@@ -111,6 +124,7 @@ def _conv(layer, step):
         _reader(layer.bias, _channel_shape(layer, layer.filters)),
         scale_kernel=lambda kernel, scale: kernel * scale,
         channel_axis=_channel_axis(layer),
+        neuron_sums=_channel_sums(_channel_axis(layer), (*_ones(layer), 1, -1)),
     )
 
 
@@ -138,6 +152,9 @@ def _depthwise_conv(layer, step):
         _reader(layer.bias, _channel_shape(layer, channels)),
         scale_kernel=lambda kernel, scale: kernel * ops.reshape(scale, kernel.shape[-2:]),
         channel_axis=_channel_axis(layer),
+        neuron_sums=_channel_sums(
+            _channel_axis(layer), (*_ones(layer), -1, layer.depth_multiplier)
+        ),
     )
 
 
@@ -157,6 +174,7 @@ def _conv_transpose(layer, step):
         _reader(layer.bias, _channel_shape(layer, layer.filters)),
         scale_kernel=lambda kernel, scale: kernel * ops.expand_dims(scale, -1),
         channel_axis=_channel_axis(layer),
+        neuron_sums=_channel_sums(_channel_axis(layer), (*_ones(layer), -1, 1)),
     )
 
 
@@ -212,7 +230,14 @@ def separable_parts(step: Step) -> list | None:
     def pointwise(x, kernel):
         return ops.conv(x, kernel, strides=1, padding="valid", data_format=layer.data_format)
 
-    first = Linear(layer, depthwise, _reader(layer.depthwise_kernel), _reader(None))
+    first = Linear(
+        layer,
+        depthwise,
+        _reader(layer.depthwise_kernel),
+        _reader(None),
+        neuron_sums=_channel_sums(axis, (*_ones(layer), -1, layer.depth_multiplier)),
+        holder=layer.depthwise_kernel,
+    )
     second = Linear(
         layer,
         pointwise,
@@ -220,6 +245,8 @@ def separable_parts(step: Step) -> list | None:
         _reader(layer.bias, _channel_shape(layer, layer.filters)),
         scale_kernel=lambda kernel, scale: kernel * scale,
         channel_axis=axis,
+        neuron_sums=_channel_sums(axis, (*_ones(layer), 1, -1)),
+        holder=layer.pointwise_kernel,
     )
     return [(first, KerasTensor(shape)), (second, step.outputs[0])]
 
@@ -260,6 +287,8 @@ def _operation(operation, step) -> Linear | None:
         lambda: ops.convert_to_tensor(constant),
         _reader(None),
         constants=(constant,),
+        neuron_sums=_operation_sums(operation, ops.shape(constant), 1 if first else 0),
+        holder=constant,
     )
 
 
@@ -276,12 +305,65 @@ def _conv_transpose_of(operation) -> Callable:
     )
 
 
+def _channel_sums(axis: int, shape: tuple) -> Callable:
+    """Sums over all axes but the channels', in the given shape."""
+
+    def sums(z):
+        rest = [i for i in range(len(z.shape)) if i != axis % len(z.shape)]
+        return ops.reshape(ops.sum(z, axis=rest), shape)
+
+    return sums
+
+
+def _einsum_sums(equation: str, place: int) -> Callable | None:
+    """Sums over all axes of an einsum's output that its operand number `place`, the kernel, lacks.
+
+    None where the kernel's own axes or the output's are not spelled out.
+    """
+    *operands, output = re.split(",|->", equation.replace(" ", ""))
+    kernel = operands[place]
+    if "->" not in equation or "." in kernel:
+        return None
+    named = [label for label in kernel if label in output]
+    before, _, after = output.partition("...")
+
+    def sums(z):
+        rank = len(z.shape)
+        start = {label: i for i, label in enumerate(before)}
+        end = {label: rank - len(after) + i for i, label in enumerate(after)}
+        kept = [(start | end)[label] for label in named]
+        rest = [i for i in range(rank) if i not in kept]
+        summed = ops.sum(ops.transpose(z, (*kept, *rest)), axis=tuple(range(len(kept), rank)))
+        sizes = dict(zip(named, summed.shape, strict=True))
+        return ops.reshape(summed, [sizes.get(label, 1) for label in kernel])
+
+    return sums
+
+
+def _operation_sums(operation, shape: tuple, place: int) -> Callable | None:
+    """`Linear.neuron_sums` of an operation whose operand number `place` is a kernel of a shape."""
+    name, rank = type(operation).__name__, len(shape)
+    if name == "Einsum":
+        return _einsum_sums(operation.subscripts, place)
+    if name in ("Matmul", "Dot"):
+        return _channel_sums(-1, (1, -1)) if rank == 2 and place == 1 else None
+    if place == 0 or name == "Tensordot":
+        return None
+    last = (operation.data_format or keras.config.image_data_format()) == "channels_last"
+    ends = {"Conv": (1, -1), "ConvTranspose": (-1, 1), "DepthwiseConv": (-1, shape[-1])}[name]
+    return _channel_sums(-1 if last else 1, (*(1,) * (rank - 2), *ends))
+
+
 def _channel_axis(layer) -> int:
     return -1 if layer.data_format == "channels_last" else -(layer.rank + 1)
 
 
+def _ones(layer) -> tuple:
+    return (1,) * layer.rank
+
+
 def _channel_shape(layer, channels: int) -> tuple:
-    spatial = (1,) * layer.rank
+    spatial = _ones(layer)
     last = layer.data_format == "channels_last"
     return (1, *spatial, channels) if last else (1, channels, *spatial)
 

@@ -1,4 +1,4 @@
-"""Normalisation layers with their scale held constant.
+"""Normalisation layers in parts: what is divided, by what, and what is done afterwards.
 
 Layer, group, RMS and unit normalisation divide by a statistic of the very sample they normalise.
 Relevance treats that divisor as a constant, which leaves a linear map of the centred input (the
@@ -7,59 +7,97 @@ LN-rule of Ali et al. 2022, "XAI for Transformers", section 4).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from keras import ops
 
 
-def layer_normalization(layer, x):
-    """γ (x - mean) / std + β, the deviation held constant; with RMS scaling γ x / std."""
-    axes = [axis % len(x.shape) for axis in _as_list(layer.axis)]
-    variance = ops.var(x, axis=axes, keepdims=True)
-    inverse = ops.stop_gradient(ops.rsqrt(variance + layer.epsilon))
+@dataclass(frozen=True)
+class Normalization:
+    """y = affine(centred(x) / spread(x)), spread = √(square(x) + ε).
+
+    Attributes:
+        centred: `(layer, x) -> c`, linear in x.
+        square: `(layer, x) -> v`, a quadratic form of x: its variance or mean square.
+        affine: `(layer, n, x) -> γ n + β` in the shape of x.
+    """
+
+    centred: Callable
+    square: Callable
+    affine: Callable
+
+    def spread(self, layer, x):
+        """The divisor; a unit normalisation's is bounded from below in place of an ε."""
+        square = self.square(layer, x)
+        if hasattr(layer, "epsilon"):
+            return ops.sqrt(square + layer.epsilon)
+        return ops.sqrt(ops.maximum(square, 1e-24))
+
+    def detached(self, layer, x):
+        """The layer with its divisor held constant."""
+        normalized = self.centred(layer, x) / ops.stop_gradient(self.spread(layer, x))
+        return self.affine(layer, normalized, x)
+
+
+def _centred(layer, x):
     if getattr(layer, "rms_scaling", False):
-        y = x * inverse
-    else:
-        y = (x - ops.mean(x, axis=axes, keepdims=True)) * inverse
-    return _affine(layer, y, axes)
+        return x
+    return x - ops.mean(x, axis=_axes(layer, x), keepdims=True)
 
 
-def group_normalization(layer, x):
-    """γ (x - mean) / std + β over groups of channels, the deviation held constant."""
-    axis = layer.axis % len(x.shape)
-    shape = list(ops.shape(x))
-    grouped = ops.reshape(
-        x, [*shape[:axis], layer.groups, shape[axis] // layer.groups, *shape[axis + 1 :]]
-    )
-    axes = [i for i in range(1, len(grouped.shape)) if i != axis]
-    variance = ops.var(grouped, axis=axes, keepdims=True)
-    inverse = ops.stop_gradient(ops.rsqrt(variance + layer.epsilon))
-    y = (grouped - ops.mean(grouped, axis=axes, keepdims=True)) * inverse
-    return _affine(layer, ops.reshape(y, shape), [axis])
+def _variance(layer, x):
+    return ops.var(x, axis=_axes(layer, x), keepdims=True)
 
 
-def rms_normalization(layer, x):
-    """scale · x / rms(x), the root mean square held constant."""
-    axes = [axis % len(x.shape) for axis in _as_list(layer.axis)]
-    square = ops.mean(ops.square(x), axis=axes, keepdims=True)
-    y = x * ops.stop_gradient(ops.rsqrt(square + layer.epsilon))
-    return y * ops.reshape(layer.scale, _broadcast_shape(x, axes))
+def _affine(layer, n, x):
+    return _scaled(layer, n, _axes(layer, x))
 
 
-def unit_normalization(layer, x):
-    """x / ‖x‖, the norm held constant."""
-    axes = [axis % len(x.shape) for axis in _as_list(layer.axis)]
-    square = ops.sum(ops.square(x), axis=axes, keepdims=True)
-    return x * ops.stop_gradient(ops.rsqrt(ops.maximum(square, 1e-12)))
+def _grouped(layer, x):
+    """x with its channels parted into groups, and the axes that statistics are taken over."""
+    axis, shape = layer.axis % len(x.shape), list(ops.shape(x))
+    channels = [layer.groups, shape[axis] // layer.groups]
+    grouped = ops.reshape(x, [*shape[:axis], *channels, *shape[axis + 1 :]])
+    return grouped, [i for i in range(1, len(grouped.shape)) if i != axis]
 
 
-DETACHED = {
-    "LayerNormalization": layer_normalization,
-    "GroupNormalization": group_normalization,
-    "RMSNormalization": rms_normalization,
-    "UnitNormalization": unit_normalization,
+def _group_centred(layer, x):
+    grouped, axes = _grouped(layer, x)
+    return grouped - ops.mean(grouped, axis=axes, keepdims=True)
+
+
+def _group_variance(layer, x):
+    grouped, axes = _grouped(layer, x)
+    return ops.var(grouped, axis=axes, keepdims=True)
+
+
+def _group_affine(layer, n, x):
+    return _scaled(layer, ops.reshape(n, ops.shape(x)), [layer.axis % len(x.shape)])
+
+
+def _mean_square(layer, x):
+    return ops.mean(ops.square(x), axis=_axes(layer, x), keepdims=True)
+
+
+def _rms_affine(layer, n, x):
+    return n * ops.reshape(layer.scale, _broadcast_shape(x, _axes(layer, x)))
+
+
+def _sum_of_squares(layer, x):
+    return ops.sum(ops.square(x), axis=_axes(layer, x), keepdims=True)
+
+
+NORMALIZATIONS = {
+    "LayerNormalization": Normalization(_centred, _variance, _affine),
+    "GroupNormalization": Normalization(_group_centred, _group_variance, _group_affine),
+    "RMSNormalization": Normalization(lambda layer, x: x, _mean_square, _rms_affine),
+    "UnitNormalization": Normalization(lambda layer, x: x, _sum_of_squares, lambda layer, n, x: n),
 }
+DETACHED = {name: parts.detached for name, parts in NORMALIZATIONS.items()}
 
 
-def _affine(layer, y, axes):
+def _scaled(layer, y, axes):
     shape = _broadcast_shape(y, axes)
     gamma, beta = getattr(layer, "gamma", None), getattr(layer, "beta", None)
     if gamma is not None:
@@ -71,5 +109,6 @@ def _broadcast_shape(x, axes) -> list:
     return [x.shape[i] if i in axes else 1 for i in range(len(x.shape))]
 
 
-def _as_list(axis) -> list:
-    return list(axis) if isinstance(axis, (list, tuple)) else [axis]
+def _axes(layer, x) -> list:
+    axis = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    return [i % len(x.shape) for i in axis]

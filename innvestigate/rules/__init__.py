@@ -2,6 +2,8 @@
 
 from innvestigate.rules.base import Gradient, Pass, Rule
 from innvestigate.rules.composite import Composite, Line, NoRuleError, as_rule
+from innvestigate.rules.deeplift import DifferenceRule, Rescale, RevealCancel
+from innvestigate.rules.deeplift_structure import MeanGradient
 from innvestigate.rules.kernel import (
     AlphaBeta,
     AlphaBetaX,
@@ -15,6 +17,7 @@ from innvestigate.rules.kernel import (
     ZPlus,
     ZPlusFast,
 )
+from innvestigate.rules.pattern import Pattern, PatternTimesKernel, Projected
 from innvestigate.rules.rectifier import Deconvolution, Guided
 from innvestigate.rules.structure import Detached, Lookup, Product, Summands
 
@@ -25,6 +28,7 @@ __all__ = [
     "Composite",
     "Deconvolution",
     "Detached",
+    "DifferenceRule",
     "Epsilon",
     "Flat",
     "Gamma",
@@ -33,9 +37,15 @@ __all__ = [
     "KernelRule",
     "Line",
     "Lookup",
+    "MeanGradient",
     "NoRuleError",
     "Pass",
+    "Pattern",
+    "PatternTimesKernel",
     "Product",
+    "Projected",
+    "Rescale",
+    "RevealCancel",
     "Rule",
     "Summands",
     "WSquare",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
+
 from keras import ops
 
 from innvestigate.backend import vjp
@@ -21,10 +23,12 @@ class Rule:
         references: Constant inputs (numbers or arrays shaped like the model's input) for which a
             first step also wants to know its own inputs; the mirror runs them forward and hands
             them over as a fifth argument.
+        variables: Variables that the rule reads, for Keras to track.
     """
 
     kinds: tuple[Kind, ...] | None = None
     references: tuple = ()
+    variables: tuple = ()
 
     def __call__(self, step, inputs, outputs, signals, references=None) -> list:
         raise NotImplementedError
@@ -32,6 +36,20 @@ class Rule:
     def fits(self, kind: Kind) -> bool:
         """Whether the rule is made for steps of this kind."""
         return self.kinds is None or kind in self.kinds
+
+    def get_config(self) -> dict:
+        """The arguments that make an equal rule, by name: the fields of a dataclass.
+
+        Raises:
+            NotImplementedError: If the rule has other attributes; such a class states its own.
+        """
+        if is_dataclass(self):
+            return {field.name: getattr(self, field.name) for field in fields(self)}
+        if vars(self):
+            raise NotImplementedError(
+                f"{type(self).__name__} needs a get_config() that returns its arguments by name."
+            )
+        return {}
 
 
 class Gradient(Rule):

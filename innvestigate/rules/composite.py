@@ -56,9 +56,19 @@ class NoRuleError(ValueError):
 
 @dataclass(frozen=True)
 class Composite:
-    """An ordered list of lines, of which the first that matches a step gives its rule."""
+    """An ordered list of lines, of which the first that matches a step gives its rule.
+
+    Attributes:
+        lines: The lines.
+        advice: How a user gives a rule to a layer, `{layer}` standing for its name in quotes.
+    """
 
     lines: tuple[Line, ...]
+    advice: str = (
+        "create_analyzer('lrp', model, rule=[(lambda layer: layer.name == {layer}, MyRule()), "
+        "(lambda layer: True, 'Epsilon')]), where MyRule is a subclass of "
+        "innvestigate.rules.Rule; innvestigate.rules.Gradient() passes the plain gradient."
+    )
 
     def choose(self, step: Step) -> Line:
         """The line for a step.
@@ -69,7 +79,7 @@ class Composite:
         for line in self.lines:
             if line.matches(step):
                 return line
-        raise NoRuleError(_no_rule(step))
+        raise NoRuleError(_no_rule(step, self.advice))
 
 
 def of_kind(kind: Kind, rule: Rule) -> Line:
@@ -91,8 +101,12 @@ def structure(method) -> tuple[Line, ...]:
     )
 
 
-def as_rule(rule) -> Rule:
+def as_rule(rule, names: dict[str, Callable[[], Rule]] = RULES) -> Rule:
     """A rule from its name, its class or itself.
+
+    Args:
+        rule: The rule in any of these forms.
+        names: The rules that have a name.
 
     Raises:
         ValueError: If there is no rule of that name.
@@ -103,18 +117,18 @@ def as_rule(rule) -> Rule:
     if isinstance(rule, type) and issubclass(rule, Rule):
         return rule()
     if isinstance(rule, str):
-        if rule not in RULES:
+        if rule not in names:
             raise ValueError(
-                f"There is no rule called {rule!r}. Expected one of: {', '.join(RULES)}."
+                f"There is no rule called {rule!r}. Expected one of: {', '.join(names)}."
             )
-        return RULES[rule]()
+        return names[rule]()
     raise TypeError(
         f"Expected a rule: a name, an instance or a class of innvestigate.rules.Rule. "
         f"Received: {rule!r} (of type {type(rule).__name__})."
     )
 
 
-def _no_rule(step: Step) -> str:
+def _no_rule(step: Step, advice: str) -> str:
     kind = kind_of(step)
     layer = step.layer
     what = f"{type(layer).__name__} {getattr(layer, 'name', '')!r}"
@@ -124,10 +138,8 @@ def _no_rule(step: Step) -> str:
         if kind is Kind.OPAQUE
         else f"no line of the rule list matches it (it is a step of the kind '{kind.value}')"
     )
+    shown = advice.format(layer=repr(getattr(layer, "name", step.name)))
     return (
         f"This method has no rule for the step {step.name!r} ({what}): {reason}. Give it one: "
-        f"create_analyzer('lrp', model, rule=[(lambda layer: layer.name == "
-        f"{getattr(layer, 'name', step.name)!r}, MyRule()), (lambda layer: True, 'Epsilon')]), "
-        "where MyRule is a subclass of innvestigate.rules.Rule; innvestigate.rules.Gradient() "
-        "passes the plain gradient. Gradient methods need no rule."
+        f"{shown} Gradient methods need no rule."
     )

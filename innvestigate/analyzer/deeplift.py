@@ -1,0 +1,392 @@
+"""DeepLIFT: contributions of differences from a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from innvestigate.analyzer.base import MirrorAnalyzer
+from innvestigate.analyzer.batch import Batch, expand, fold
+from innvestigate.analyzer.lrp import check_rule_list, is_convolution
+from innvestigate.analyzer.references import References
+from innvestigate.graph.difference import Change, build_difference_mirror
+from innvestigate.graph.formulas import take_apart
+from innvestigate.graph.kinds import Kind, activation_name, keras_name, kind_of
+from innvestigate.graph.linear import Linear
+from innvestigate.graph.mirror import active_inputs, active_tensors
+from innvestigate.graph.rewrite import fuse_bias, is_opaque, open_layers, split
+from innvestigate.graph.step import Graph, Step, is_float
+from innvestigate.rules import Composite, Gradient, Line, NoRuleError, Rule, as_rule
+from innvestigate.rules.composite import of_kind
+from innvestigate.rules.deeplift import DifferenceRule, LinearDifference, Rescale, RevealCancel
+from innvestigate.rules.deeplift_structure import (
+    Affine,
+    AtInput,
+    LookupDifference,
+    MeanGradient,
+    Normalized,
+    Softmax,
+    Winner,
+)
+
+RULES = {"rescale": Rescale, "reveal_cancel": RevealCancel}
+GENOMICS = "genomics_default"
+MAX_POOLING = {"rescale": Winner(), "winner": AtInput(Gradient())}
+ADVICE = (
+    "create_analyzer('deeplift', model, rule=[(lambda layer: layer.name == {layer}, MyRule()), "
+    "(lambda layer: True, 'rescale')]), where MyRule is a subclass of "
+    "innvestigate.rules.DifferenceRule; innvestigate.rules.MeanGradient(32) takes the gradient's "
+    "mean between reference and input, which suits smooth layers."
+)
+
+DifferenceRuleLike = str | Rule | type[Rule]
+DifferenceRuleList = list[tuple[Callable[[Any], bool], DifferenceRuleLike]]
+
+
+class DeepLIFT(MirrorAnalyzer):
+    """DeepLIFT: contributions of the input's difference from a reference, C = m ⊙ (x - x₀).
+
+    Contributions add up to the difference of the output from its value at the reference, whatever
+    the rule and the reference: Σ C = y(x) - y(x₀). The multipliers m are sent back layer by layer:
+
+    - linear steps: m_x = Wᵀ m; where a nonlinearity behind asks for it, positive and negative
+      contributions apart (`rules.LinearDifference`);
+    - elementwise activations: the rule, Rescale or RevealCancel;
+    - softmax inside the network: `rules.Softmax`; normalisation by the sample's own statistics:
+      `rules.Normalized`; products of tensors: `rules.MeanGradient`, half to each factor's change;
+    - maxima and minima: `rules.Winner`.
+
+    A token gets one value, the sum over its vector; its reference is a token, too. Masks are those
+    of the sample: a reference is looked at in the places that the sample has.
+
+    Args:
+        model: See `Analyzer`.
+        rule: The rule of activations: `"rescale"`; `"reveal_cancel"`; `"genomics_default"`, which
+            is RevealCancel behind dense layers and Rescale behind convolutions and everything
+            else, looking through BatchNormalization and dropout; a `rules.DifferenceRule`; or a
+            list of `(condition on the layer, rule)`, first match wins.
+        reference_inputs: What samples are compared with (see `References`): a number, an array,
+            one for each sample, n for each sample, which are averaged, or a function.
+        return_multipliers: Whether multipliers are returned in place of contributions, at tokens
+            summed over the vector. Where a tensor has one for its positive and one for its
+            negative part, their mean, weighted by the sizes of the parts.
+        hypothetical: Whether hypothetical contributions of one-hot inputs are returned: at each
+            place, what each letter would contribute if it stood there, Σ_k (e_ck - x₀_k) m_k.
+        max_pooling: `"rescale"` keeps the sum of contributions for any reference; `"winner"` is
+            the original's gradient at the input.
+        mean_normalize: Whether the contributions' mean over the classes of a final softmax is
+            subtracted: explains the logit minus the mean of all logits.
+        keep_output_activation: Whether a final softmax or sigmoid is explained too. By default it
+            is taken off, with a warning.
+        **kwargs: See `Analyzer`.
+
+    Raises:
+        NoRuleError: If there is no rule for a layer; names it and shows how to give it one.
+        TypeError: If `rule` holds something else than rules for differences, or references are of
+            no known form.
+        ValueError: If there is no rule of a given name, or arguments do not fit together or the
+            model.
+
+    Reference: Shrikumar, Greenside & Kundaje 2017, "Learning Important Features Through
+    Propagating Activation Differences".
+    """
+
+    _build_model = staticmethod(build_difference_mirror)
+
+    def __init__(
+        self,
+        model,
+        rule: DifferenceRuleLike | DifferenceRuleList = "rescale",
+        *,
+        reference_inputs: Any = 0,
+        return_multipliers: bool = False,
+        hypothetical: bool = False,
+        max_pooling: str = "rescale",
+        mean_normalize: bool = False,
+        **kwargs,
+    ):
+        if max_pooling not in MAX_POOLING:
+            raise ValueError(
+                f"max_pooling must be 'rescale' or 'winner'. Received: {max_pooling!r}."
+            )
+        if hypothetical and return_multipliers:
+            raise ValueError(
+                "hypothetical=True and return_multipliers=True ask for two different results. "
+                "Choose one of them."
+            )
+        self._given = _checked(rule)
+        self._max_pooling = MAX_POOLING[max_pooling]
+        self._mean_normalize, self._class_axis = mean_normalize, None
+        self._hypothetical = hypothetical
+        self._finish = (
+            _hypothetical_contribution
+            if hypothetical
+            else (_multiplier if return_multipliers else _contribution)
+        )
+        super().__init__(model, **kwargs)
+        self._references = References(reference_inputs, self.input_spec)
+        if hypothetical:
+            self._check_letters()
+
+    def _check_count(self, count: int | None) -> None:
+        if count is not None:
+            self._references.check_count(count)
+
+    def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
+        if self._hypothetical:
+            self._check_one_hot(batch)
+        references = self._references.of(batch)
+        count, total = references[0].shape[1], {}
+        for variants, piece in expand(batch, count):
+            chosen = [np.concatenate(list(r[:, variants].swapaxes(0, 1))) for r in references]
+            weights = [] if piece.weights is None else [piece.weights]
+            found = self.model.predict_on_batch(piece.inputs + chosen + weights)
+            for name, y in found.items():
+                summed = fold(y, len(variants)).sum(axis=0, dtype="float64")
+                total[name] = total.get(name, 0.0) + summed
+        return {name: (y / count).astype(found[name].dtype) for name, y in total.items()}
+
+    def _prepare(self, keep_output_activation: bool) -> None:
+        super()._prepare(keep_output_activation)
+        if self._mean_normalize and self._class_axis is None:
+            raise ValueError(
+                "mean_normalize=True subtracts the mean over the classes of a final softmax. "
+                + (
+                    "Received: keep_output_activation=True, which explains the probability."
+                    if keep_output_activation
+                    else "Received: a model whose output does not end in a softmax."
+                )
+            )
+
+    def _drop_softmax(self) -> None:
+        dropped = self._drop_final("softmax", "sigmoid")
+        if dropped is not None and activation_name(dropped.operation) == "softmax":
+            self._class_axis = getattr(dropped.operation, "axis", -1)
+
+    def _rewrite(self, graph: Graph) -> None:
+        given = self._given_lines()
+        open_layers(
+            graph, lambda step: is_opaque(step) and not any(line.matches(step) for line in given)
+        )
+        split(graph)
+        fuse_bias(graph)
+        take_apart(graph)
+
+    def _make_composite(self) -> Composite:
+        lines = (
+            *self._given_lines(),
+            Line(Softmax(), _is_softmax, "every softmax and log-softmax"),
+            Line(Affine(), _is_diagonal, "every diagonal kernel"),
+            of_kind(Kind.LINEAR, LinearDifference()),
+            Line(Rescale(), _is_masking, "every masking step"),
+            Line(Affine(), _is_affine, "every step that adds, moves or scales numbers"),
+            of_kind(Kind.PRODUCT, MeanGradient()),
+            of_kind(Kind.NORMALIZATION, Normalized()),
+            Line(self._max_pooling, _is_extremum, "every maximum and minimum"),
+            of_kind(Kind.LOOKUP, LookupDifference(self._finish)),
+        )
+        return Composite(lines, ADVICE)
+
+    def _check_model(self) -> None:
+        """Refuse steps that read what the input decides on by comparing or rounding."""
+        varying, cut, floats = active_tensors(self._graph, self._graph.flat_inputs), set(), set()
+        for step in self._graph.leading_to([self._output]):
+            tokens = {id(t) for t in step.inputs} & cut and kind_of(step) is Kind.LOOKUP
+            if tokens or (active_inputs(step, varying) and {id(t) for t in step.inputs} & floats):
+                raise NoRuleError(
+                    f"DeepLIFT has no rule for the step {step.name!r}: it reads numbers that are "
+                    "computed from the input by comparing, rounding or looking up, to which no "
+                    "contribution can be assigned. Replace the comparison, such as "
+                    "where(x > 0, ...), by an activation, or use another method."
+                )
+            for t in step.outputs:
+                if id(t) not in varying and any(id(i) in varying | cut for i in step.inputs):
+                    cut.add(id(t))
+                    if any(is_float(i) or id(i) in floats for i in step.inputs):
+                        floats.add(id(t))
+
+    def _start(self, weights, output):
+        if self._mean_normalize:
+            weights = weights - ops.mean(weights, axis=self._class_axis, keepdims=True)
+        return weights
+
+    def _given_lines(self) -> list[Line]:
+        """The lines of the rules that the user chose."""
+        return [line for entry in self._given for line in self._lines(*entry)]
+
+    def _lines(self, condition, rule, why: str) -> list[Line]:
+        def on_layer(step: Step) -> bool:
+            return condition(step.layer)
+
+        def elementwise(step: Step) -> bool:
+            return is_elementwise(step) and condition(step.layer)
+
+        if rule != GENOMICS:
+            applies = elementwise if isinstance(rule, (Rescale, RevealCancel)) else on_layer
+            return [Line(rule, applies, why)]
+
+        def behind_dense(step: Step) -> bool:
+            source = self._source(step) if elementwise(step) else None
+            return source is not None and _is_dense(source)
+
+        def behind_convolution(step: Step) -> bool:
+            source = self._source(step) if elementwise(step) else None
+            return source is not None and is_convolution(source.operation.layer)
+
+        return [
+            Line(RevealCancel(), behind_dense, f"{why}: follows a dense layer"),
+            Line(Rescale(), behind_convolution, f"{why}: follows a convolution"),
+            Line(Rescale(), elementwise, f"{why}: follows neither"),
+        ]
+
+    def _source(self, step: Step) -> Step | None:
+        """The kernel step that an activation follows, seen through diagonal and moving steps."""
+        writers = self._graph.writers()
+        writer = writers.get(id(step.inputs[0]))
+        while writer is not None and _is_seen_through(writer):
+            writer = writers.get(id(writer.inputs[0]))
+        return writer if writer is not None and kind_of(writer) is Kind.LINEAR else None
+
+    def _check_letters(self) -> None:
+        """Whether the inputs can be one-hot, and nothing else is asked for."""
+        hidden = [name for name in self._targets if not name.startswith("input:")]
+        if hidden:
+            raise ValueError(
+                "hypothetical=True explains the model's inputs only. Received: "
+                f"layers={hidden}. Leave `layers` out."
+            )
+        for name, tensor in zip(self.input_spec.names, self.input_spec.tensors, strict=True):
+            if not is_float(tensor):
+                raise ValueError(
+                    f"hypothetical=True is for one-hot inputs. Input {name!r} holds {tensor.dtype}."
+                )
+
+    def _check_one_hot(self, batch: Batch) -> None:
+        for name, x in zip(self.input_spec.names, batch.inputs, strict=True):
+            one_hot = np.isin(x, (0, 1)).all(axis=-1) & (x.sum(axis=-1) <= 1)
+            bad = np.flatnonzero(~one_hot.reshape(len(x), -1).all(axis=1))
+            if len(bad):
+                raise ValueError(
+                    f"hypothetical=True is for one-hot inputs: along the last axis a single 1 and "
+                    f"zeros otherwise, or zeros only. Input {name!r} is not, in sample "
+                    f"{batch.samples[bad[0]]}. Received there: values from "
+                    f"{x[bad[0]].min():.6g} to {x[bad[0]].max():.6g}. Leave `hypothetical` out."
+                )
+
+
+class DeepLIFTWrapper(DeepLIFT):
+    """DeepLIFT by the name and the argument that iNNvestigate 1.0 had for it.
+
+    Args:
+        model: See `Analyzer`.
+        nonlinear_mode: `"rescale"`, `"reveal_cancel"` or `"genomics_default"`.
+        **kwargs: See `DeepLIFT`.
+
+    Raises:
+        ValueError: If `nonlinear_mode` is none of these.
+    """
+
+    def __init__(self, model, nonlinear_mode: str = "rescale", **kwargs):
+        if nonlinear_mode not in (*RULES, GENOMICS):
+            raise ValueError(
+                f"nonlinear_mode must be one of: {', '.join((*RULES, GENOMICS))}. Received: "
+                f"{nonlinear_mode!r}."
+            )
+        super().__init__(model, nonlinear_mode, **kwargs)
+
+
+def is_elementwise(step: Step) -> bool:
+    """Whether each output number of a step is a function of the input number in its place."""
+    clips = keras_name(step.operation) in ("Maximum", "Minimum", "Fmax", "Fmin")
+    return (
+        (kind_of(step) is Kind.ACTIVATION or clips)
+        and activation_name(step.operation) not in ("softmax", "log_softmax", "sparsemax")
+        and len(step.inputs) == 1
+        and step.inputs[0].shape == step.outputs[0].shape
+    )
+
+
+def _checked(rule) -> list[tuple]:
+    """The rules as (condition on the layer, rule, why)."""
+    if not isinstance(rule, (list, tuple)):
+        return [(lambda layer: True, _as_difference_rule(rule), "the method's rule")]
+    return [
+        (condition, _as_difference_rule(given), f"line {i} of the rule list")
+        for i, (condition, given) in enumerate(check_rule_list(rule))
+    ]
+
+
+def _as_difference_rule(rule) -> DifferenceRule | str:
+    if isinstance(rule, str) and rule == GENOMICS:
+        return rule
+    if isinstance(rule, str) and rule not in RULES:
+        raise ValueError(
+            f"There is no DeepLIFT rule called {rule!r}. Expected one of: "
+            f"{', '.join((*RULES, GENOMICS))}."
+        )
+    made = as_rule(rule, RULES)
+    if isinstance(made, Gradient):
+        return AtInput(made)
+    if not isinstance(made, DifferenceRule):
+        raise TypeError(
+            f"{made!r} is a rule for relevance, which DeepLIFT cannot use. Expected: one of "
+            f"{', '.join((*RULES, GENOMICS))}, a subclass of innvestigate.rules.DifferenceRule, "
+            "or innvestigate.rules.Gradient()."
+        )
+    return made
+
+
+def _contribution(change: Change, signals: tuple):
+    if len(signals) == 1:
+        return signals[0] * change.delta
+    return sum(m * part for m, part in zip(signals, change.parts, strict=True))
+
+
+def _multiplier(change: Change, signals: tuple):
+    if len(signals) == 1:
+        return signals[0]
+    up, down = (ops.abs(part) for part in change.parts)
+    size = up + down
+    mean = (up * signals[0] + down * signals[1]) / ops.where(size > 0, size, 1.0)
+    return ops.where(size > 0, mean, 0.5 * (signals[0] + signals[1]))
+
+
+def _hypothetical_contribution(change: Change, signals: tuple):
+    multiplier = _multiplier(change, signals)
+    return multiplier - ops.sum(change.reference * multiplier, axis=-1, keepdims=True)
+
+
+def _is_softmax(step: Step) -> bool:
+    return activation_name(step.operation) in ("softmax", "log_softmax")
+
+
+def _is_diagonal(step: Step) -> bool:
+    return isinstance(step.operation, Linear) and step.operation.pointwise
+
+
+def _is_dense(step: Step) -> bool:
+    return not is_convolution(step.operation.layer)
+
+
+def _is_seen_through(step: Step) -> bool:
+    return _is_diagonal(step) or (kind_of(step) is Kind.SHAPE and len(step.inputs) == 1)
+
+
+def _is_masking(step: Step) -> bool:
+    return keras_name(step.operation) == "Masking"
+
+
+def _is_affine(step: Step) -> bool:
+    """Sums, moves and changes of units; not a choice by indices that the input decides on."""
+    if kind_of(step) not in (Kind.SUM, Kind.UNITS, Kind.SHAPE):
+        return False
+    indexed = "Take" in (keras_name(step.operation) or "")
+    return not indexed or all(map(is_float, step.inputs))
+
+
+def _is_extremum(step: Step) -> bool:
+    sorts = keras_name(step.operation) in ("TopK", "Sort")
+    return kind_of(step) is Kind.WINNER and not sorts

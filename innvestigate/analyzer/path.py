@@ -1,0 +1,329 @@
+"""Analyzers that average another one over points: along a path, under noise."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+
+import numpy as np
+
+from innvestigate.analyzer.batch import Batch, Moments, expand, fold
+from innvestigate.analyzer.gradient import GradientAnalyzer
+from innvestigate.analyzer.references import References, picked
+from innvestigate.analyzer.selection import check_mode
+from innvestigate.analyzer.variants import check_seed, check_whole, seed_or_fresh
+from innvestigate.analyzer.wrapper import Wrapper
+
+QUADRATURES = ("left", "right", "midpoint", "trapezoid", "gauss_legendre")
+REDUCTIONS = ("mean", "square", "variance")
+
+
+class _PathAnalyzer(Wrapper):
+    """Weighted sum of (x - x') ⊙ A(x' + α (x - x')) over references x' and positions α.
+
+    Args:
+        analyzer: See `Wrapper`.
+        reference_inputs: See `References`.
+    """
+
+    def __init__(self, analyzer, reference_inputs):
+        super().__init__(analyzer)
+        self._refuse_hidden_layers("the path runs from the reference to the input.")
+        self._references = References(reference_inputs, self.input_spec)
+
+    @abstractmethod
+    def _count(self, references: int) -> int:
+        """How many points there are for each sample, given its number of references."""
+
+    @abstractmethod
+    def _points(self, points: np.ndarray, samples: np.ndarray, references: int) -> tuple:
+        """The reference, the position α and the weight of some points, `(k, rows)` each."""
+
+    def _check_count(self, count: int | None) -> None:
+        super()._check_count(count)
+        if count is not None:
+            self._references.check_count(count)
+
+    def _reduced(self, batch: Batch, start: Batch) -> dict[str, np.ndarray]:
+        given = start.inputs[: len(batch.inputs)]
+        references = self._references.of(replace(batch, inputs=given))
+        count = references[0].shape[1]
+        totals = {}
+        for points, rows in expand(start, self._count(count)):
+            which, position, weight = self._points(points, batch.samples, count)
+            ends = self._continuous([picked(r, which) for r in references])
+            away = {i: rows.inputs[i] - ends[i] for i in self._varied}
+            inputs = [
+                ends[i] + _column(position, away[i]) * away[i] if i in away else x
+                for i, x in enumerate(rows.inputs)
+            ]
+            found = self._inner._explain(replace(rows, inputs=inputs))
+            for name, y in found.items():
+                part = _column(weight, y) * away.get(int(name.split(":")[1]), 0) * y
+                part = fold(part, len(points)).sum(axis=0, dtype="float64")
+                totals[name] = totals.get(name, 0) + part
+        return totals
+
+
+def _column(values: np.ndarray, array: np.ndarray) -> np.ndarray:
+    """One value for each row of an array, in its type and with as many axes."""
+    return values.reshape(-1, *[1] * (array.ndim - 1)).astype(array.dtype)
+
+
+class PathIntegrator(_PathAnalyzer):
+    """Any analyzer A, integrated along the straight path from a reference x' to the input x.
+
+    (x - x') ⊙ ∫₀¹ A(x' + α (x - x')) dα, averaged over the references of a sample. With the
+    gradient as A these are integrated gradients. The neuron is chosen once, at x. At tokens the
+    path runs between the vectors of the reference's token and the sample's (masks are those of
+    the sample), and the result is summed over the vector.
+
+    Args:
+        analyzer: The analyzer A; its output and neuron selection hold for the whole path.
+        reference_inputs: Where paths start, in any form of `References`.
+        steps: How many points the integral is taken from, >= 1 (trapezoid: >= 2).
+        quadrature: Where the points lie: `"left"` (k/steps from 0 on), `"right"` (k/steps up to
+            1), `"midpoint"`, `"trapezoid"` (both ends, which count half), `"gauss_legendre"`.
+
+    Raises:
+        TypeError: If `analyzer` is not an analyzer.
+        ValueError: If an argument does not fit, the analyzer is asked for hidden layers, or the
+            model takes tokens and the analyzer cannot start from their vectors.
+
+    Reference: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks", section 3.
+    """
+
+    def __init__(self, analyzer, reference_inputs=0, steps: int = 64, quadrature="midpoint"):
+        self._positions, self._shares = quadrature_rule(quadrature, steps)
+        super().__init__(analyzer, reference_inputs)
+
+    def _count(self, references):
+        return references * len(self._positions)
+
+    def _points(self, points, samples, references):
+        which, step = np.divmod(points, len(self._positions))
+        shares = self._shares[step] / references
+        return tuple(
+            np.repeat(values[:, None], len(samples), axis=1)
+            for values in (which, self._positions[step], shares)
+        )
+
+
+class IntegratedGradients(PathIntegrator):
+    """Integrated gradients: (x - x') ⊙ ∫₀¹ ∂(Σ_j w_j y_j)/∂x at x' + α (x - x') dα.
+
+    As `steps` grow, the results of a sample add up to the difference of the explained output at
+    the input and (on average) at the references.
+
+    Args:
+        model: See `Analyzer`.
+        reference_inputs: See `PathIntegrator`.
+        steps: See `PathIntegrator`.
+        quadrature: See `PathIntegrator`.
+        neuron_selection_mode: See `Analyzer`.
+        **kwargs: See `GradientAnalyzer`.
+
+    Raises:
+        ValueError: See `PathIntegrator`.
+
+    Reference: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks".
+    """
+
+    def __init__(
+        self,
+        model,
+        reference_inputs=0,
+        steps: int = 64,
+        quadrature: str = "midpoint",
+        *,
+        neuron_selection_mode: str = "max_activation",
+        **kwargs,
+    ):
+        gradient = _gradient(model, neuron_selection_mode, kwargs)
+        super().__init__(gradient, reference_inputs, steps, quadrature)
+        self.neuron_selection_mode = neuron_selection_mode
+
+
+class ExpectedGradients(_PathAnalyzer):
+    """Expected gradients: the mean of (x - x') ⊙ ∂(Σ_j w_j y_j)/∂x at x' + α (x - x').
+
+    Each draw takes one of a sample's references x' and a position α in [0, 1), both uniformly.
+
+    Args:
+        model: See `Analyzer`.
+        reference_inputs: The references that are drawn from, in any form of `References`. A set
+            of n that holds for all samples has the shape `(1, n, *shape)`: `background[None]`.
+        samples: How many draws there are for each sample, >= 1.
+        seed: Seed of the draws; None for other draws each time.
+        neuron_selection_mode: See `Analyzer`.
+        **kwargs: See `GradientAnalyzer`.
+
+    Raises:
+        ValueError: See `PathIntegrator`.
+
+    Reference: Erion et al. 2021, "Improving performance of deep learning models with axiomatic
+    attribution priors and expected gradients".
+    """
+
+    def __init__(
+        self,
+        model,
+        reference_inputs=0,
+        samples: int = 64,
+        seed: int | None = None,
+        *,
+        neuron_selection_mode: str = "max_activation",
+        **kwargs,
+    ):
+        self._samples, self._seed = check_whole("samples", samples, 1), check_seed(seed)
+        super().__init__(_gradient(model, neuron_selection_mode, kwargs), reference_inputs)
+        self.neuron_selection_mode = neuron_selection_mode
+
+    def _count(self, references):
+        return self._samples
+
+    def _points(self, points, samples, references):
+        seed = seed_or_fresh(self._seed)
+        drawn = [
+            _draw_point(np.random.default_rng((seed, sample, point)), references)
+            for point in points
+            for sample in samples
+        ]
+        which, position = (
+            np.array(values).reshape(len(points), len(samples))
+            for values in zip(*drawn, strict=True)
+        )
+        return which, position, np.full(which.shape, 1 / self._samples)
+
+
+def _draw_point(random: np.random.Generator, references: int) -> tuple[int, float]:
+    return random.integers(references), random.random()
+
+
+class GaussianSmoother(Wrapper):
+    """Any analyzer A under Gaussian noise on the input: mean of A(x + ε), ε ~ N(0, noise_scale²).
+
+    With the gradient as A this is SmoothGrad, SmoothGrad² or VarGrad. The neuron is chosen once,
+    at x. The noise of a draw depends on the seed and the number of the sample alone. At tokens
+    the vectors get the noise, and the reduced result is summed over the vector.
+
+    Args:
+        analyzer: The analyzer A; its output, layers and neuron selection hold for all draws.
+        noise_scale: Standard deviation of the noise, >= 0, in units of the input (at tokens: of
+            their vectors).
+        augment_by_n: How many draws there are for each sample, >= 1.
+        seed: Seed of the noise; None for other noise each time.
+        reduce: `"mean"` of the results (SmoothGrad), mean of their `"square"` (SmoothGrad²), or
+            their `"variance"` (VarGrad).
+
+    Raises:
+        TypeError: If `analyzer` is not an analyzer.
+        ValueError: If an argument does not fit, or the model takes tokens and the analyzer cannot
+            start from their vectors.
+
+    Reference: Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise"; Hooker et al.
+    2019, "A Benchmark for Interpretability Methods in Deep Neural Networks" (SmoothGrad²);
+    Adebayo et al. 2018, "Sanity Checks for Saliency Maps" (VarGrad).
+    """
+
+    def __init__(
+        self,
+        analyzer,
+        noise_scale: float = 1,
+        augment_by_n: int = 64,
+        seed: int | None = None,
+        reduce: str = "mean",
+    ):
+        if not 0 <= noise_scale < np.inf:
+            raise ValueError(f"noise_scale must be finite and >= 0. Received: {noise_scale!r}.")
+        if reduce not in REDUCTIONS:
+            raise ValueError(f"reduce must be one of {REDUCTIONS}. Received: {reduce!r}.")
+        self._draws = check_whole("augment_by_n", augment_by_n, 1)
+        self._scale, self._seed, self._reduce = noise_scale, check_seed(seed), reduce
+        super().__init__(analyzer)
+
+    def _reduced(self, batch: Batch, start: Batch) -> dict[str, np.ndarray]:
+        moments: dict[str, Moments] = {}
+        for draws, rows in expand(start, self._draws):
+            inputs = self._noisy(rows, np.repeat(draws, len(start)))
+            found = self._inner._explain(replace(rows, inputs=inputs))
+            for name, y in found.items():
+                y = fold(np.square(y) if self._reduce == "square" else y, len(draws))
+                moments.setdefault(name, Moments()).add(y)
+        variance = self._reduce == "variance"
+        return {name: m.variance if variance else m.mean for name, m in moments.items()}
+
+    def _noisy(self, rows: Batch, draws: np.ndarray) -> list:
+        """The inputs of rows, with the noise of each row's draw."""
+        inputs = [x.copy() if i in self._varied else x for i, x in enumerate(rows.inputs)]
+        seed = seed_or_fresh(self._seed)
+        for row, (sample, draw) in enumerate(zip(rows.samples, draws, strict=True)):
+            random = np.random.default_rng((seed, sample, draw))
+            for i in self._varied:
+                noise = random.standard_normal(inputs[i].shape[1:], self._float)
+                inputs[i][row] += noise * np.asarray(self._scale, self._float)
+        return inputs
+
+
+class SmoothGrad(GaussianSmoother):
+    """SmoothGrad: the mean of ∂(Σ_j w_j y_j)/∂x at x + ε, ε ~ N(0, noise_scale²).
+
+    Args:
+        model: See `Analyzer`.
+        noise_scale: See `GaussianSmoother`.
+        augment_by_n: See `GaussianSmoother`.
+        seed: See `GaussianSmoother`.
+        reduce: See `GaussianSmoother`.
+        neuron_selection_mode: See `Analyzer`.
+        **kwargs: See `GradientAnalyzer`; `postprocess` is applied to each draw.
+
+    Raises:
+        ValueError: See `GaussianSmoother`.
+
+    Reference: Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise".
+    """
+
+    def __init__(
+        self,
+        model,
+        noise_scale: float = 1,
+        augment_by_n: int = 64,
+        seed: int | None = None,
+        reduce: str = "mean",
+        *,
+        neuron_selection_mode: str = "max_activation",
+        **kwargs,
+    ):
+        gradient = _gradient(model, neuron_selection_mode, kwargs)
+        super().__init__(gradient, noise_scale, augment_by_n, seed, reduce)
+        self.neuron_selection_mode = neuron_selection_mode
+
+
+def _gradient(model, mode: str, kwargs: dict) -> GradientAnalyzer:
+    """The gradient that a wrapper runs: the wrapper chooses the neuron."""
+    check_mode(mode)
+    return GradientAnalyzer(model, neuron_selection_mode="weights", **kwargs)
+
+
+def quadrature_rule(name: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points in [0, 1] and their weights, which add up to one; exactly `steps` of them.
+
+    Args:
+        name: See `PathIntegrator`.
+        steps: The number of points.
+
+    Raises:
+        ValueError: If there is no rule of that name or it needs more points.
+    """
+    if name not in QUADRATURES:
+        raise ValueError(f"quadrature must be one of {QUADRATURES}. Received: {name!r}.")
+    check_whole("steps", steps, 2 if name == "trapezoid" else 1)
+    if name == "trapezoid":
+        weights = np.full(steps, 1 / (steps - 1))
+        weights[[0, -1]] /= 2
+        return np.linspace(0, 1, steps), weights
+    if name == "gauss_legendre":
+        points, weights = np.polynomial.legendre.leggauss(steps)
+        return (points + 1) / 2, weights / 2
+    shift = {"left": 0, "midpoint": 0.5, "right": 1}[name]
+    return (np.arange(steps) + shift) / steps, np.full(steps, 1 / steps)

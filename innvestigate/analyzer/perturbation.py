@@ -1,0 +1,344 @@
+"""Analyzers that only need the forward pass: they replace features and watch the output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+from keras import tree
+
+from innvestigate.analyzer.base import warn
+from innvestigate.analyzer.batch import Batch, Moments, expand, fold
+from innvestigate.analyzer.references import References, picked
+from innvestigate.analyzer.variants import (
+    VariantsAnalyzer,
+    check_seed,
+    check_whole,
+    seed_or_fresh,
+)
+from innvestigate.analyzer.windows import Windows
+from innvestigate.graph.mirror import float_type
+from innvestigate.utils.batching import Progress
+
+
+class PerturbationAnalyzer(VariantsAnalyzer):
+    """Base of analyzers that replace features of the input.
+
+    Args:
+        model: See `Analyzer`.
+        reference_inputs: What features are replaced by, in any form of `References`.
+        **kwargs: See `Analyzer`.
+    """
+
+    def __init__(self, model, reference_inputs, **kwargs):
+        super().__init__(model, **kwargs)
+        self._refuse_hidden_layers("features of the input are replaced.")
+        self._references = References(reference_inputs, self.input_spec)
+        self._dtype = float_type(self._graph)
+
+    def _prepare(self, keep_output_activation: bool) -> None:
+        if not keep_output_activation:
+            self._drop_softmax()
+
+    def _check_count(self, count: int | None) -> None:
+        if count is not None:
+            self._references.check_count(count)
+
+    def _explained(self, inputs: list, weights: np.ndarray) -> np.ndarray:
+        """The explained sum of outputs of every row, `(rows,)`."""
+        weighted = self._outputs(inputs).astype("float64") * weights
+        return weighted.reshape(len(weighted), -1).sum(axis=1)
+
+
+class Occlusion(PerturbationAnalyzer):
+    """Occlusion: how much the output drops when a window of the input is replaced.
+
+    R_i = mean over the windows that cover feature i of (f(x) - f(x, window replaced)) / (features
+    in the window), f being the explained output. Windows lie where `view_as_windows` of
+    scikit-image puts them: the first at the origin, the next ones `step` further along an axis, as
+    long as they fit. Features that no window covers get NaN, with one warning. Of several inputs
+    one at a time is occluded.
+
+    Args:
+        model: See `Analyzer`. Only its forward pass is needed.
+        window_shape: Features along each axis of a sample: an int for all axes or a tuple, such
+            as `(8, 8, 3)` for images with 3 channels. For several inputs it holds for each of
+            them, or a list or dict has one for each.
+        step: How far windows are apart, in the same forms.
+        value: What features are replaced by, in any form of `References`: a number, a mean
+            image, ...; of several for a sample the mean is taken. A token input's is a token.
+        **kwargs: See `Analyzer`.
+
+    Raises:
+        ValueError: If a window is larger than the input, a step < 1, an argument does not fit the
+            input, or hidden layers are asked for.
+
+    Reference: Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks",
+    section 4.2.
+    """
+
+    def __init__(self, model, window_shape=1, step=1, value=0, **kwargs):
+        super().__init__(model, value, **kwargs)
+        self._window_shapes = self.input_spec.each(window_shape, "window_shape")
+        self._steps = self.input_spec.each(step, "step")
+        self._windows([tuple(t.shape[1:]) for t in self.input_spec.tensors])
+
+    def _windows(self, shapes: list[tuple]) -> list[Windows]:
+        given = zip(self.input_spec.names, shapes, self._window_shapes, self._steps, strict=True)
+        return [Windows.fitting(*one) for one in given]
+
+    def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
+        values = self._references.of(batch)
+        count = values[0].shape[1]
+        windows = self._windows([x.shape[1:] for x in batch.inputs])
+        starts = np.cumsum([0, *map(len, windows)])
+        whole = self._explained(batch.inputs, batch.weights)
+        totals = [np.zeros(x.shape) for x in batch.inputs]
+        for variants, rows in expand(batch, starts[-1] * count):
+            inputs = [x.copy() for x in rows.inputs]
+            replaced = []
+            for k, (place, which) in enumerate(zip(*np.divmod(variants, count), strict=True)):
+                i = np.searchsorted(starts, place, side="right") - 1
+                window = (slice(None), *windows[i].at(place - starts[i]))
+                fold(inputs[i], len(variants))[k][window] = values[i][:, which][window]
+                replaced.append((i, window))
+            drops = whole - fold(self._explained(inputs, rows.weights), len(variants))
+            for drop, (i, window) in zip(drops, replaced, strict=True):
+                part = totals[i][window]
+                part += (drop / (count * part[0].size)).reshape(-1, *[1] * (part.ndim - 1))
+        with np.errstate(invalid="ignore"):
+            means = [total / w.coverage() for total, w in zip(totals, windows, strict=True)]
+        return {f"input:{i}": mean.astype(self._dtype) for i, mean in enumerate(means)}
+
+    def _finished(self, result: Any) -> Any:
+        leaves = tree.flatten(result)
+        windows = self._windows([leaf.shape[1:] for leaf in leaves])
+        covered = [w.coverage() > 0 for w in windows]
+        super()._finished([np.where(c, leaf, 0) for c, leaf in zip(covered, leaves, strict=True)])
+        missing = sum(int((~c).sum()) for c in covered)
+        if missing:
+            warn(
+                f"No window covers {missing} features of the input; their result is NaN. Choose a "
+                "window_shape and step that end at the input's last feature, or a smaller step."
+            )
+        return result
+
+
+class ShapleySampling(PerturbationAnalyzer):
+    """Shapley values, estimated from random orders of the features.
+
+    Features of the reference are replaced by the sample's one by one, in a random order; each is
+    credited with the change of the explained output. R_i is the mean credit over all orders.
+    Each order is walked in its reverse too, which lowers the variance. For each order the credits
+    add up to the difference of the output at the sample and at its reference, so R does. The
+    orders are the same for all samples.
+
+    Args:
+        model: See `Analyzer`. Only its forward pass is needed, `samples` times the number of
+            features times for each sample and reference.
+        reference_inputs: What stands for a missing feature, in any form of `References`; of
+            several for a sample the mean is taken. A token input's is a token.
+        samples: How many orders there are, an even number: each comes with its reverse.
+        groups: Integer labels that broadcast to a sample's shape: what shares a label, also
+            across inputs, is one feature, and shares its value evenly. A list or dict of these
+            for several inputs. By default every number is a feature.
+        sampling_axes: Instead of groups: the axes of x whose entries are features (0 is the batch
+            axis); along the other axes they are grouped. `(1, 2)` makes pixels the features of
+            images with channels. For several inputs it holds for each, or a list or dict has one
+            for each; features of different inputs are never grouped.
+        seed: Seed of the orders; None for other orders each time.
+        **kwargs: See `Analyzer`.
+
+    Attributes:
+        standard_error: The standard error of the last result, in its structure: the deviation of
+            the pairs of an order and its reverse, over the square root of their number. NaN for
+            a single pair.
+
+    Raises:
+        ValueError: If an argument does not fit the input, both `groups` and `sampling_axes` are
+            given, or hidden layers are asked for.
+
+    Reference: Castro et al. 2009, "Polynomial calculation of the Shapley value based on sampling",
+    section 3; Mitchell et al. 2022, "Sampling Permutations for Shapley Value Estimation", section
+    2.4 (antithetic pairs).
+    """
+
+    def __init__(
+        self,
+        model,
+        reference_inputs=0,
+        samples: int = 32,
+        groups=None,
+        sampling_axes=None,
+        seed: int | None = None,
+        **kwargs,
+    ):
+        if check_whole("samples", samples, 2) % 2:
+            raise ValueError(
+                f"samples must be even, as each order comes with its reverse. Received: {samples}."
+            )
+        if groups is not None and sampling_axes is not None:
+            raise ValueError("Pass either groups or sampling_axes. Received: both.")
+        self._pairs, self._seed = samples // 2, check_seed(seed)
+        self.standard_error = None
+        super().__init__(model, reference_inputs, **kwargs)
+        self._groups = self.input_spec.each(groups, "groups")
+        self._axes = self.input_spec.each(sampling_axes, "sampling_axes")
+        shapes = [tuple(t.shape[1:]) for t in self.input_spec.tensors]
+        if not any(None in shape for shape in shapes):
+            self._labels(shapes)
+
+    def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
+        references = self._references.of(batch)
+        labels, sizes = self._labels([x.shape[1:] for x in batch.inputs])
+        walks = Walks(references[0].shape[1], len(sizes), seed_or_fresh(self._seed))
+        starts = self._at_references(batch, references)
+        if not np.all(np.isfinite(starts)):
+            raise ValueError(
+                "The model's output at reference_inputs is not finite: it has no value when all "
+                "features are missing (as where all tokens are masked). Choose another reference."
+            )
+        moments, credit, last = Moments(), np.zeros((len(batch), len(sizes))), None
+        for numbers, rows in expand(batch, self._pairs * walks.pair):
+            which, position, feature, present = walks.at(numbers)
+            inputs = [
+                _mixed(x, picked(r, which[:, None]), present[:, label])
+                for x, r, label in zip(batch.inputs, references, labels, strict=True)
+            ]
+            values = fold(self._explained(inputs, rows.weights), len(numbers))
+            for k, number in enumerate(numbers):
+                last = starts[which[k]] if position[k] == 0 else last
+                credit[:, feature[k]] += values[k] - last
+                last = values[k]
+                if (number + 1) % walks.pair == 0:
+                    moments.add(credit[None] * (len(sizes) / walks.pair))
+                    credit[:] = 0
+        with np.errstate(invalid="ignore"):
+            error = np.sqrt(moments.variance / (moments.count - 1))
+        found = {}
+        for i, label in enumerate(labels):
+            both = np.stack([moments.mean, error], axis=1) / sizes
+            found[f"input:{i}"] = both[:, :, label].astype(self._dtype)
+        return found
+
+    def _restore(self, results: dict, batch: Any) -> Any:
+        parts = [{name: y[:, part] for name, y in results.items()} for part in (0, 1)]
+        return [super(ShapleySampling, self)._restore(part, batch) for part in parts]
+
+    def _finished(self, result: Any) -> Any:
+        result, self.standard_error = result
+        return super()._finished(result)
+
+    def _at_references(self, batch: Batch, references: list) -> np.ndarray:
+        """The explained output at each reference, `(n, rows)`."""
+        values = []
+        for which, rows in expand(replace(batch, progress=Progress(None)), references[0].shape[1]):
+            inputs = [picked(r, which[:, None]) for r in references]
+            values.append(fold(self._explained(inputs, rows.weights), len(which)))
+        return np.concatenate(values)
+
+    def _labels(self, shapes: list[tuple]) -> tuple[list[np.ndarray], np.ndarray]:
+        """The number of the feature that each entry of a sample belongs to, and their sizes."""
+        labels, count = [], 0
+        given = zip(self.input_spec.names, shapes, self._groups, self._axes, strict=True)
+        for name, shape, groups, axes in given:
+            if groups is None:
+                label = count + _features(name, shape, axes)
+                count = label.max() + 1
+            else:
+                label = _group_labels(name, shape, groups)
+            labels.append(label)
+        flat = np.concatenate([label.reshape(-1) for label in labels])
+        _, flat, sizes = np.unique(flat, return_inverse=True, return_counts=True)
+        ends = np.cumsum([label.size for label in labels])
+        parts = np.split(flat, ends[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)], sizes
+
+
+@dataclass(frozen=True)
+class Walks:
+    """Steps from references to a sample, by random orders of the features and their reverses.
+
+    Steps are numbered by order, then reference, direction and position.
+
+    Attributes:
+        references: The number of references.
+        features: The number of features.
+        seed: Seed of the orders.
+    """
+
+    references: int
+    features: int
+    seed: int
+
+    @property
+    def pair(self) -> int:
+        """How many steps an order and its reverse take, over all references."""
+        return self.references * 2 * self.features
+
+    def at(self, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Some steps: reference, position, the feature added, and which ones are present then.
+
+        Args:
+            numbers: The numbers of k steps.
+
+        Returns:
+            Three integer arrays `(k,)` and a boolean one `(k, features)`.
+        """
+        pairs, steps = np.divmod(numbers, self.pair)
+        shape = (self.references, 2, self.features)
+        which, backward, position = np.unravel_index(steps, shape)
+        orders = {
+            pair: np.random.default_rng((self.seed, pair)).permutation(self.features)
+            for pair in np.unique(pairs)
+        }
+        feature = np.empty(len(numbers), int)
+        present = np.zeros((len(numbers), self.features), bool)
+        for k, (pair, back, end) in enumerate(zip(pairs, backward, position, strict=True)):
+            order = orders[pair][::-1] if back else orders[pair]
+            feature[k] = order[end]
+            present[k, order[: end + 1]] = True
+        return which, position, feature, present
+
+
+def _mixed(x: np.ndarray, references: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """k times the rows of x, with references where a feature is not present.
+
+    Args:
+        x: The samples, `(rows, *shape)`.
+        references: `(k * rows, *shape)`, all rows for the first of the k, then for the next.
+        present: Which features are present, `(k, *shape)`.
+    """
+    mixed = np.where(present[:, None], x[None], fold(references, len(present)))
+    return mixed.reshape(references.shape)
+
+
+def _features(name: str, shape: tuple, axes: Any) -> np.ndarray:
+    """Labels that count the entries along some axes (all for None), the batch axis being 0."""
+    axes = range(1, len(shape) + 1) if axes is None else axes
+    given = [axes] if isinstance(axes, (int, np.integer)) else list(axes)
+    if not given or len(set(given)) < len(given) or not set(given) <= set(range(1, len(shape) + 1)):
+        raise ValueError(
+            f"sampling_axes must be axes of the input {name!r}, each once, from 1 to "
+            f"{len(shape)}; axis 0 is the batch. Received: {axes!r}."
+        )
+    sizes = [size if axis in given else 1 for axis, size in enumerate(shape, 1)]
+    return np.broadcast_to(np.arange(prod(sizes)).reshape(sizes), shape)
+
+
+def _group_labels(name: str, shape: tuple, groups: Any) -> np.ndarray:
+    """The label of every entry of a sample."""
+    labels = np.asarray(groups)
+    if labels.dtype.kind not in "iub":
+        raise ValueError(
+            f"groups must be integer labels. Received for the input {name!r}: {groups!r}."
+        )
+    try:
+        return np.broadcast_to(labels, shape)
+    except ValueError:
+        raise ValueError(
+            f"groups of the shape {labels.shape} do not broadcast to the input {name!r}, whose "
+            f"samples have the shape {shape}."
+        ) from None

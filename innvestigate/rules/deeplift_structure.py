@@ -1,0 +1,220 @@
+"""DeepLIFT rules for steps other than kernels and activations.
+
+Each keeps the sum of contributions: Σ m_x Δx = Σ m_y Δy. See `rules.deeplift`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+
+from innvestigate.graph.kinds import activation_name, keras_name
+from innvestigate.graph.normalization import NORMALIZATIONS
+from innvestigate.rules.base import Rule, divide
+from innvestigate.rules.deeplift import DifferenceRule, pulled_back, quotient, swapped
+
+
+class AtInput(DifferenceRule):
+    """Another rule, such as `Gradient`, taken at the input; the reference plays no part.
+
+    The sum of contributions is kept only where the step is linear.
+
+    Args:
+        rule: The other rule.
+    """
+
+    def __init__(self, rule: Rule):
+        self.rule = rule
+
+    def multipliers(self, step, x, y, m):
+        inputs, outputs = [c.value for c in x], [c.value for c in y]
+        return self.rule(step, inputs, outputs, m)
+
+    def __repr__(self) -> str:
+        return f"AtInput({self.rule!r})"
+
+
+class Affine(DifferenceRule):
+    """Linear steps without a kernel: m_x = Jᵀ m_y, J being constant.
+
+    Positive parts stay positive parts, but change places with the negative ones where an input
+    enters with a negative sign.
+    """
+
+    passes_parts = True
+
+    def send(self, step, x, y, signals):
+        at = [c.value for c in x]
+        columns = [pulled_back(step, at, list(column)) for column in zip(*signals, strict=True)]
+        sent = list(zip(*columns, strict=True))
+        return sent if len(columns) == 1 else self._signed(step, x, y, sent)
+
+    def parts(self, step, x, y):
+        pairs = self._signed(step, x, y, [c.parts for c in x])
+        at_zero = step(*(ops.zeros_like(c.value) for c in x))
+        columns = [step(*column) for column in zip(*pairs, strict=True)]
+        return [
+            tuple(y - zero for y in ys)
+            for ys, zero in zip(zip(*columns, strict=True), at_zero, strict=True)
+        ]
+
+    def width(self, arriving):
+        return arriving
+
+    def _signed(self, step, x, y, pairs):
+        """Each input's pair, swapped where the input enters with a negative sign."""
+        signs = pulled_back(step, [c.value for c in x], [ops.ones_like(c.value) for c in y])
+        return [swapped(sign, *pair) for sign, pair in zip(signs, pairs, strict=True)]
+
+
+@dataclass(frozen=True, repr=False)
+class MeanGradient(DifferenceRule):
+    """m_x = ∫₀¹ J(x₀ + t Δx)ᵀ m_y dt, the gradient's mean on the way from reference to input.
+
+    By Gauss-Legendre quadrature. Exact for products of tensors, whose default number of points
+    follows from the number of factors: Δ(ab) = ½ (a + a₀) Δb + ½ (b + b₀) Δa. For other smooth
+    steps the sum of contributions is kept as well as the quadrature is accurate.
+
+    Args:
+        points: Number of points; None for what is exact for a product.
+
+    Raises:
+        ValueError: If points is less than 1.
+    """
+
+    points: int | None = None
+
+    def __post_init__(self):
+        if self.points is not None and self.points < 1:
+            raise ValueError(f"points must be at least 1. Received: points={self.points}.")
+
+    def multipliers(self, step, x, y, m):
+        nodes, weights = np.polynomial.legendre.leggauss(self.points or math.ceil(step.factors / 2))
+        total = [0.0] * len(x)
+        for node, weight in zip(nodes, weights, strict=True):
+            at = [c.reference + 0.5 * (1 + float(node)) * c.delta for c in x]
+            sent = pulled_back(step, at, m)
+            total = [t + 0.5 * float(weight) * s for t, s in zip(total, sent, strict=True)]
+        return total
+
+    def __repr__(self) -> str:
+        return f"MeanGradient({'' if self.points is None else self.points})"
+
+
+class Winner(DifferenceRule):
+    """Largest (or smallest) values, for any reference: the one that decides on Δy receives it.
+
+    Where a maximum rises, that is the input i which is the largest now: x_i = y > y₀ >= x_i0. Where
+    it falls, the input i which was the largest: x_i0 = y₀ > y >= x_i. So Δx_i is never smaller
+    than Δy, and m_i = Δy / Δx_i lies between 0 and 1. A minimum is the other way round. Where
+    |Δx_i| < 1e-7, the gradient at the reference takes the quotient's place.
+
+    That is the path from reference to input by way of the larger of both, max(x, x₀), along which
+    the maximum rises on the way there and falls on the way back.
+    """
+
+    def multipliers(self, step, x, y, m):
+        rises = ops.cast(y[0].delta > 0, m[0].dtype)
+        now = 1.0 - rises if _is_minimum(step) else rises
+        share = m[0] * y[0].delta
+        values, references = [c.value for c in x], [c.reference for c in x]
+        columns = (
+            x,
+            pulled_back(step, values, [now * share]),
+            pulled_back(step, references, [(1.0 - now) * share]),
+            pulled_back(step, references, [m[0]]),
+        )
+        return [
+            quotient(to_now + to_before, change.delta, gradient)
+            for change, to_now, to_before, gradient in zip(*columns, strict=True)
+        ]
+
+
+class Softmax(DifferenceRule):
+    """Softmax y_j = exp(x_j - τ) and log-softmax x_j - τ.
+
+    With the logarithmic means L_j = Δy_j / Δ(x_j - τ), Σ_j Δy_j = 0 says that Δτ = Σ_j L_j Δx_j /
+    Σ_j L_j, so that Δy_j = L_j (Δx_j - Σ_i L_i Δx_i / Σ_i L_i): the Jacobian of a softmax with L in
+    place of y. m_x follows as L ⊙ (m_y - Σ L m_y / Σ L), for a log-softmax as m_y - L Σ m_y / Σ L.
+    """
+
+    def multipliers(self, step, x, y, m):
+        logarithmic = activation_name(step.operation) == "log_softmax"
+        axis = getattr(step.operation, "axis", -1)
+        means = _logarithmic_mean(x[0], y[0], axis, logarithmic)
+        total = ops.sum(means, axis=axis, keepdims=True)
+        if logarithmic:
+            return [m[0] - means / total * ops.sum(m[0], axis=axis, keepdims=True)]
+        return [means * (m[0] - ops.sum(means * m[0], axis=axis, keepdims=True) / total)]
+
+
+class Normalized(DifferenceRule):
+    """Layer, group, RMS and unit normalisation: n = c / σ, the product rule taken for n σ = c.
+
+    c is the centred input, σ the deviation (√(v + ε), v quadratic in x). From Δc = ½ (σ + σ₀) Δn +
+    ½ (n + n₀) Δσ and Δσ = Δv / (σ + σ₀) follows Δn = 2 / (σ + σ₀) (Δc - ½ (n + n₀) Δσ), whose
+    factors stay small where the reference's deviation is zero.
+    """
+
+    def multipliers(self, step, x, y, m):
+        layer = step.operation
+        parts, change = NORMALIZATIONS[keras_name(layer)], x[0]
+        middle = 0.5 * (change.value + change.reference)
+        spreads = [parts.spread(layer, c) for c in (change.value, change.reference)]
+        centred = [parts.centred(layer, c) for c in (change.value, change.reference)]
+        n, n0 = (c / spread for c, spread in zip(centred, spreads, strict=True))
+        total = spreads[0] + spreads[1]
+        affine, centre, square = (
+            lambda n: [parts.affine(layer, n, change.value)],
+            lambda x: [parts.centred(layer, x)],
+            lambda x: [parts.square(layer, x) + ops.zeros_like(n)],
+        )
+        s = 2.0 / total * pulled_back(affine, [n], m)[0]
+        along = pulled_back(square, [middle], [0.5 * s * (n + n0) / total])[0]
+        return [pulled_back(centre, [middle], [s])[0] - along]
+
+
+class LookupDifference(DifferenceRule):
+    """One value for each token: what is made of its vector's change, summed over the vector.
+
+    Args:
+        method: What the analyzer makes of `(change, signals)` before the sum.
+    """
+
+    def __init__(self, method):
+        self.method = method
+
+    def multipliers(self, step, x, y, m):
+        summed = ops.sum(self.method(y[0], (m[0],)), axis=-1)
+        return [ops.reshape(summed, ops.shape(x[0].value))]
+
+
+def _is_minimum(step) -> bool:
+    return "min" in keras_name(step.operation).lower()
+
+
+def _logarithmic_mean(x, y, axis, logarithmic: bool):
+    """Δp / Δ log p for p = exp(x - τ), without a difference of nearly equal numbers.
+
+    Args:
+        x: The change of x.
+        y: The change of p, or of its logarithm.
+        axis: Along which p adds up to one.
+        logarithmic: Whether y is the logarithm.
+    """
+    if logarithmic:
+        change, largest = y.delta, ops.exp(ops.maximum(y.value, y.reference))
+    else:
+        shifts = _shift(x.value, y.value, axis) - _shift(x.reference, y.reference, axis)
+        change, largest = x.delta - shifts, ops.maximum(y.value, y.reference)
+    size = ops.abs(change)
+    return largest * ops.where(size > 0, divide(-ops.expm1(-size), size), 1.0)
+
+
+def _shift(x, y, axis):
+    """τ of a softmax y = exp(x - τ), from where y is not zero."""
+    log = ops.log(ops.where(y > 0, y, 1.0))
+    return ops.sum(ops.where(y > 0, y * (x - log), 0.0), axis=axis, keepdims=True)
