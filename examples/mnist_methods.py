@@ -29,8 +29,11 @@ ARGUMENTS = {
     "lrp.sequential_preset_b_flat_until_idx": {"until_layer_idx": 1},
     "lrp.epsilon_gamma_box": {"low": 0, "high": 1},
     "deep_taylor.bounded": {"low": 0, "high": 1},
+    "smoothgrad": {"noise_scale": 0.2, "seed": 0},
+    "occlusion": {"window_shape": (5, 5, 1)},
+    "shapley_sampling": {"sampling_axes": (1, 2), "samples": 4, "seed": 0},
 }
-ALIASES = ("input", "grad*input", "guided")
+ALIASES = ("input", "grad*input", "guided", "intgrad", "deeplift", "deeplift.wrapper")
 
 
 def load_digits():
@@ -72,13 +75,18 @@ def trained_model(images, labels):
     return model
 
 
-def explain(model, images):
+def explain(model, images, training_images):
     """The relevance of every pixel, by every method."""
+    background = training_images[None, :100]
+    compared = {"expected_gradients": {"reference_inputs": background, "seed": 0}}
+    arguments = ARGUMENTS | compared
     relevances = {}
     for name in innvestigate.analyzers:
         if name not in ALIASES:
             start = time.perf_counter()
-            analyzer = innvestigate.create_analyzer(name, model, **ARGUMENTS.get(name, {}))
+            analyzer = innvestigate.create_analyzer(name, model, **arguments.get(name, {}))
+            if name.startswith("pattern"):
+                analyzer.fit(training_images, batch_size=128)
             relevances[name] = analyzer.analyze(images)
             print(f"  {name:40s} {time.perf_counter() - start:5.2f} s")
     return relevances
@@ -101,7 +109,7 @@ def main():
     ]
     print(f"Explaining {len(chosen)} of them with every method ...")
     model = innvestigate.model_wo_softmax(model)
-    relevances = explain(model, images[chosen])
+    relevances = explain(model, images[chosen], images[:4000])
     figure = plot_comparison(images[chosen], relevances, captions)
     path = FOLDER / "mnist_methods.png"
     figure.savefig(path, dpi=110)
