@@ -32,6 +32,7 @@ REQUIRED = {
 METHODS = list(innvestigate.analyzers)
 DEEP_TAYLOR = [name for name in METHODS if name.startswith("deep_taylor")]
 LRP = [name for name in METHODS if name.startswith(("lrp", "elrp"))]
+DEEPLIFT = [name for name in METHODS if name.startswith("deeplift")]
 RECTIFIER = ["deconvnet", "guided_backprop", "guided", "pattern.net", "pattern.attribution"]
 
 
@@ -54,8 +55,14 @@ TOKENS = [
     warned(["deep_taylor.bounded"], "applies to no layer"),
 ]
 EXPECTED = {
-    "lstm": opaque("LSTM 'memory'", "'memory'"),
-    "gru": opaque("Bidirectional 'memory'", "'memory'"),
+    "lstm": [
+        *opaque("LSTM 'memory'", "'memory'"),
+        refused(DEEPLIFT, innvestigate.NoRuleError, "LSTM 'memory'"),
+    ],
+    "gru": [
+        *opaque("Bidirectional 'memory'", "'memory'"),
+        refused(DEEPLIFT, innvestigate.NoRuleError, "Bidirectional 'memory'"),
+    ],
     "attention": opaque("MultiHeadAttention 'attention'", "attention.dot_product_attention"),
     "mlp_tanh": [refused(DEEP_TAYLOR, ValueError, "'tanh'"), warned(RECTIFIER, "tanh")],
     "squeeze_excite": [

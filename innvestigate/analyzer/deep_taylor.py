@@ -16,8 +16,8 @@ class DeepTaylor(LRP):
     whose input is unbounded, follows LRP-w², which passes relevance through a diagonal kernel
     unchanged. Starts from the positive part of the selected output, so a negative output gives
     zeros. `input_layer_rule="WSquare"` is the paper's rule for unbounded input. Sums of layers
-    follow LRP-z, which is z⁺ where no summand is negative; a negative summand, such as a branch that
-    ends in BatchNormalization, gets negative relevance.
+    follow LRP-z, which is z⁺ where no summand is negative; a negative summand, such as a branch
+    that ends in BatchNormalization, gets negative relevance.
 
     Args:
         model: See `Analyzer`. Its only activations are rectifiers.

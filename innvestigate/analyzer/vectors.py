@@ -40,7 +40,7 @@ class Vectors:
         cut, lookups = from_vectors(self._graph)
         self._read = [step.inputs[0] for step in lookups]
         self.tokens = _sources(self._graph, self._read)
-        self._refuse_numbers(analyzer._output, lookups)
+        self._refuse_numbers(analyzer._output, cut)
         found = [step.outputs[0] for step in lookups]
         self._forward = build_forward(
             Graph(self._graph.steps, self._graph.flat_inputs, found), "vectors"
@@ -78,10 +78,8 @@ class Vectors:
         at_tokens = {f"input:{i}": sums[places[i]] for i in self.tokens}
         return {name: y for name, y in results.items() if name not in self._names} | at_tokens
 
-    def _refuse_numbers(self, output: KerasTensor, lookups: list) -> None:
-        others = Graph([s for s in self._graph.steps if s not in lookups], None, None)
-        tokens = [self._graph.flat_inputs[i] for i in self.tokens]
-        steps = on_the_way(others, output, tokens)
+    def _refuse_numbers(self, output: KerasTensor, cut: Graph) -> None:
+        steps = on_the_way(cut, output, [cut.inputs[i] for i in self.tokens])
         if steps:
             raise ValueError(
                 "The model looks up vectors for its tokens, and also computes with their numbers "

@@ -94,46 +94,20 @@ def fold_batch_norm(graph: Graph) -> None:
 def from_vectors(graph: Graph) -> tuple[Graph, list[Step]]:
     """The graph with the vectors of its tokens as further inputs, and the look-ups they stand for.
 
-    The tokens stay inputs: they say what is masked. A look-up of anything else than inputs that
+    The tokens stay inputs: masks are made of them. A look-up of anything else than inputs that
     were at most moved, such as sums of them, stays as it is.
     """
     moved = set(map(id, graph.flat_inputs))
-    lookups, steps = [], []
+    lookups = []
     for step in graph.steps:
         known = bool(step.inputs) and all(id(t) in moved for t in step.inputs)
         if known and kind_of(step) is Kind.SHAPE:
             moved.update(map(id, step.outputs))
         if known and kind_of(step) is Kind.LOOKUP:
             lookups.append(step)
-            step = _given(step)
-        steps.append(step)
-    vectors = [step.inputs[0] for step in steps if isinstance(step.operation, _Given)]
-    inputs = [*graph.flat_inputs, *vectors]
+    steps = [step for step in graph.steps if step not in lookups]
+    inputs = [*graph.flat_inputs, *(step.outputs[0] for step in lookups)]
     return Graph(steps, inputs, graph.outputs, graph.layer_outputs), lookups
-
-
-class _Given(keras.layers.Identity):
-    """Hands on [vectors, tokens], the vectors with the mask that their look-up makes of tokens."""
-
-    def __init__(self, mask_of):
-        super().__init__(autocast=False)
-        self.mask_of = mask_of
-
-    def compute_mask(self, inputs, mask=None):
-        return [self.mask_of(inputs[1]), None]
-
-
-def _given(step: Step) -> Step:
-    """A step that reads vectors in place of the look-up that would find them."""
-    inputs = [like(step.outputs[0]), step.inputs[0]]
-    masks = isinstance(step.operation, keras.Layer) and step.operation.supports_masking
-    return replace(
-        step,
-        operation=_Given(step.operation.compute_mask if masks else lambda tokens: None),
-        arguments=((inputs,), {}),
-        inputs=inputs,
-        outputs=[step.outputs[0], like(step.inputs[0])],
-    )
 
 
 def drop_activation(

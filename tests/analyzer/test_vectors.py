@@ -110,9 +110,11 @@ def test_smoothing_at_the_vectors_and_behind_them():
         np.testing.assert_allclose(found[layer], y, rtol=1e-9)
 
 
-def test_tokens_that_come_as_floats():
-    explain = make("integrated_gradients", reader(dtype="float32"), reference_inputs=2).analyze
-    expected = make("integrated_gradients", reader(), reference_inputs=2).analyze(TOKENS, 0)
+@pytest.mark.parametrize("masked", [False, True])
+def test_tokens_that_come_as_floats(masked):
+    model = reader(masked, dtype="float32")
+    explain = make("integrated_gradients", model, reference_inputs=2).analyze
+    expected = make("integrated_gradients", reader(masked), reference_inputs=2).analyze(TOKENS, 0)
     np.testing.assert_allclose(explain(TOKENS.astype("float32"), 0), expected, rtol=1e-9)
 
 
@@ -153,6 +155,50 @@ def test_each_place_gets_its_own_share():
         difference = np.array(table_reader()([ids, NUMBERS[:1]]) - table_reader()(start))[0, 0]
         assert found[0, column] == pytest.approx(difference, abs=1e-5)
         assert not np.delete(found[0], column).any() and not numbers.any()
+
+
+def test_a_token_that_is_looked_up_twice_gets_both_sums():
+    keras.utils.set_random_seed(3)
+    tokens = layers.Input((3,), dtype="int32")
+    vectors = [layers.Embedding(5, size)(tokens) for size in (2, 4)]
+    y = layers.Flatten()(layers.Concatenate()(vectors))
+    model = keras.Model(tokens, layers.Dense(2)(layers.Dense(6, "tanh")(y)))
+    x = np.array([[1, 2, 3], [4, 4, 0]])
+    found = make("integrated_gradients", model).analyze(x, 1)
+    difference = np.array(model(x) - model(0 * x))[:, 1]
+    np.testing.assert_allclose(found.sum(axis=1), difference, atol=1e-5)
+    single = np.array([[1, 0, 0]])
+    found = make("integrated_gradients", model).analyze(single, 1)
+    difference = np.array(model(single) - model(0 * single))[0, 1]
+    np.testing.assert_allclose(found, [[difference, 0, 0]], atol=1e-6)
+
+
+class Reader(keras.Model):
+    """The masked reader as a subclassed model, its masks handed on by Keras."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = [keras.models.clone_model(reader(True)).layers[i] for i in range(4)]
+
+    def call(self, x):
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
+def nested_reader():
+    tokens = layers.Input((4,), dtype="int32")
+    return keras.Model(tokens, keras.models.clone_model(reader(True))(tokens))
+
+
+@pytest.mark.parametrize("kind", [Reader, nested_reader])
+def test_masks_survive_in_models_of_every_kind(kind):
+    model = kind()
+    model(TOKENS)
+    model.set_weights(reader(True).get_weights())
+    found = make("integrated_gradients", model, reference_inputs=5).analyze(TOKENS, 0)
+    expected = make("integrated_gradients", reader(True), reference_inputs=5).analyze(TOKENS, 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_other_models_of_the_suite():
