@@ -76,6 +76,22 @@ EXPECTED = {
     ],
 }
 
+WITHOUT_CONVOLUTIONS = [
+    "mlp",
+    "mlp_tanh",
+    "embedding",
+    "embedding_masked",
+    "dict_inputs",
+    "two_outputs",
+    "nested",
+    "shared",
+    "custom_layer",
+    "raw_ops",
+]
+for name in WITHOUT_CONVOLUTIONS:
+    boxless = warned(["lrp.epsilon_gamma_box"], "applies to no layer")
+    EXPECTED[name] = [*EXPECTED.get(name, []), boxless]
+
 slow = pytest.mark.slow
 
 
