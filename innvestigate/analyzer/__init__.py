@@ -8,14 +8,7 @@ from functools import partial
 
 import keras
 
-from innvestigate.analyzer.base import (
-    Analyzer,
-    MirrorAnalyzer,
-    Plan,
-    PlanLine,
-    model_wo_output_activation,
-    model_wo_softmax,
-)
+from innvestigate.analyzer.base import Analyzer, MirrorAnalyzer
 from innvestigate.analyzer.deep_taylor import BoundedDeepTaylor, DeepTaylor
 from innvestigate.analyzer.deeplift import DeepLIFT, DeepLIFTWrapper
 from innvestigate.analyzer.gradient import (
@@ -48,7 +41,9 @@ from innvestigate.analyzer.path import (
 from innvestigate.analyzer.pattern import PatternAttribution, PatternNet
 from innvestigate.analyzer.pattern_statistics import PatternStatistics
 from innvestigate.analyzer.perturbation import Occlusion, ShapleySampling
+from innvestigate.analyzer.plan import Plan, PlanLine
 from innvestigate.analyzer.storage import load_analyzer
+from innvestigate.analyzer.without import model_wo_output_activation, model_wo_softmax
 
 analyzers: dict[str, Callable[..., Analyzer]] = {
     "input": Input,

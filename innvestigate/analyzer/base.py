@@ -6,8 +6,6 @@ import copy
 import inspect
 import os
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -17,40 +15,17 @@ from keras import tree
 from innvestigate.analyzer.batch import Batch
 from innvestigate.analyzer.config import Configured
 from innvestigate.analyzer.inputs import InputSpec
+from innvestigate.analyzer.plan import Plan, plan_line
 from innvestigate.analyzer.selection import Selection, check_mode
+from innvestigate.analyzer.targets import choose_output, choose_targets
 from innvestigate.backend import jit_compile
-from innvestigate.graph.kinds import activation_name, annotate, kind_of
+from innvestigate.graph.kinds import activation_name, annotate
 from innvestigate.graph.mirror import Method, build_forward, build_mirror, on_the_way
 from innvestigate.graph.rewrite import drop_activation
 from innvestigate.graph.step import Graph, Step
 from innvestigate.graph.trace import trace
-from innvestigate.rules import Composite, Line
+from innvestigate.rules import Composite
 from innvestigate.utils.batching import is_dataset, map_batches
-
-
-@dataclass(frozen=True)
-class PlanLine:
-    """What one step of the model gets: its name, its kind, its rule, and why."""
-
-    step: str
-    layer: str
-    kind: str
-    rule: str
-    why: str
-
-
-class Plan(tuple):
-    """The lines of `analyzer.plan()`, in the order of the forward pass; prints as a table."""
-
-    def __str__(self) -> str:
-        rows = [("step", "layer", "kind", "rule", "why")]
-        rows += [(line.step, line.layer, line.kind, line.rule, line.why) for line in self]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        rows.insert(1, tuple("-" * width for width in widths))
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        )
 
 
 class Analyzer(Configured):
@@ -87,11 +62,11 @@ class Analyzer(Configured):
         self._wants_layers = layers is not None
         graph = trace(model)
         self.input_spec = InputSpec(graph.inputs)
-        self._output = _choose_output(model, graph, output)
+        self._output = choose_output(model, graph, output)
         graph.outputs = [self._output]
         self._graph = graph
         self._prepare(keep_output_activation)
-        self._targets = _targets(graph, layers)
+        self._targets = choose_targets(graph, layers)
         self._forward: keras.Model | None = None
         self._build()
 
@@ -262,7 +237,7 @@ class MirrorAnalyzer(Analyzer):
         Returns:
             One `PlanLine` for each step between the chosen output and the tensors asked for.
         """
-        plan = Plan(_plan_line(step, self._composite.choose(step)) for step in self._steps)
+        plan = Plan(plan_line(step, self._composite.choose(step)) for step in self._steps)
         print(plan)
         return plan
 
@@ -334,107 +309,3 @@ def warn(message: str) -> None:
         1,
     )
     warnings.warn(message, stacklevel=depth + 1)
-
-
-def _plan_line(step: Step, line: Line) -> PlanLine:
-    layer, kind = type(step.layer).__name__, kind_of(step).value
-    return PlanLine(step.name, layer, kind, repr(line.rule), line.why)
-
-
-def model_wo_softmax(model: keras.Model) -> keras.Model:
-    """The model without its final softmax, on the same weights; the model itself is not changed.
-
-    Args:
-        model: A built Keras model, one or more of whose outputs end in a softmax.
-
-    Returns:
-        A functional model with the same inputs, and logits in place of probabilities.
-
-    Raises:
-        ValueError: If no output ends in a softmax.
-    """
-    graph, dropped = _without(model)
-    if not any(dropped):
-        raise ValueError(
-            f"No output of the model {model.name!r} ends in a softmax: there is nothing to take "
-            "off. For other activations use model_wo_output_activation."
-        )
-    return build_forward(graph, f"{model.name}_wo_softmax")
-
-
-def model_wo_output_activation(model: keras.Model) -> keras.Model:
-    """The model without its final activations, on the same weights; the model is not changed.
-
-    Args:
-        model: A built Keras model.
-
-    Returns:
-        A functional model with the same inputs, and the pre-activation of every output.
-    """
-    graph, _ = _without(model, lambda step: kind_of(step).name == "ACTIVATION")
-    return build_forward(graph, f"{model.name}_wo_output_activation")
-
-
-def _without(model: keras.Model, *wanted: Callable[[Step], bool]):
-    graph = trace(model)
-    return graph, [drop_activation(graph, t, *wanted) is not None for t in graph.flat_outputs]
-
-
-def _choose_output(model: keras.Model, graph: Graph, output: str | int | None):
-    tensors = graph.flat_outputs
-    names = _output_names(model, graph)
-    if output is None:
-        if len(tensors) == 1:
-            return tensors[0]
-        raise ValueError(
-            f"The model {model.name!r} has {len(tensors)} outputs: {', '.join(names)}. Choose one "
-            f"by name or index, for example output={names[0]!r}."
-        )
-    if output in names:
-        return tensors[names.index(output)]
-    if isinstance(output, int) and 0 <= output < len(tensors):
-        return tensors[output]
-    raise ValueError(
-        f"There is no output {output!r}. The model {model.name!r} has: {', '.join(names)}, or "
-        f"index 0 to {len(tensors) - 1}."
-    )
-
-
-def _output_names(model: keras.Model, graph: Graph) -> list[str]:
-    if isinstance(graph.outputs, dict):
-        return sorted(graph.outputs)
-    names = list(getattr(model, "output_names", None) or [])
-    count = len(graph.flat_outputs)
-    return names if len(names) == count else [f"output_{i}" for i in range(count)]
-
-
-def _targets(graph: Graph, layers) -> dict[str, Any]:
-    """The tensors at which the signal is asked for, by name; inputs are `input:` and a number."""
-    inputs = {f"input:{i}": t for i, t in enumerate(graph.flat_inputs)}
-    if layers is None:
-        return inputs
-    if isinstance(layers, str) or not layers:
-        raise ValueError(
-            f"layers must be a non-empty list or tuple of layer names. Received: {layers!r}."
-        )
-    targets = {}
-    for name in layers:
-        targets.update(inputs if name == "input" else {name: _layer_output(graph, name)})
-    return targets
-
-
-def _layer_output(graph: Graph, name: str):
-    known = graph.layer_outputs
-    found = [name] if name in known else [n for n in known if n.split(".")[-1] == name]
-    if len(found) != 1:
-        problem = "is ambiguous" if found else "is unknown"
-        raise ValueError(
-            f"The layer name {name!r} {problem}. Expected 'input' or one of: "
-            f"{', '.join(found or known)}."
-        )
-    if len(known[found[0]]) != 1:
-        raise ValueError(
-            f"The layer {name!r} has {len(known[found[0]])} outputs; results can be asked for at "
-            "layers with one output."
-        )
-    return known[found[0]][0]

@@ -1,0 +1,77 @@
+"""Which output is explained, and at which tensors."""
+
+from __future__ import annotations
+
+import keras
+from keras import KerasTensor
+
+from innvestigate.graph.step import Graph
+
+
+def choose_output(model: keras.Model, graph: Graph, output: str | int | None) -> KerasTensor:
+    """The tensor of the output of a name or index; of a single one if neither is given.
+
+    Raises:
+        ValueError: If there is no such output, or several and none was chosen.
+    """
+    tensors = graph.flat_outputs
+    names = _output_names(model, graph)
+    if output is None:
+        if len(tensors) == 1:
+            return tensors[0]
+        raise ValueError(
+            f"The model {model.name!r} has {len(tensors)} outputs: {', '.join(names)}. Choose one "
+            f"by name or index, for example output={names[0]!r}."
+        )
+    if output in names:
+        return tensors[names.index(output)]
+    if isinstance(output, int) and 0 <= output < len(tensors):
+        return tensors[output]
+    raise ValueError(
+        f"There is no output {output!r}. The model {model.name!r} has: {', '.join(names)}, or "
+        f"index 0 to {len(tensors) - 1}."
+    )
+
+
+def _output_names(model: keras.Model, graph: Graph) -> list[str]:
+    if isinstance(graph.outputs, dict):
+        return sorted(graph.outputs)
+    names = list(getattr(model, "output_names", None) or [])
+    count = len(graph.flat_outputs)
+    return names if len(names) == count else [f"output_{i}" for i in range(count)]
+
+
+def choose_targets(graph: Graph, layers) -> dict[str, KerasTensor]:
+    """The tensors at which results are asked for, by name; inputs are `input:` and a number.
+
+    Raises:
+        ValueError: If a layer's name is unknown or ambiguous, or it has several outputs.
+    """
+    inputs = {f"input:{i}": t for i, t in enumerate(graph.flat_inputs)}
+    if layers is None:
+        return inputs
+    if isinstance(layers, str) or not layers:
+        raise ValueError(
+            f"layers must be a non-empty list or tuple of layer names. Received: {layers!r}."
+        )
+    targets = {}
+    for name in layers:
+        targets.update(inputs if name == "input" else {name: _layer_output(graph, name)})
+    return targets
+
+
+def _layer_output(graph: Graph, name: str):
+    known = graph.layer_outputs
+    found = [name] if name in known else [n for n in known if n.split(".")[-1] == name]
+    if len(found) != 1:
+        problem = "is ambiguous" if found else "is unknown"
+        raise ValueError(
+            f"The layer name {name!r} {problem}. Expected 'input' or one of: "
+            f"{', '.join(found or known)}."
+        )
+    if len(known[found[0]]) != 1:
+        raise ValueError(
+            f"The layer {name!r} has {len(known[found[0]])} outputs; results can be asked for at "
+            "layers with one output."
+        )
+    return known[found[0]][0]
