@@ -9,7 +9,7 @@ The limit is what the operations alone would cost, one forward pass being half a
 
 What was found is kept in benchmarks/results/bench.json; methods that it holds are not run again.
 The table, with the columns of the peers where benchmarks/peers/run.py has filled them, goes into
-docs/performance.md.
+docs/performance.md, and a shorter one into the README.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "bench.json"
 PEERS = HERE / "results" / "peers.json"
 PAGE = HERE.parent / "docs" / "performance.md"
+README = HERE.parent / "README.md"
 MODELS = ("VGG16", "ResNet50", "EfficientNetB0", "DenseNet121")
 LIMITS = {
     "gradient": 1.0,
@@ -127,6 +128,19 @@ def table(found: dict) -> str:
     return markdown(header, rows)
 
 
+def summary(found: dict) -> str:
+    """The times alone, one line for each method; the peers' on the first network."""
+    peers = read(PEERS).get("rows", [])
+    names = sorted({row["peer"] for row in peers})
+    header = ["method", "limit", *found, *(f"{MODELS[0]}: {name}" for name in names)]
+    rows = []
+    for method, limit in LIMITS.items():
+        own = [_ratio(methods.get(method, {}).get("time")) for methods in found.values()]
+        others = [_of_peer(peers, name, MODELS[0], method) for name in names]
+        rows.append([f"`{method}`", f"{limit:.1f}", *own, *others])
+    return markdown(header, rows)
+
+
 def _of_peer(peers: list, name: str, model_name: str, method: str) -> str:
     wanted = (name, model_name, method)
     for row in peers:
@@ -159,6 +173,7 @@ def main():
                 write(RESULTS, found)
             print(model_name, method, known[method], flush=True)
     replace_table(PAGE, table(found))
+    replace_table(README, summary(found))
     print(f"\n{table(found)}\n\nWritten: {PAGE}")
 
 
