@@ -15,3 +15,8 @@ def vjp(function, inputs):
         return list(pullback([c.astype(y.dtype) for c, y in zip(cotangents, outputs, strict=True)]))
 
     return outputs, typed_pullback
+
+
+def after(signal, values):
+    """The values themselves: XLA orders operations so that memory is saved."""
+    return values

@@ -20,3 +20,13 @@ def vjp(function, inputs):
         )
 
     return outputs, pullback
+
+
+def after(signal, values):
+    """The values, not to be used before the signal is there.
+
+    What a backward step computes from them would otherwise be computed as early as possible, and
+    fill the memory until the signal comes.
+    """
+    with tf.control_dependencies([signal]):
+        return [tf.identity(value) for value in values]

@@ -11,3 +11,8 @@ def vjp(function, inputs):
     """`function(*inputs)` and the map from cotangents of its outputs to gradients of its inputs."""
     outputs, pullback = torch.func.vjp(keep_masks(function, inputs), *inputs)
     return outputs, lambda cotangents: list(pullback(list(cotangents)))
+
+
+def after(signal, values):
+    """The values themselves: operations run in the order of the program."""
+    return values

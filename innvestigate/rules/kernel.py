@@ -15,7 +15,7 @@ from operator import add
 import numpy as np
 from keras import ops
 
-from innvestigate.backend import vjp
+from innvestigate.backend import after, vjp
 from innvestigate.graph.kinds import Kind
 from innvestigate.rules.base import Rule, divide
 
@@ -26,8 +26,9 @@ class KernelRule(Rule):
     kinds = (Kind.LINEAR,)
 
     def __call__(self, step, inputs, outputs, signals, references=None) -> list:
-        arguments = (step.operation, inputs[0], outputs[0], signals[0])
-        return [self.relevance(*arguments, *(references or ()))]
+        (r,) = signals
+        x, z, *references = after(r, [inputs[0], outputs[0], *(references or ())])
+        return [self.relevance(step.operation, x, z, r, *references)]
 
     def relevance(self, linear, x, z, r):
         """The relevance of x, given that of z = W x + b.
