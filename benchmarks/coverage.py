@@ -39,11 +39,7 @@ INTRODUCTION = """# Coverage
 Written by `benchmarks/coverage.py`: every architecture of `keras.applications`, with random weights
 and a softmax head, on one image. A cell holds the seconds from creating the analyzer to the result
 (most of them build and compile the mirror) on two cores, and for `lrp.epsilon` the conservation
-error |sum of relevance - logit| / |logit|.
-
-"folded": alpha-beta doubles relevance where a BatchNormalization has no negative part, and so
-outgrows single precision in networks with hundreds of them. The analyzer warns of that and names
-`fold_batch_norm=True`, which was used here. `deep_taylor` is defined for networks whose only
+error |sum of relevance - logit| / |logit|. `deep_taylor` is defined for networks whose only
 activations are rectifiers; elsewhere the cell names the other activation.
 """
 
@@ -66,27 +62,24 @@ def cell(method: str, model, x, logit: float) -> str:
     """What the table says of one method: seconds, and the conservation error where it applies."""
     try:
         relevance, taken = timed(method, model, x)
-        folded = method.startswith("lrp") and not np.all(np.isfinite(relevance))
-        if folded:
-            relevance, taken = timed(method, model, x, fold_batch_norm=True)
     except ValueError as error:
         if method == "deep_taylor" and "ReLU activations only" in str(error):
             return str(error).split("Found: ")[1].split(" at ")[0].strip("'")
         return f"FAILED: {error}"[:200]
     if relevance.shape != x.shape or not np.all(np.isfinite(relevance)):
         return "FAILED: not finite or of the wrong shape"
-    text = f"{taken:.0f} s" + " folded" * folded
+    text = f"{taken:.0f} s"
     if method in CONSERVING:
         text += f", {abs(relevance.sum(dtype='float64') - logit) / abs(logit):.0e}"
     return text
 
 
-def timed(method: str, model, x, **arguments) -> tuple[np.ndarray, float]:
+def timed(method: str, model, x) -> tuple[np.ndarray, float]:
     """The relevance, and the seconds from creating the analyzer to it."""
     found = []
 
     def explain():
-        analyzer = innvestigate.create_analyzer(method, model, **arguments)
+        analyzer = innvestigate.create_analyzer(method, model)
         found.append(analyzer.analyze(x))
 
     taken = seconds(explain)

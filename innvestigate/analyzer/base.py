@@ -293,8 +293,7 @@ def _warn_if_not_finite(result: Any) -> None:
         warn(
             f"The relevance of sample {shown} is not finite: it left the range of floating point "
             "numbers, as it was divided by very small ones, or grew from layer to layer. A rule "
-            "with a stabiliser, such as lrp.epsilon with a larger epsilon, avoids that; so does "
-            "fold_batch_norm=True in networks with many BatchNormalizations."
+            "with a stabiliser, such as lrp.epsilon with a larger epsilon, avoids that."
         )
 
 

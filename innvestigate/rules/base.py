@@ -76,6 +76,14 @@ class Pass(Rule):
         return "Pass()"
 
 
+LARGEST = 1e30
+"""What quotients are limited to: the factors that they meet next must not leave the float range."""
+
+
 def divide(numerator, denominator):
-    """The quotient, and zero where the denominator is exactly zero."""
-    return ops.divide_no_nan(numerator, denominator)
+    """The quotient, zero where the denominator is exactly zero, and no larger than `LARGEST`.
+
+    Activations such as SiLU write numbers as small as 1e-37. A share of a sum of these alone is
+    the relevance divided by something tiny, times something tiny.
+    """
+    return ops.clip(ops.divide_no_nan(numerator, denominator), -LARGEST, LARGEST)

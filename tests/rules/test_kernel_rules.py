@@ -329,6 +329,18 @@ def test_epsilon_by_default_and_the_sign_of_zero():
     naive.assert_close(relevance, 0.5 * np.array([[1, -1]]) / 1e-7)
 
 
+@pytest.mark.parametrize("tiny", [1e-30, 1e-37])
+def test_parts_too_small_to_divide_by_count_as_zero(tiny):
+    model = keras.Sequential([layers.Input((2,)), layers.Dense(1), layers.Dense(1)])
+    for layer, kernel in zip(model.layers, ([[1.0], [1.0]], [[1e4]]), strict=True):
+        layer.set_weights([np.array(kernel), np.zeros(1)])
+    relevance = innvestigate.create_analyzer("lrp.alpha_2_beta_1", model).analyze(
+        np.array([[1.0, -tiny]])
+    )
+    np.testing.assert_allclose(relevance[0, 0], 4e4, rtol=1e-6)
+    assert -2e4 <= relevance[0, 1] <= 0
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_zero_denominators_drop_relevance(rule):
     """No NaN and no share of relevance where there is nothing to divide by.
