@@ -120,8 +120,9 @@ def table(found: dict) -> str:
     rows = []
     for model_name, methods in found.items():
         for method in LIMITS:
-            own = methods.get(method, {"error": "not measured"})
-            values = [own.get("error") or _ratio(own["time"]), f"{LIMITS[method]:.1f}"]
+            own = methods.get(method, {})
+            values = ["refuses" if "error" in own else _ratio(own.get("time"))]
+            values.append(f"{LIMITS[method]:.1f}")
             values += [_ratio(own.get(key)) for key in ("memory", "first")]
             values += [_of_peer(peers, name, model_name, method) for name in names]
             rows.append([model_name, f"`{method}`", *values])
@@ -145,7 +146,7 @@ def _of_peer(peers: list, name: str, model_name: str, method: str) -> str:
     wanted = (name, model_name, method)
     for row in peers:
         if (row["peer"], row["model"], row["method"]) == wanted:
-            return "cannot" if "error" in row else _ratio(row["time"])
+            return "refuses" if "error" in row else _ratio(row["time"])
     return ""
 
 
