@@ -137,7 +137,18 @@ class InputSpec:
             )
         if is_float(tensor) and array.dtype.kind in "iub":
             array = array.astype("float32")
+        elif "int" in tensor.dtype and array.dtype.kind == "f":
+            _check_whole(name, array)
         return array
+
+
+def _check_whole(name: str, array: np.ndarray) -> None:
+    fractions = array[np.isfinite(array) & (array != np.trunc(array))]
+    if fractions.size:
+        raise ValueError(
+            f"Input {name!r} takes whole numbers. Received: {fractions[:5]} ... Round them as they "
+            "are meant."
+        )
 
 
 def _check_finite(name: str, array: np.ndarray, offset: int) -> None:

@@ -69,6 +69,7 @@ class PatternNet(MirrorAnalyzer):
         patterns: `{layer name: array shaped like the kernel}`. A nested layer has the names of
             those around it in front, `"encoder.dense"`; further kernels of one layer are
             numbered, as is the pointwise one of a separable convolution, `"separable#1"`.
+            They belong to the kernels at the time of the fit: fit again after training on.
         inactive_neurons: `{layer name: numbers of the neurons whose pattern is zero}`, as they
             were never in the regime of `pattern_type` or did not vary with their inputs.
         statistics: The `PatternStatistics` fitted so far.
@@ -185,20 +186,26 @@ class PatternNet(MirrorAnalyzer):
             )
 
     def _state(self) -> dict[str, np.ndarray]:
-        """What was fitted, as flat arrays."""
+        """What was fitted, as flat arrays: patterns are those of the kernels of that time."""
+        if not (self.statistics.samples or self._store.known):
+            return {}
+        groups = {"pattern": self.patterns, "inactive": self.inactive_neurons}
         if self.statistics.samples:
-            return {f"statistics:{name}": a for name, a in self.statistics.state().items()}
-        return dict(self._store.get()) if self._store.known else {}
+            groups["statistics"] = self.statistics.state()
+        return {f"{kind}:{n}": a for kind, arrays in groups.items() for n, a in arrays.items()}
 
     def _set_state(self, state: dict[str, np.ndarray]) -> None:
         """Take over what `_state` returned."""
-        start = "statistics:"
-        if any(name.startswith(start) for name in state):
-            plain = {name.removeprefix(start): array for name, array in state.items()}
+        groups: dict[str, dict] = {"pattern": {}, "inactive": {}, "statistics": {}}
+        for name, array in state.items():
+            kind, _, rest = name.partition(":")
+            groups[kind][rest] = array
+        if groups["statistics"]:
             self.statistics.clear()
-            self.statistics.merge(PatternStatistics.from_state(plain))
-        elif state:
-            self._store.set(state)
+            self.statistics.merge(PatternStatistics.from_state(groups["statistics"]))
+        if groups["pattern"]:
+            self._store.set(groups["pattern"], groups["inactive"])
+            self._store.fitted_to = self.statistics.sums
 
     def _explain(self, batch) -> dict[str, np.ndarray]:
         self._refresh()

@@ -217,15 +217,15 @@ class ShapleySampling(PerturbationAnalyzer):
                     credit[:] = 0
         with np.errstate(invalid="ignore"):
             error = np.sqrt(moments.variance / (moments.count - 1))
-        found = {}
-        for i, label in enumerate(labels):
-            both = np.stack([moments.mean, error], axis=1) / sizes
-            found[f"input:{i}"] = both[:, :, label].astype(self._dtype)
-        return found
+        self._error = self._at_entries(error / sizes, labels)
+        return self._at_entries(moments.mean / sizes, labels)
+
+    def _at_entries(self, values: np.ndarray, labels: list) -> dict[str, np.ndarray]:
+        """Values of features `(rows, features)` at the entries of each input."""
+        return {f"input:{i}": values[:, x].astype(self._dtype) for i, x in enumerate(labels)}
 
     def _restore(self, results: dict, batch: Any) -> Any:
-        parts = [{name: y[:, part] for name, y in results.items()} for part in (0, 1)]
-        return [super(ShapleySampling, self)._restore(part, batch) for part in parts]
+        return [super(ShapleySampling, self)._restore(y, batch) for y in (results, self._error)]
 
     def _finished(self, result: Any) -> Any:
         result, self.standard_error = result
@@ -249,6 +249,7 @@ class ShapleySampling(PerturbationAnalyzer):
                 count = label.max() + 1
             else:
                 label = _group_labels(name, shape, groups)
+                count = max(count, label.max() + 1)
             labels.append(label)
         flat = np.concatenate([label.reshape(-1) for label in labels])
         _, flat, sizes = np.unique(flat, return_inverse=True, return_counts=True)

@@ -12,8 +12,9 @@ from innvestigate.analyzer.inputs import InputSpec
 
 FORMS = (
     "a number; an array of the input's shape; one reference for each sample, (batch, *shape); n "
-    "for each sample, (batch, n, *shape); or a function from inputs to any of these. For several "
-    "inputs a list or a dict of these"
+    "for each sample, (batch, n, *shape), or for all of them, (1, n, *shape), which is "
+    "references[None]; or a function from inputs to any of these. For several inputs a list or a "
+    "dict of these"
 )
 
 
@@ -44,9 +45,11 @@ class References:
         Raises:
             ValueError: If there is not.
         """
-        for name, tensor, array in zip(
-            self._spec.names, self._spec.tensors, self._arrays or [], strict=False
-        ):
+        if self._arrays is not None:
+            self._check_rows(self._arrays, count)
+
+    def _check_rows(self, arrays: list[np.ndarray], count: int) -> None:
+        for name, tensor, array in zip(self._spec.names, self._spec.tensors, arrays, strict=True):
             if _per_sample(array, tensor) and len(array) != count:
                 raise ValueError(
                     f"The references of input {name!r} are for {len(array)} samples, shape "
@@ -65,6 +68,7 @@ class References:
                 self._function(self._spec.restore(batch.inputs, self._spec.structure))
             )
             rows = np.arange(len(batch))
+            self._check_rows(arrays, len(batch))
         found = [self._broadcast(i, arrays[i], x, rows) for i, x in enumerate(batch.inputs)]
         counts = {r.shape[1] for r in found}
         if len(counts - {1}) > 1:

@@ -88,8 +88,13 @@ def map_batches(
         The structure that `function` returns, of concatenated arrays.
 
     Raises:
-        ValueError: If there is no sample.
+        TypeError: If `batch_size` is no whole number.
+        ValueError: If there is no sample, or `batch_size` is less than one.
     """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
+        raise TypeError(f"batch_size must be a whole number. Received: {batch_size!r}.")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1. Received: {batch_size}.")
     count = count_batches(x, batch_size)
     bar = _bar(count) if verbose else None
     results, offset = [], 0

@@ -236,3 +236,20 @@ def test_tokens_in_a_layer_that_cannot_be_seen_into():
         innvestigate.create_analyzer("gradient", model)
     at_vectors = innvestigate.create_analyzer("gradient", model, layers=("gather",))
     assert at_vectors.analyze(np.ones((2, 5), int))["gather"].shape == (2, 5, 4)
+
+
+WRONG_BATCH_SIZES = [(0, ValueError), (-1, ValueError), (2.5, TypeError), (None, TypeError)]
+
+
+@pytest.mark.parametrize(("batch_size", "error"), WRONG_BATCH_SIZES)
+def test_wrong_batch_size(batch_size, error):
+    with pytest.raises(error, match="batch_size must be"):
+        analyzer().analyze(X, batch_size=batch_size)
+
+
+def test_fractions_are_no_tokens():
+    model = keras.Sequential([layers.Input((3,), dtype="int32"), layers.Embedding(5, 2)])
+    explain = innvestigate.create_analyzer("gradient", model, neuron_selection_mode="all").analyze
+    explain(np.array([[1.0, 2.0, 3.0]]))
+    with pytest.raises(ValueError, match=r"takes whole numbers. Received: \[2.9\]"):
+        explain(np.array([[1.0, 2.9, 3.0]]))

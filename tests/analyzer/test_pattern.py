@@ -720,3 +720,14 @@ def test_other_activations_warn():
     with pytest.warns(UserWarning, match="PatternNet is made for rectifiers only.*tanh") as caught:
         create(model)
     assert len(caught) == 1
+
+
+def test_patterns_belong_to_the_kernels_of_the_fit_in_files_too(tmp_path):
+    x = normal(20, 4)
+    model = keras.Sequential([layers.Input((4,)), layers.Dense(3, name="dense")])
+    analyzer = create(model).fit(x)
+    model.layers[-1].set_weights([w + 1 for w in model.get_weights()])
+    analyzer.save(tmp_path / "patterns.zip")
+    loaded = innvestigate.load_analyzer(tmp_path / "patterns.zip")
+    np.testing.assert_array_equal(loaded.patterns["dense"], analyzer.patterns["dense"])
+    np.testing.assert_allclose(loaded.analyze(x), analyzer.analyze(x), rtol=1e-6)

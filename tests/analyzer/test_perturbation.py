@@ -499,3 +499,21 @@ def test_values_that_samples_cannot_hold(value):
     model, x = build("uint8")
     with pytest.raises(TypeError, match=r"do not fit its samples.*uint8"):
         make("occlusion", model, value=value).analyze(x, 0)
+
+
+def test_shapley_values_can_be_smoothed():
+    model = keras.Sequential([layers.Input((4,)), layers.Dense(3, activation="relu")])
+    shapley = make("shapley_sampling", model, "all", seed=0, samples=4)
+    smooth = innvestigate.analyzer.GaussianSmoother(shapley, noise_scale=0, augment_by_n=2)
+    np.testing.assert_allclose(smooth.analyze(X), shapley.analyze(X), rtol=1e-5, atol=1e-6)
+
+
+def test_groups_of_one_input_leave_the_features_of_the_other_alone():
+    a, b = keras.Input((3,)), keras.Input((2,))
+    model = keras.Model([a, b], layers.Dense(1)(layers.Concatenate()([a, b])))
+    x = [np.ones((1, 3)), np.ones((1, 2))]
+    groups = [np.array([0, 0, 1]), None]
+    found = make("shapley_sampling", model, "all", seed=0, groups=groups).analyze(x)
+    kernel = model.get_weights()[0][:, 0]
+    np.testing.assert_allclose(found[0][0], [*[kernel[:2].mean()] * 2, kernel[2]], rtol=1e-5)
+    np.testing.assert_allclose(found[1][0], kernel[3:], rtol=1e-5)

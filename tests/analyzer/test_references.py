@@ -147,3 +147,9 @@ def test_wrong_numbers():
 def test_a_functions_result_is_checked():
     with pytest.raises(ValueError, match="wrong shape"):
         of(lambda x: x[:, :2])
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_function_gives_one_for_each_sample_or_one_for_all(count):
+    with pytest.raises(ValueError, match=f"are for {count} samples.*Received: 3 samples"):
+        of(lambda x: np.ones((count, 4, 2)), np.zeros((3, 4, 2)))
