@@ -105,7 +105,9 @@ def main():
     rows = [[name, *found[name]] for name in sorted(found)]
     size = f"Images of {arguments.size} x {arguments.size} pixels."
     table = markdown(["architecture", *METHODS], rows)
-    PAGE.write_text(f"{INTRODUCTION}\n{size}\n\n{table}\n")
+    missing = [name for name in architectures() if name not in found]
+    rest = f"\nNot run yet: {', '.join(missing)}.\n" if missing else ""
+    PAGE.write_text(f"{INTRODUCTION}\n{size}\n\n{table}\n{rest}")
     print(f"Written: {PAGE}")
 
 
