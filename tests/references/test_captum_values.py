@@ -57,7 +57,7 @@ def explain(name, network, **arguments):
     return analyzer.analyze(stored(network)["samples"], INDEX)
 
 
-def agrees(found, expected):
+def assert_agrees(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -69,14 +69,14 @@ def test_the_network_is_the_same(network):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_rescale_with_references_of_zeros(network):
-    agrees(explain("deeplift", network, rule="rescale"), stored(network)["rescale/zeros"])
+    assert_agrees(explain("deeplift", network, rule="rescale"), stored(network)["rescale/zeros"])
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_rescale_with_one_reference_for_each_sample(network):
     given = stored(network)["references"]
     found = explain("deeplift", network, rule="rescale", reference_inputs=given)
-    agrees(found, stored(network)["rescale/given"])
+    assert_agrees(found, stored(network)["rescale/given"])
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -85,15 +85,15 @@ def test_multipliers_of_rescale(network):
     found = explain(
         "deeplift", network, rule="rescale", reference_inputs=given, return_multipliers=True
     )
-    agrees(found, stored(network)["rescale/multipliers"])
+    assert_agrees(found, stored(network)["rescale/multipliers"])
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_rescale_averaged_over_several_references(network):
     several = np.stack([stored(network)["several"]] * 3)
     found = explain("deeplift", network, rule="rescale", reference_inputs=several)
-    agrees(found, stored(network)["rescale/several"])
-    agrees(found, stored(network)["rescale/shap"])
+    assert_agrees(found, stored(network)["rescale/several"])
+    assert_agrees(found, stored(network)["rescale/shap"])
 
 
 @pytest.mark.parametrize("steps", STEPS)
@@ -110,7 +110,7 @@ def test_integrated_gradients(network, quadrature, steps):
     if quadrature == "riemann_trapezoid":
         # n points bound n - 1 intervals; Captum takes each for 1/n of the path.
         found = found * (steps - 1) / steps
-    agrees(found, stored(network)[f"integrated_gradients/{quadrature}/{steps}"])
+    assert_agrees(found, stored(network)[f"integrated_gradients/{quadrature}/{steps}"])
 
 
 @pytest.mark.parametrize(
@@ -120,4 +120,4 @@ def test_occlusion(network, i):
     window, step, value = WINDOWS[network][i]
     found = explain("occlusion", network, window_shape=window, step=step, value=value)
     # A feature gets the whole drop of each window from Captum, from us its share of it.
-    agrees(found * np.prod(window), stored(network)[f"occlusion/{i}"])
+    assert_agrees(found * np.prod(window), stored(network)[f"occlusion/{i}"])

@@ -52,7 +52,7 @@ def explain(name, model, x, neuron=None, **arguments):
     return analyzer.analyze(x, neuron)
 
 
-def is_exactly(found, expected, atol=1e-6):
+def assert_exactly(found, expected, atol=1e-6):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=atol)
 
 
@@ -63,12 +63,12 @@ def test_the_outputs():
 
 def test_saliency():
     """|df/dx| = |(1, -1)| where all three units are on."""
-    is_exactly(explain("saliency", difference_net(), X), [OFF, [1, 1]])
+    assert_exactly(explain("saliency", difference_net(), X), [OFF, [1, 1]])
 
 
 def test_gradient_times_input():
     """(3, 1) * (1, -1)."""
-    is_exactly(explain("input_t_gradient", difference_net(), X), [OFF, [3, -1]])
+    assert_exactly(explain("input_t_gradient", difference_net(), X), [OFF, [3, -1]])
 
 
 @pytest.mark.parametrize("steps", [100, 500])
@@ -77,21 +77,21 @@ def test_integrated_gradients(steps):
 
     Half of the steps have the gradient (1, -1), the other half none: (3, 1) * (1, -1) / 2.
     """
-    is_exactly(explain("intgrad", difference_net(), X, steps=steps), [OFF, [1.5, -0.5]])
+    assert_exactly(explain("intgrad", difference_net(), X, steps=steps), [OFF, [1.5, -0.5]])
 
 
 def test_integrated_gradients_take_100_steps_to_the_right():
     """At x = 1, relu(x - 0.995) has a gradient at the last of the points k / 100 alone."""
     model = keras.Sequential([keras.Input((1,)), layers.Dense(1, "relu")])
     model.set_weights([np.array([[1.0]]), np.array([-0.995])])
-    is_exactly(explain("intgrad", model, np.array([[1.0]])), [[1 / 100]])
+    assert_exactly(explain("intgrad", model, np.array([[1.0]])), [[1 / 100]])
 
 
 def test_integrated_gradients_from_a_reference():
     """From (1, 0) to (2, 0) and to (3, 0) f is x1 - 1 all the way."""
     x, reference = np.array([[2.0, 0.0], [3.0, 0.0]]), np.array([1.0, 0.0])
     found = explain("intgrad", difference_net(), x, reference_inputs=reference)
-    is_exactly(found, [[1, 0], [2, 0]])
+    assert_exactly(found, [[1, 0], [2, 0]])
 
 
 @pytest.mark.parametrize("epsilon", [1e-4, 1e-9])
@@ -104,12 +104,12 @@ def test_epsilon_lrp(epsilon):
     found = explain("elrp", difference_net(), X, epsilon=epsilon)
     last = 1 / (1 + epsilon)
     exact = [3 * 2 * last / (2 + epsilon), -last / (1 + epsilon)]
-    is_exactly(found, [OFF, exact])
-    is_exactly(found, [OFF, [3, -1]], atol=5 * epsilon + 1e-6)
+    assert_exactly(found, [OFF, exact])
+    assert_exactly(found, [OFF, [3, -1]], atol=5 * epsilon + 1e-6)
 
 
 def test_epsilon_is_1e_4_for_elrp():
-    is_exactly(
+    assert_exactly(
         explain("elrp", difference_net(), X),
         explain("elrp", difference_net(), X, epsilon=1e-4),
         atol=0,
@@ -122,31 +122,31 @@ def test_deeplift():
     Rescale multipliers are 2 / 3 (from -1 to 2, relu from 0 to 2), 1 / 1 and 1 / 1:
     3 * 2 / 3 * 1 * 1 = 2 and 1 * 1 * -1 * 1 = -1.
     """
-    is_exactly(explain("deeplift.rescale", difference_net(), X), [OFF, [2, -1]])
+    assert_exactly(explain("deeplift.rescale", difference_net(), X), [OFF, [2, -1]])
 
 
 def test_deeplift_from_the_sample_itself():
     """Nothing differs."""
     found = explain("deeplift.rescale", difference_net(), X[1:], reference_inputs=X[1])
-    is_exactly(found, [OFF])
+    assert_exactly(found, [OFF])
 
 
 def test_occlusion():
     """f(3, 1) - f(0, 1) = 1 - 0 and f(3, 1) - f(3, 0) = 1 - 2."""
-    is_exactly(explain("occlusion", difference_net(), X), [OFF, [1, -1]])
+    assert_exactly(explain("occlusion", difference_net(), X), [OFF, [1, -1]])
 
 
 def test_occlusion_of_both_at_once():
     """f(3, 1) - f(0, 0) = 1, shared by the two features of the window."""
     found = explain("occlusion", difference_net(), X, window_shape=(2,))
-    is_exactly(found, [OFF, [0.5, 0.5]])
+    assert_exactly(found, [OFF, [0.5, 0.5]])
 
 
 def test_occlusion_of_every_other_feature():
     """No window covers x2."""
     with pytest.warns(UserWarning, match="covers"):
         found = explain("occlusion", difference_net(), X, step=2)
-    is_exactly(found, [[0, np.nan], [1, np.nan]])
+    assert_exactly(found, [[0, np.nan], [1, np.nan]])
 
 
 def test_shapley_values_of_a_minimum():
@@ -158,7 +158,7 @@ def test_shapley_values_of_a_minimum():
     """
     x = np.array([[2.0, -2.0], [4.0, 2.0]])
     found = explain("shapley_sampling", minimum_net(2), x, samples=2, seed=0)
-    is_exactly(found, [[0, -2], [1, 1]])
+    assert_exactly(found, [[0, -2], [1, 1]])
 
 
 @pytest.mark.parametrize("features", [{"groups": [[0], [1]]}, {"sampling_axes": (1,)}])
@@ -169,14 +169,14 @@ def test_shapley_values_of_rows(features):
     """
     x = np.array([[[-1.0, 4.0], [-2.0, 1.0]]])
     found = explain("shapley_sampling", minimum_net(2, 2), x, samples=2, seed=0, **features)
-    is_exactly(found.sum(axis=2), [[-0.5, -1.5]])
-    is_exactly(found, [[[-0.25, -0.25], [-0.75, -0.75]]])
+    assert_exactly(found.sum(axis=2), [[-0.5, -1.5]])
+    assert_exactly(found, [[[-0.25, -0.25], [-0.75, -0.75]]])
 
 
 def test_shapley_values_of_the_difference_net():
     """(3, 1): v1 = 2, v2 = 0, v12 = 1. x1: (2 + 1) / 2, x2: (0 - 1) / 2."""
     found = explain("shapley_sampling", difference_net(), X, samples=2, seed=0)
-    is_exactly(found, [OFF, [1.5, -0.5]])
+    assert_exactly(found, [OFF, [1.5, -0.5]])
 
 
 @pytest.mark.parametrize(
@@ -192,16 +192,16 @@ def test_shapley_values_of_the_difference_net():
 def test_two_inputs(name, arguments, expected):
     """relu(3 a) is off at a = (-10, -5); relu(2 b) is 2 b from 0 to b = (3, 1)."""
     found = explain(name, joined_net(), [X[:1], X[1:]], **arguments)
-    is_exactly(found[0], [OFF])
-    is_exactly(found[1], [expected])
+    assert_exactly(found[0], [OFF])
+    assert_exactly(found[1], [expected])
 
 
 @pytest.mark.parametrize("name", ["intgrad", "deeplift.rescale"])
 def test_two_inputs_of_different_sizes(name):
     """As above, with b = 3 alone."""
     found = explain(name, joined_net((2, 1)), [X[:1], np.array([[3.0]])])
-    is_exactly(found[0], [OFF])
-    is_exactly(found[1], [[6]])
+    assert_exactly(found[0], [OFF])
+    assert_exactly(found[1], [[6]])
 
 
 OUTPUTS = pytest.mark.parametrize(("neuron", "w", "v"), [(0, 1.1, -0.5), (1, 1.4, 1.0)])
@@ -225,7 +225,7 @@ def test_one_of_two_outputs(name, arguments, expected, neuron, w, v):
     So the results are those of h1, times its weight in the output.
     """
     found = explain(name, crossed_net(), CROSSED, neuron, **arguments)
-    is_exactly(found, [np.array(expected) * w], atol=1e-5)
+    assert_exactly(found, [np.array(expected) * w], atol=1e-5)
 
 
 @OUTPUTS
@@ -233,7 +233,7 @@ def test_perturbation_of_one_of_two_outputs(neuron, w, v):
     """Without its bias f(0, 0) = 1.5 w, f(5, 0) = 6.5 w, f(0, 3) = 2 v and f(5, 3) = 3.5 w."""
     neither, first, second, both = 1.5 * w, 6.5 * w, 2 * v, 3.5 * w
     found = explain("occlusion", crossed_net(), CROSSED, neuron)
-    is_exactly(found, [[both - second, both - first]], atol=1e-5)
+    assert_exactly(found, [[both - second, both - first]], atol=1e-5)
     found = explain("shapley_sampling", crossed_net(), CROSSED, neuron, samples=2, seed=0)
     expected = [first - neither + both - second, second - neither + both - first]
-    is_exactly(found, [np.array(expected) / 2], atol=1e-5)
+    assert_exactly(found, [np.array(expected) / 2], atol=1e-5)
