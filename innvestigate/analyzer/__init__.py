@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import keras
 
 from innvestigate.analyzer.base import Analyzer, MirrorAnalyzer
+from innvestigate.analyzer.config import argument_names
 from innvestigate.analyzer.deep_taylor import BoundedDeepTaylor, DeepTaylor
 from innvestigate.analyzer.deeplift import DeepLIFT, DeepLIFTWrapper
 from innvestigate.analyzer.gradient import (
@@ -135,14 +136,24 @@ def create_analyzer(
         >>> relevance = analyzer.analyze(x)
     """
     if name not in analyzers:
-        raise KeyError(_unknown(name))
-    return analyzers[name](model, neuron_selection_mode=neuron_selection_mode, **kwargs)
+        raise KeyError(
+            f"There is no analyzer called {name!r}. {_hint(name, analyzers)}All names: "
+            f"{', '.join(analyzers)}."
+        )
+    create = analyzers[name]
+    known = argument_names(getattr(create, "func", create))
+    for argument in kwargs:
+        if argument not in known:
+            raise TypeError(
+                f"{name!r} has no argument {argument!r}. {_hint(argument, known)}Its arguments: "
+                f"{', '.join(known)}."
+            )
+    return create(model, neuron_selection_mode=neuron_selection_mode, **kwargs)
 
 
-def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(str(name), analyzers, n=3, cutoff=0.4)
-    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
-    return f"There is no analyzer called {name!r}. {hint}All names: {', '.join(analyzers)}."
+def _hint(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
+    return f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
 
 
 __all__ = [

@@ -61,7 +61,7 @@ class Analyzer(Configured):
         self.neuron_selection_mode = check_mode(neuron_selection_mode)
         self._wants_layers = layers is not None
         graph = trace(model)
-        self.input_spec = InputSpec(graph.inputs)
+        self.input_spec = InputSpec(graph)
         self._output = choose_output(model, graph, output)
         graph.outputs = [self._output]
         self._graph = graph

@@ -32,3 +32,16 @@ def _kept(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)(map(_kept, value))
     return {k: _kept(v) for k, v in value.items()} if type(value) is dict else value
+
+
+def argument_names(cls: type) -> list[str]:
+    """The names of the arguments that a class takes besides the first, its own first.
+
+    What `**kwargs` takes are the arguments of the next class in line, or of `cls.kwargs_of`.
+    """
+    owner, *rest = (base for base in cls.__mro__ if "__init__" in vars(base))
+    _, _, *parameters = inspect.signature(owner.__init__).parameters.values()
+    names = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    if len(names) < len(parameters):
+        names += argument_names(vars(owner).get("kwargs_of", rest[0]))
+    return list(dict.fromkeys(names))

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
-from keras import tree
 
-from innvestigate.graph.step import is_float
+from innvestigate.graph.step import Graph, is_float
 
 
 class InputSpec:
     """What inputs a model takes.
 
     Args:
-        inputs: The model's symbolic inputs in its own structure.
+        graph: The model's graph, with symbolic inputs in the model's own structure.
     """
 
-    def __init__(self, inputs: Any):
-        self.structure = inputs
-        self.tensors = tree.flatten(inputs)
-        keys = sorted(inputs) if isinstance(inputs, dict) else None
+    def __init__(self, graph: Graph):
+        self.structure = graph.inputs
+        self.tensors = graph.flat_inputs
+        keys = sorted(self.structure) if isinstance(self.structure, dict) else None
         self.names = keys or [t.name for t in self.tensors]
+        self._vocabularies = [_vocabulary(graph, tensor) for tensor in self.tensors]
 
     def check(self, x: Any) -> tuple[Any, int]:
         """x as arrays in its own structure, and the number of samples.
@@ -47,8 +48,9 @@ class InputSpec:
             ValueError: If the batch does not fit the model's inputs, or is not finite.
         """
         arrays = [self._as_array(i, a) for i, a in enumerate(self._flatten(batch))]
-        for name, array in zip(self.names, arrays, strict=True):
+        for name, array, size in zip(self.names, arrays, self._vocabularies, strict=True):
             _check_finite(name, array, offset)
+            _check_tokens(name, array, size, offset)
         return arrays
 
     def restore(self, arrays: list, x: Any) -> Any:
@@ -148,6 +150,25 @@ def _check_whole(name: str, array: np.ndarray) -> None:
         raise ValueError(
             f"Input {name!r} takes whole numbers. Received: {fractions[:5]} ... Round them as they "
             "are meant."
+        )
+
+
+def _vocabulary(graph: Graph, tensor: keras.KerasTensor) -> int | None:
+    """How many tokens the embeddings know that read an input; None if none does."""
+    readers = [step.operation for step in graph.steps if any(t is tensor for t in step.inputs)]
+    sizes = [op.input_dim for op in readers if isinstance(op, keras.layers.Embedding)]
+    return min(sizes, default=None)
+
+
+def _check_tokens(name: str, array: np.ndarray, size: int | None, offset: int) -> None:
+    if size is None:
+        return
+    wrong = (array < -size) | (array >= size)
+    if wrong.any():
+        sample = int(np.flatnonzero(wrong.any(axis=tuple(range(1, wrong.ndim))))[0])
+        raise ValueError(
+            f"Input {name!r} holds the token {array[wrong][0]} in sample {sample + offset}, and "
+            f"its embedding knows the tokens 0 to {size - 1}. Replace it, or enlarge input_dim."
         )
 
 

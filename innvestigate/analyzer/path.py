@@ -129,6 +129,8 @@ class IntegratedGradients(PathIntegrator):
     Reference: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks".
     """
 
+    kwargs_of = GradientAnalyzer
+
     def __init__(
         self,
         model,
@@ -164,6 +166,8 @@ class ExpectedGradients(_PathAnalyzer):
     Reference: Erion et al. 2021, "Improving performance of deep learning models with axiomatic
     attribution priors and expected gradients".
     """
+
+    kwargs_of = GradientAnalyzer
 
     def __init__(
         self,
@@ -282,6 +286,8 @@ class SmoothGrad(GaussianSmoother):
 
     Reference: Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise".
     """
+
+    kwargs_of = GradientAnalyzer
 
     def __init__(
         self,

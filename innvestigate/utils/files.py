@@ -34,8 +34,13 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
     Args:
         path: The file's name. The file is written next to it.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} to.")
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with unfinished.open("xb") as file:

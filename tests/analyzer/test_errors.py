@@ -64,6 +64,17 @@ def test_wrong_input(x, message):
         analyzer().analyze(x)
 
 
+@pytest.mark.parametrize("name", ["gradient", "lrp.epsilon", "integrated_gradients"])
+def test_tokens_out_of_range_name_the_sample(name):
+    model = keras.Sequential(
+        [layers.Input((4,), dtype="int32"), layers.Embedding(5, 3), layers.Flatten()]
+    )
+    x = np.zeros((70, 4), "int32")
+    x[66, 1] = 5
+    with pytest.raises(ValueError, match=r"token 5 in sample 66.* knows the tokens 0 to 4"):
+        innvestigate.create_analyzer(name, model).analyze(x)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_input_that_is_not_finite_names_the_sample(value):
     x = np.zeros((70, 4), "float32")
@@ -135,8 +146,17 @@ def test_arguments_that_do_not_fit(name, arguments, message):
 
 
 def test_unknown_argument():
-    with pytest.raises(TypeError, match="unexpected keyword argument 'epsilonn'"):
+    message = (
+        "no argument 'epsilonn'. Did you mean 'epsilon'.*Its arguments: epsilon, bias, .*layers"
+    )
+    with pytest.raises(TypeError, match=message):
         analyzer("lrp.epsilon", epsilonn=1)
+
+
+@pytest.mark.parametrize("name", innvestigate.analyzers)
+def test_every_analyzer_names_its_arguments(name):
+    with pytest.raises(TypeError, match=r"'wrong'.*Its arguments: .*keep_output_activation"):
+        analyzer(name, wrong=1)
 
 
 def test_not_a_rule():

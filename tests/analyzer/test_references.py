@@ -7,6 +7,7 @@ import pytest
 from innvestigate.analyzer.batch import Batch
 from innvestigate.analyzer.inputs import InputSpec
 from innvestigate.analyzer.references import References
+from innvestigate.graph.step import Graph
 from innvestigate.utils.batching import Progress
 
 RANDOM = np.random.default_rng(0)
@@ -17,11 +18,11 @@ SEVERAL = RANDOM.normal(size=(3, 5, 4, 2)).astype("float32")
 
 
 def spec(shape=(4, 2), dtype="float32"):
-    return InputSpec(keras.Input(shape, dtype=dtype, name="x"))
+    return InputSpec(Graph([], keras.Input(shape, dtype=dtype, name="x"), []))
 
 
 def two():
-    return InputSpec([keras.Input((4, 2), name="a"), keras.Input((3,), name="b")])
+    return InputSpec(Graph([], [keras.Input((4, 2), name="a"), keras.Input((3,), name="b")], []))
 
 
 def batch(*inputs, samples=None):

@@ -183,6 +183,12 @@ def test_a_crash_leaves_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_missing_folder_is_named(tmp_path):
+    message = r"no folder .*missing to write file to"
+    with pytest.raises(FileNotFoundError, match=message), replacing(tmp_path / "missing" / "file"):
+        pass
+
+
 def test_until_it_is_complete_the_old_file_stays(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
