@@ -8,7 +8,7 @@ that it has no zero.)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
@@ -28,7 +28,7 @@ class KernelRule(Rule):
     def __call__(self, step, inputs, outputs, signals, references=None) -> list:
         (r,) = signals
         x, z, *references = after(r, [inputs[0], outputs[0], *(references or ())])
-        return [self.relevance(step.operation, x, z, r, *references)]
+        return [self.relevance(_waiting(step.operation, r), x, z, r, *references)]
 
     def relevance(self, linear, x, z, r):
         """The relevance of x, given that of z = W x + b.
@@ -41,6 +41,11 @@ class KernelRule(Rule):
             r: Relevance of the output.
         """
         raise NotImplementedError
+
+
+def _waiting(linear, r):
+    """The step with a kernel that comes with r: changed kernels are not made all at the start."""
+    return replace(linear, read_kernel=lambda: after(r, [linear.kernel])[0])
 
 
 def share(linear, parts, r, bias=None, weight=1):
