@@ -1,0 +1,80 @@
+"""What all pictures share: checked numbers, and the colours that stand for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_hex
+
+DIVERGING, SEQUENTIAL = mpl.colormaps["RdBu_r"], mpl.colormaps["Reds"]
+FOR, AGAINST = to_hex(DIVERGING(0.87)), to_hex(DIVERGING(0.13))
+
+
+def numbers(array: Any, name: str, *, ranks: tuple[int, ...], expected: str) -> np.ndarray:
+    """An array as float64, checked: of one of the ranks, not empty, all finite."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be an array of real numbers. Received: {array.dtype}.")
+    if array.ndim not in ranks or not array.size:
+        raise ValueError(f"Expected as {name} {expected} Received the shape: {array.shape}.")
+    array = array.astype("float64")
+    if not np.isfinite(array).all():
+        bad = np.argwhere(~np.isfinite(array))
+        raise ValueError(
+            f"{name} is not finite at {len(bad)} of {array.size} places, first at "
+            f"{tuple(bad[0].tolist())}: {array[tuple(bad[0])]}. There is no colour for that."
+        )
+    return array
+
+
+def check_percentile(percentile: float) -> None:
+    if not 0 < percentile <= 100:
+        raise ValueError(f"percentile must be in (0, 100]. Received: {percentile!r}.")
+
+
+def colour_scale(
+    relevance: np.ndarray, percentile: float = 100, signed: bool | None = None
+) -> ScalarMappable:
+    """Colours for relevance: white at zero, saturated at a percentile of the absolute values."""
+    check_percentile(percentile)
+    negative = bool((relevance < 0).any())
+    if signed is False and negative:
+        raise ValueError(
+            f"signed=False has no colour for negative relevance. The lowest value is "
+            f"{relevance.min():g}. Leave out signed, or pass the absolute values."
+        )
+    size = np.abs(relevance)
+    limit = float(np.percentile(size, percentile) or size.max() or 1.0)
+    if negative or signed:
+        return ScalarMappable(Normalize(-limit, limit), DIVERGING)
+    return ScalarMappable(Normalize(0, limit), SEQUENTIAL)
+
+
+def ink_on(colour: tuple[float, ...]) -> str:
+    """Black or white, whichever is read better on a colour."""
+    return "black" if luminance(np.array(colour[:3])) > 0.5 else "white"
+
+
+def luminance(rgb: np.ndarray) -> np.ndarray:
+    """Grey levels of colours `(..., 3)`, by the weights of Rec. 601."""
+    return rgb @ np.array([0.299, 0.587, 0.114])
+
+
+def add_colorbar(mappable: ScalarMappable, ax, values: np.ndarray):
+    """A colour bar whose ends are pointed where values lie beyond them."""
+    low, high = mappable.get_clim()
+    below, above = bool(low and (values < low).any()), bool((values > high).any())
+    extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[below, above]
+    return ax.figure.colorbar(
+        mappable, ax=ax, extend=extend, fraction=0.046, pad=0.03, label="relevance"
+    )
+
+
+def size_in_points(ax) -> tuple[float, float]:
+    """Width and height of axes, after the figure's own layout has been done."""
+    ax.get_figure(root=True).draw_without_rendering()
+    box = ax.get_window_extent()
+    return box.width * 72 / ax.figure.dpi, box.height * 72 / ax.figure.dpi
