@@ -4,15 +4,21 @@
 >>> relevance = analyzer.analyze(x)
 """
 
-from innvestigate import rules
-from innvestigate.analyzer import (
-    analyzers,
-    create_analyzer,
-    load_analyzer,
-    model_wo_output_activation,
-    model_wo_softmax,
-)
-from innvestigate.rules import NoRuleError
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from innvestigate import rules
+    from innvestigate.analyzer import (
+        analyzers,
+        create_analyzer,
+        load_analyzer,
+        model_wo_output_activation,
+        model_wo_softmax,
+    )
+    from innvestigate.rules import NoRuleError
 
 __version__ = "3.0.0"
 
@@ -25,3 +31,20 @@ __all__ = [
     "model_wo_softmax",
     "rules",
 ]
+
+_PACKAGES = ("analyzer", "backend", "graph", "rules", "utils")
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: the command line starts without Keras."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = "rules" if name == "NoRuleError" else "analyzer"
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_PACKAGES})

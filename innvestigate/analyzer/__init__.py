@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 import keras
@@ -45,6 +44,7 @@ from innvestigate.analyzer.perturbation import Occlusion, ShapleySampling
 from innvestigate.analyzer.plan import Plan, PlanLine
 from innvestigate.analyzer.storage import load_analyzer
 from innvestigate.analyzer.without import model_wo_output_activation, model_wo_softmax
+from innvestigate.utils.suggest import did_you_mean
 
 analyzers: dict[str, Callable[..., Analyzer]] = {
     "input": Input,
@@ -137,7 +137,7 @@ def create_analyzer(
     """
     if name not in analyzers:
         raise KeyError(
-            f"There is no analyzer called {name!r}. {_hint(name, analyzers)}All names: "
+            f"There is no analyzer called {name!r}. {did_you_mean(name, analyzers)}All names: "
             f"{', '.join(analyzers)}."
         )
     create = analyzers[name]
@@ -145,15 +145,10 @@ def create_analyzer(
     for argument in kwargs:
         if argument not in known:
             raise TypeError(
-                f"{name!r} has no argument {argument!r}. {_hint(argument, known)}Its arguments: "
-                f"{', '.join(known)}."
+                f"{name!r} has no argument {argument!r}. {did_you_mean(argument, known)}"
+                f"Its arguments: {', '.join(known)}."
             )
     return create(model, neuron_selection_mode=neuron_selection_mode, **kwargs)
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
-    return f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
 
 
 __all__ = [

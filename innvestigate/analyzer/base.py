@@ -130,6 +130,34 @@ class Analyzer(Configured):
 
         save_analyzer(self, path)
 
+    def rebuilt(self, model: keras.Model | None = None, **changes) -> Analyzer:
+        """A new analyzer of the same method and arguments, but for those that are given.
+
+        Args:
+            model: Another model to explain; what was fitted is left behind then.
+            **changes: Arguments that differ, such as `neuron_selection_mode="index"`. Of a
+                wrapper's they are those of the analyzer inside.
+
+        Returns:
+            The analyzer; this one stays as it is.
+
+        Raises:
+            TypeError: If an argument is unknown.
+            ValueError: If the model or an argument does not fit.
+        """
+        config = self.get_config()
+        if "model" in config:
+            config |= changes if model is None else {**changes, "model": model}
+        else:
+            config = {
+                name: value.rebuilt(model, **changes) if isinstance(value, Analyzer) else value
+                for name, value in config.items()
+            }
+        found = type(self)(**config)
+        if model is None:
+            found._set_state(self._state())
+        return found
+
     def _state(self) -> dict[str, np.ndarray]:
         """What was fitted, as flat arrays by name."""
         return {}

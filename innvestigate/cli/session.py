@@ -1,0 +1,278 @@
+"""What the command line does with a saved model: load it, choose neurons, create analyzers."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from innvestigate.analyzer import Analyzer, analyzers, create_analyzer
+from innvestigate.analyzer.config import argument_names
+from innvestigate.utils.evaluation import METRICS, Metric
+from innvestigate.utils.reading import Reader, Samples, read_names
+from innvestigate.utils.suggest import did_you_mean
+
+REFERENCES = ("reference_inputs", "value")  # what methods call what they compare with
+SCALING = (keras.layers.Rescaling, keras.layers.Normalization)
+
+
+class Session:
+    """One model, and what is done with it.
+
+    Args:
+        path: The file of the model.
+        class_names: A file with the names of its classes, if there is one.
+        reader: How files are read; its shape is set to that of the model's input.
+        batch_size: Samples that are run at a time.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a file does not hold what it should.
+    """
+
+    def __init__(self, path: Path, class_names: Path | None, reader: Reader, batch_size: int):
+        self.model, self.batch_size = load_model(path), batch_size
+        self._reader = replace(reader, shape=tuple(self.model.inputs[0].shape[1:]))
+        shape = tuple(self.model.outputs[0].shape[1:])
+        names = None if class_names is None else read_names(class_names, shape[-1])
+        self._neurons = Neurons(shape, names)
+
+    def read(self, paths: Sequence[Path]) -> Samples:
+        """The samples in some files. Warns of pixels that nothing scales."""
+        samples = self._reader.read(paths)
+        if samples.pictures is not None and self._reader.is_raw and not _has_scaling(self.model):
+            warnings.warn(
+                "The model gets pixels from 0 to 255, and has no layer that scales them. If it was "
+                "trained on scaled ones: --preprocessing 0-1, tf, torch or caffe; or --scale and "
+                "--offset.",
+                stacklevel=2,
+            )
+        return samples
+
+    def choose(self, samples: Samples, neuron: str | None) -> tuple[np.ndarray, list[str]]:
+        """The explained neuron of each sample, `(n, axes)`, and captions."""
+        outputs = self.model.predict(samples.x, batch_size=self.batch_size, verbose=0)
+        chosen = self._neurons.chosen(outputs, neuron)
+        captions = [
+            f"{name}: {self._neurons.caption(y, index)}"
+            for name, y, index in zip(samples.names, outputs, chosen, strict=True)
+        ]
+        return chosen, captions
+
+    def create(
+        self, methods: Sequence[str], reference: str | None, fit: Path | None
+    ) -> dict[str, Analyzer]:
+        """Analyzers by what the user called them, fitted, for neurons that are given by index."""
+        given = None if reference is None else self._reference(reference, methods)
+        found = {
+            method: create(method, self.model, given, neuron_selection_mode="index")
+            for method in methods
+        }
+        fitted = [method for method, analyzer in found.items() if hasattr(analyzer, "fit")]
+        if bool(fitted) != (fit is not None):
+            raise ValueError(
+                f"{fitted[0]} is fitted on training data first. Hand them over: --fit DATA.npy."
+                if fitted
+                else "--fit is for methods that are fitted, pattern.net and pattern.attribution."
+            )
+        if fitted:
+            data = self._reader.read([fit]).x
+            for method in fitted:
+                found[method].fit(data, batch_size=self.batch_size)
+        return found
+
+    def _reference(self, given: str, methods: Sequence[str]) -> Any:
+        """A number, or the samples of a file as a set that all samples are compared with."""
+        if not any(map(takes_reference, methods)):
+            raise ValueError(
+                "--reference is for methods that compare with one: DeepLIFT, integrated and "
+                "expected gradients, occlusion, Shapley sampling."
+            )
+        try:
+            return float(given)
+        except ValueError:
+            return self._reader.read([Path(given)]).x[None]
+
+
+def load_model(path: Path) -> keras.Model:
+    """The Keras model in a file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no model, needs code of the user's, or has several inputs or outputs.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path}.")
+    if path.is_dir() or path.suffix.lower() not in (".keras", ".h5", ".hdf5"):
+        raise ValueError(
+            f"{path} is not a Keras model file. Expected: .keras or .h5, as model.save('x.keras') "
+            "writes them."
+        )
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises nearly every type for files that it cannot read
+        raise ValueError(_why_not_loaded(path, str(error))) from error
+    counts = len(model.inputs), len(model.outputs)
+    if counts != (1, 1):
+        raise ValueError(
+            f"The model in {path} has {counts[0]} inputs and {counts[1]} outputs. The command line "
+            "takes models with one of each; in Python all work: innvestigate.create_analyzer(name, "
+            "model, output=...).analyze([x1, x2])."
+        )
+    return model
+
+
+def _why_not_loaded(path: Path, error: str) -> str:
+    custom = ("Could not locate", "Unknown layer", "Unknown object", "lambda", "Lambda")
+    if any(text in error for text in custom):
+        return (
+            f"The model in {path} holds code of its own, which the command line does not run. Use "
+            "Python: keras.models.load_model(path, custom_objects={name: class}), then "
+            f"innvestigate.create_analyzer(name, model). Keras says: {error[:200]}"
+        )
+    return f"{path} cannot be read as a Keras model. Keras says: {error[:200]}"
+
+
+def _has_scaling(model: keras.Model) -> bool:
+    """Whether a layer of the model scales its input."""
+    return any(
+        isinstance(layer, SCALING) or (isinstance(layer, keras.Model) and _has_scaling(layer))
+        for layer in model.layers
+    )
+
+
+def parse_call(text: str) -> tuple[str, dict[str, Any]]:
+    """A name and its arguments out of `name` or `name(argument=value, ...)`.
+
+    Raises:
+        ValueError: If the text has another form.
+    """
+    name, bracket, rest = text.partition("(")
+    if not bracket:
+        return text.strip(), {}
+    try:
+        call = ast.parse(f"f({rest}", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or not isinstance(call.func, ast.Name):
+            raise ValueError
+        return name.strip(), {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError):
+        raise ValueError(
+            f"{text!r} cannot be read. Expected: a name, or a name with arguments, such as "
+            "'lrp.epsilon(epsilon=0.1)'."
+        ) from None
+
+
+def takes_reference(method: str) -> str | None:
+    """The argument by which a method takes what it compares with, if it does."""
+    create = analyzers.get(parse_call(method)[0])
+    if create is None:
+        return None
+    known = argument_names(create.func if isinstance(create, partial) else create)
+    return next((name for name in REFERENCES if name in known), None)
+
+
+def create(method: str, model: keras.Model, reference: Any = None, **kwargs) -> Analyzer:
+    """The analyzer that the user has written as a name or a call.
+
+    Args:
+        method: See `parse_call`.
+        model: The model.
+        reference: What is compared with; None for the method's default.
+        **kwargs: See `create_analyzer`.
+
+    Raises:
+        KeyError: If there is no such method.
+        TypeError: If it has no such argument.
+        ValueError: If an argument does not fit, or the method does not fit the model.
+    """
+    name, arguments = parse_call(method)
+    argument = takes_reference(name)
+    if reference is not None and argument is not None:
+        arguments = {argument: reference} | arguments
+    return create_analyzer(name, model, **arguments, **kwargs)
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """The output neurons of a model, and what they are called.
+
+    Attributes:
+        shape: Shape of the output for one sample.
+        names: A name for each index of the last axis; None for numbers.
+    """
+
+    shape: tuple[int | None, ...]
+    names: Sequence[str] | None = None
+
+    def find(self, text: str) -> tuple[int, ...]:
+        """The index of a neuron given by its index, `3` or `3,4,1`, or its name.
+
+        Raises:
+            ValueError: If there is no such neuron.
+        """
+        try:
+            index = tuple(int(part) for part in text.split(","))
+        except ValueError:
+            index = (self._named(text),)
+        expected = len(self.shape)
+        if len(index) != expected:
+            raise ValueError(
+                f"The output has the shape {self.shape}: a neuron of it has {expected} "
+                f"{'index' if expected == 1 else 'indices, such as 3,4,1'}. Received: {text!r}."
+            )
+        for i, size in zip(index, self.shape, strict=True):
+            if i < 0 or (size is not None and i >= size):
+                raise ValueError(
+                    f"The neuron {i} is out of range: there are {size}, counted from 0 to "
+                    f"{size - 1 if size else '...'}."
+                )
+        return index
+
+    def chosen(self, outputs: np.ndarray, text: str | None) -> np.ndarray:
+        """The index of one neuron for each sample, `(n, axes)`: the given or the largest one."""
+        if text is not None:
+            return np.tile(self.find(text), (len(outputs), 1))
+        flat = outputs.reshape(len(outputs), -1).argmax(axis=1)
+        return np.stack(np.unravel_index(flat, outputs.shape[1:]), axis=1)
+
+    def caption(self, output: np.ndarray, index: np.ndarray) -> str:
+        """A neuron's name and its value at one sample, in words."""
+        place = ",".join(map(str, index))
+        name = f"{self.names[index[-1]]} ({place})" if self.names else f"neuron {place}"
+        distribution = output.min() >= 0 and np.allclose(output.sum(axis=-1), 1, atol=1e-3)
+        kind = "probability" if distribution and output.shape[-1] > 1 else "output"
+        return f"{name}, {kind} {output[tuple(index)]:.3g}"
+
+    def _named(self, text: str) -> int:
+        if self.names is None:
+            raise ValueError(f"{text!r} is no index of a neuron. Names need --class-names FILE.")
+        found = [i for i, name in enumerate(self.names) if text == name or text in name.split(", ")]
+        if len(found) != 1:
+            problem = f"{len(found)} classes are" if found else "No class is"
+            raise ValueError(
+                f"{problem} called {text!r}. {did_you_mean(text, self.names)}An index works, too."
+            )
+        return found[0]
+
+
+def create_metric(text: str) -> Metric:
+    """The metric of an evaluation that the user has written as a name or a call.
+
+    Raises:
+        ValueError: If there is no such metric, or an argument does not fit.
+        TypeError: If it has no such argument.
+    """
+    name, arguments = parse_call(text)
+    if name not in METRICS:
+        raise ValueError(
+            f"There is no metric called {name!r}. {did_you_mean(name, METRICS)}All metrics: "
+            f"{', '.join(METRICS)}."
+        )
+    return METRICS[name](**arguments)

@@ -1,0 +1,93 @@
+"""Regions: the parts that a sample is perturbed by, and the orders in which that is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+ORDERS = ("most_relevant", "least_relevant", "random")
+_ORDER = 0  # the stream of random numbers that orders regions
+
+
+@dataclass(frozen=True)
+class Regions:
+    """A grid of regions over a sample.
+
+    Attributes:
+        labels: The number of the region of each feature, in the shape of a sample.
+        sizes: How many features each region has.
+    """
+
+    labels: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def fitting(cls, shape: tuple, region_shape: Any) -> Regions:
+        """A grid over samples of a shape.
+
+        Regions that stand out are cut; the grid lies so that this is even on both sides.
+
+        Args:
+            shape: Shape of a sample.
+            region_shape: See `RegionPerturbation`.
+
+        Raises:
+            ValueError: If the regions do not fit the shape.
+        """
+        region = region_sizes(shape, region_shape)
+        grid = [-(-size // r) for size, r in zip(shape, region, strict=True)]
+        labels = np.zeros((), int)
+        for size, r, n in zip(shape, region, grid, strict=True):
+            before = (n * r - size) // 2
+            labels = labels[..., None] * n + (np.arange(size) + before) // r
+        return cls(labels, np.bincount(labels.reshape(-1)))
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Values `(n, *shape)` added up in each region, `(n, regions)`, in float64."""
+        flat = values.reshape(len(values), -1).astype("float64")
+        labels = self.labels.reshape(-1)
+        return np.stack([np.bincount(labels, row, len(self)) for row in flat])
+
+    def ranks(self, subject: Any, order: str) -> np.ndarray:
+        """The place of each region in an order, `(n, regions)`; 0 is the first.
+
+        Regions are as relevant as their features on average. Equal ones come in random order.
+
+        Args:
+            subject: The samples, a `Subject`.
+            order: One of `ORDERS`.
+        """
+        shuffled = np.stack(
+            [subject.random(i, _ORDER).permutation(len(self)) for i in range(len(subject))]
+        )
+        if order == "random":
+            return shuffled
+        means = self.sums(subject.relevance) / self.sizes
+        key = -means if order == "most_relevant" else means
+        return np.lexsort((shuffled, key), axis=1).argsort(axis=1)
+
+
+def region_sizes(shape: tuple, given: Any) -> tuple:
+    """Features along each axis of a region."""
+    if given is None:
+        given = 9 if len(shape) > 2 else 1
+    several = isinstance(given, (tuple, list))
+    numbers = tuple(given) if several else (given,) * max(1, len(shape) - 1)
+    whole = [isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in numbers]
+    if not all(whole) or not 1 <= len(numbers) <= len(shape) or min(numbers) < 1:
+        raise ValueError(
+            "region_shape must be a whole number >= 1, or a tuple of them for the first axes of a "
+            f"sample. Received: {given!r}; a sample has the shape {shape}."
+        )
+    sizes = numbers + shape[len(numbers) :]
+    if any(r > size for r, size in zip(sizes, shape, strict=True)):
+        raise ValueError(
+            f"The region is larger than a sample. Received: region_shape={given!r}; a sample has "
+            f"the shape {shape}."
+        )
+    return sizes

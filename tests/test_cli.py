@@ -1,0 +1,470 @@
+"""The command line, as a user meets it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from keras import layers
+from PIL import Image
+from typer.testing import CliRunner
+
+import innvestigate
+from innvestigate.cli import app
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def image_model(channels=1):
+    return keras.Sequential(
+        [
+            layers.Input((6, 6, channels)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Models and inputs that fit them."""
+    folder = tmp_path_factory.mktemp("cli")
+    keras.utils.set_random_seed(0)
+    random = np.random.default_rng(0)
+    image_model().save(folder / "image.keras")
+    image_model(3).save(folder / "colour.keras")
+    dense = [layers.Input((4,)), layers.Dense(8, activation="relu"), layers.Dense(2)]
+    keras.Sequential(dense).save(folder / "table.keras")
+    series = [layers.Input((12, 2)), layers.Conv1D(3, 3), layers.Flatten(), layers.Dense(2)]
+    keras.Sequential(series).save(folder / "series.keras")
+    for i, size in enumerate([(6, 6), (12, 6)]):
+        pixels = random.integers(0, 255, (*size[::-1], 3)).astype("uint8")
+        Image.fromarray(pixels).save(folder / f"photo{i}.png")
+    np.save(folder / "images.npy", random.random((3, 6, 6, 1)).astype("float32"))
+    np.save(folder / "series.npy", random.random((12, 2)))
+    table = pd.DataFrame(random.random((3, 4)), columns=["age", "size", "dose", "rate"])
+    table.to_csv(folder / "table.csv", index=False)
+    (folder / "classes.txt").write_text("cat\ndog\nowl, night bird\n")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _in_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
+
+def one_line(text):
+    return text.count("\n") == 1 and text.endswith("\n") and "Traceback" not in text
+
+
+def raw(name, size=(6, 6)):
+    return np.asarray(Image.open(name).convert("L").resize(size), "float32")[None, ..., None]
+
+
+# What goes right
+
+
+def test_the_methods_are_listed_with_a_line_and_their_papers():
+    result = run("methods")
+    assert result.exit_code == 0
+    lines = {line.split()[0]: line for line in result.stdout.splitlines()}
+    assert set(innvestigate.analyzers) <= set(lines)
+    assert "Bach et al. 2015" in lines["lrp.epsilon"] and "R_x = x ⊙ Wᵀ" in lines["lrp.epsilon"]
+    assert "Lapuschkin et al. 2019" in lines["lrp.flat"] and "rule='Flat'" in lines["lrp.flat"]
+    assert "Kohlbrenner et al. 2020" in lines["lrp.epsilon_plus"]
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in innvestigate.analyzers if n not in ("input", "random")]
+)
+def test_every_method_has_a_line_and_a_paper(name):
+    from innvestigate.analyzer.catalogue import catalogue
+
+    (entry,) = [e for e in catalogue(name) if e.name == name]
+    assert len(entry.summary) > 20
+    assert entry.papers[-4:].isdigit()
+
+
+def test_methods_are_filtered_and_told_in_full():
+    assert run("methods", "smooth").stdout.splitlines()[1].startswith("smoothgrad")
+    details = run("methods", "smooth", "--details").stdout
+    assert "noise_scale" in details and "removing noise by adding noise" in details
+
+
+def test_the_plan_is_that_of_the_analyzer(capsys):
+    result = run("plan", "image.keras", "lrp.gamma(gamma=0.5)")
+    assert result.exit_code == 0
+    assert "Gamma(gamma=0.5, bias=True)" in result.stdout
+
+
+def test_a_wrapper_has_the_plan_of_what_it_runs():
+    assert "Gradient()" in run("plan", "image.keras", "integrated_gradients").stdout
+
+
+def test_the_numbers_are_those_of_python():
+    result = run(
+        *("explain", "image.keras", "photo0.png", "-m", "lrp.epsilon(epsilon=0.5)"),
+        *("-o", "new/folder/x.npy", "--preprocessing", "0-1", "--neuron", "2"),
+    )
+    assert result.exit_code == 0, result.stderr
+    model = keras.models.load_model("image.keras")
+    analyzer = innvestigate.create_analyzer(
+        "lrp.epsilon", model, epsilon=0.5, neuron_selection_mode="index"
+    )
+    expected = analyzer.analyze(raw("photo0.png") / 255, 2)
+    found = np.load("new/folder/x.npy")
+    assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), lambda x: x),
+        (("--preprocessing", "none"), lambda x: x),
+        (("--preprocessing", "0-1"), lambda x: x / 255),
+        (("--preprocessing", "tf"), lambda x: x / 127.5 - 1),
+        (
+            ("--preprocessing", "torch"),
+            lambda x: (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
+        ),
+        (("--preprocessing", "caffe"), lambda x: x[..., ::-1] - [103.939, 116.779, 123.68]),
+        (("--scale", 0.5, "--offset", -2), lambda x: x * 0.5 - 2),
+        (("--preprocessing", "0-1", "--scale", 2), lambda x: x / 255 * 2),
+    ],
+)
+def test_pixels_are_preprocessed_as_asked(options, expected):
+    run("explain", "colour.keras", "photo0.png", "-m", "input", "-o", "x.npy", *options)
+    pixels = np.asarray(Image.open("photo0.png"), "float64")
+    np.testing.assert_allclose(np.load("x.npy")[0], expected(pixels), rtol=1e-4, atol=1e-4)
+
+
+def test_a_wide_image_is_cropped_in_its_middle_or_stretched():
+    command = ("explain", "colour.keras", "photo1.png", "-m", "input", "-o", "x.npy")
+    pixels = np.asarray(Image.open("photo1.png"), "float32")
+    run(*command)
+    np.testing.assert_array_equal(np.load("x.npy")[0], pixels[:, 3:9])
+    run(*command, "--resize", "stretch")
+    assert np.abs(np.load("x.npy")[0] - pixels[:, 3:9]).max() > 10
+
+
+def test_pixels_that_nothing_scales_are_noted():
+    command = ("explain", "image.keras", "photo0.png", "-m", "gradient", "-o", "x.npy")
+    result = run(*command)
+    assert one_line(result.stderr) and "--preprocessing" in result.stderr
+    assert run(*command, "--preprocessing", "none").stderr == ""
+
+
+def test_it_says_what_was_explained_and_written():
+    result = run(
+        *("explain", "image.keras", "photo0.png", "images.npy", "-m", "gradient", "-o", "x.npz"),
+        *("--class-names", "classes.txt", "--neuron", "night bird", "--scale", 0.01),
+    )
+    assert result.exit_code == 0, result.stderr
+    x = np.concatenate([raw("photo0.png") * 0.01, np.load("images.npy")])
+    p = keras.models.load_model("image.keras").predict(x, verbose=0)[:, 2]
+    names = ["photo0.png", *(f"images.npy[{i}]" for i in range(3))]
+    assert result.stdout.splitlines() == [
+        *(f"{n}: owl, night bird (2), probability {v:.3g}" for n, v in zip(names, p, strict=True)),
+        "wrote x.npz",
+    ]
+
+
+def test_the_largest_output_is_explained_by_default():
+    result = run("explain", "image.keras", "images.npy", "-m", "gradient", "-o", "x.npz")
+    p = keras.models.load_model("image.keras").predict(np.load("images.npy"), verbose=0)
+    for line, row in zip(result.stdout.splitlines(), p, strict=False):
+        assert f"neuron {row.argmax()}, probability {row.max():.3g}" in line
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "methods"),
+    [
+        ("image", "photo0.png", ["gradient"]),
+        ("image", "images.npy", ["gradient", "lrp.epsilon"]),
+        ("table", "table.csv", ["gradient", "lrp.epsilon"]),
+        ("series", "series.npy", ["gradient"]),
+    ],
+)
+def test_pictures_are_drawn_of_every_kind_of_data(model, inputs, methods):
+    chosen = [word for name in methods for word in ("-m", name)]
+    out = f"{model}{len(methods)}.png"
+    result = run("explain", f"{model}.keras", inputs, *chosen, "-o", out, "--scale", 0.01)
+    assert result.exit_code == 0, result.stderr
+    pixels = np.asarray(Image.open(out).convert("RGB"), int)
+    red, green, blue = np.moveaxis(pixels, -1, 0)
+    assert min(pixels.shape[:2]) > 100
+    assert (red > green + 60).any() or (blue > green + 60).any()
+
+
+def test_a_folder_gets_a_picture_of_each_input_and_the_numbers():
+    os.mkdir("photos")
+    for name in ("photo0.png", "photo1.png"):
+        Image.open(name).save(f"photos/{name}")
+    result = run("explain", "image.keras", "photos", "-m", "gradient", "-o", "all", "--scale", 0.01)
+    assert result.exit_code == 0, result.stderr
+    assert sorted(os.listdir("all")) == ["0_photo0.png", "1_photo1.png", "relevance.npz"]
+    assert np.load("all/relevance.npz")["gradient"].shape == (2, 6, 6, 1)
+
+
+def test_tables_are_written_with_their_names():
+    run("explain", "table.keras", "table.csv", "-m", "gradient", "-m", "lrp.z", "-o", "x.csv")
+    table = pd.read_csv("x.csv")
+    assert list(table.columns) == ["sample", "method", "age", "size", "dose", "rate"]
+    assert list(table["method"]) == ["gradient"] * 3 + ["lrp.z"] * 3
+    model = keras.models.load_model("table.keras")
+    x = pd.read_csv("table.csv").to_numpy()
+    expected = innvestigate.create_analyzer("lrp.z", model).analyze(x)
+    np.testing.assert_allclose(table.iloc[3:, 2:].astype(float), expected, rtol=1e-4)
+
+
+def test_a_table_without_header_is_read_from_its_first_line():
+    pd.read_csv("table.csv").to_csv("bare.csv", index=False, header=False)
+    run("explain", "table.keras", "bare.csv", "-m", "input", "-o", "x.npy")
+    np.testing.assert_allclose(np.load("x.npy"), pd.read_csv("table.csv"), rtol=1e-6)
+
+
+def test_references_are_a_number_or_all_samples_of_a_file():
+    command = ("explain", "table.keras", "table.csv", "-m", "deeplift", "-o", "x.npy")
+    model, x = keras.models.load_model("table.keras"), pd.read_csv("table.csv").to_numpy()
+    for given, reference in [("0.5", 0.5), ("table.csv", x[None])]:
+        assert run(*command, "--reference", given).exit_code == 0
+        analyzer = innvestigate.create_analyzer("deeplift", model, reference_inputs=reference)
+        np.testing.assert_allclose(np.load("x.npy"), analyzer.analyze(x), rtol=1e-4, atol=1e-6)
+
+
+def test_patterns_are_fitted_first():
+    command = ("explain", "table.keras", "table.csv", "-m", "pattern.net", "-o", "x.npy")
+    random = np.random.default_rng(1).random((40, 4)).astype("float32")
+    np.save("train.npy", random)
+    assert run(*command, "--fit", "train.npy").exit_code == 0
+    model, x = keras.models.load_model("table.keras"), pd.read_csv("table.csv").to_numpy()
+    expected = innvestigate.create_analyzer("pattern.net", model).fit(random).analyze(x)
+    np.testing.assert_allclose(np.load("x.npy"), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["a", "b", "c"], {"0": "a", "1": "b", "2": "c"}, {str(i): ["n0", "abc"[i]] for i in range(3)}],
+)
+def test_class_names_come_as_json_too(names):
+    with open("classes.json", "w") as file:
+        json.dump(names, file)
+    result = run(
+        *("explain", "image.keras", "images.npy", "-m", "gradient", "-o", "x.npy"),
+        *("--class-names", "classes.json", "--neuron", "b"),
+    )
+    assert "images.npy[0]: b (1), probability" in result.stdout
+
+
+def test_evaluate_prints_and_writes_the_scores_of_python():
+    result = run(
+        *("evaluate", "image.keras", "images.npy", "-m", "gradient", "-m", "lrp.epsilon"),
+        *("--metric", "region_perturbation(region_shape=2)", "-o", "s.csv", "-o", "curves.png"),
+    )
+    assert result.exit_code == 0, result.stderr
+    from innvestigate.utils.evaluation import RegionPerturbation, evaluate
+
+    model = keras.models.load_model("image.keras")
+    methods = {n: innvestigate.create_analyzer(n, model) for n in ("gradient", "lrp.epsilon")}
+    metric = RegionPerturbation(region_shape=2)
+    expected = evaluate(model, methods, np.load("images.npy"), metrics=metric, seed=0).scores
+    written = pd.read_csv("s.csv")
+    assert list(written["method"]) == list(expected["method"])
+    np.testing.assert_allclose(written["mean"], expected["mean"], rtol=1e-4, atol=1e-6)
+    assert "aopc_most_relevant" in result.stdout
+    assert Image.open("curves.png").size[0] > 300
+
+
+# What goes wrong: one line that says what to do
+
+
+def explain(**changes):
+    """The command that works, with something changed."""
+    given = {"model": "image.keras", "input": "images.npy", "m": "gradient", "o": "x.npy"} | changes
+    more = given.pop("more", ())
+    model, inputs, method, out = given.values()
+    return ("explain", model, inputs, "-m", method, "-o", out, *more)
+
+
+SCORES = ("evaluate", "image.keras", "images.npy", "-m", "gradient")
+WRONG = {
+    "no such command": (("explian",), "Did you mean 'explain'"),
+    "no such option": (explain(more=("--foo",)), "--foo"),
+    "no method": (("explain", "image.keras", "images.npy", "-o", "x.npy"), "--method"),
+    "no output": (("explain", "image.keras", "images.npy", "-m", "gradient"), "--out"),
+    "missing model": (explain(model="no.keras"), "There is no file no.keras"),
+    "a text as model": (explain(model="classes.txt"), "not a Keras model file"),
+    "damaged model": (explain(model="damaged.keras"), "cannot be read as a Keras model"),
+    "own code": (explain(model="custom.keras"), "custom_objects"),
+    "a lambda": (explain(model="lambda.keras"), "Use Python"),
+    "two inputs": (explain(model="two.keras"), "2 inputs and 1 outputs"),
+    "unknown method": (explain(m="lrp.epsilo"), "Did you mean 'lrp.epsilon'"),
+    "unknown argument": (explain(m="lrp.epsilon(epsilom=1)"), "Did you mean 'epsilon'"),
+    "argument out of range": (explain(m="lrp.epsilon(epsilon=-1)"), "epsilon must be positive"),
+    "method that cannot be read": (explain(m="lrp.epsilon(1"), "cannot be read"),
+    "method that needs arguments": (explain(m="deep_taylor.bounded"), "low=..., high=..."),
+    "unfitted": (explain(m="pattern.net"), "--fit DATA.npy"),
+    "needless fit": (explain(more=("--fit", "images.npy")), "pattern.attribution"),
+    "needless reference": (explain(more=("--reference", "0")), "DeepLIFT"),
+    "missing reference": (explain(m="deeplift", more=("--reference", "no.npy")), "no file no.npy"),
+    "missing input": (explain(input="no.png"), "There is no file no.png"),
+    "unknown extension": (explain(input="classes.txt"), "'.txt'"),
+    "not an image": (explain(input="broken.png"), "broken.png cannot be read as an image"),
+    "16 bits": (explain(input="deep.png"), "more than 8 bits"),
+    "image for a table": (explain(model="table.keras", input="photo0.png"), "use .npy"),
+    "three channels": (
+        explain(input="photo0.png", more=("--preprocessing", "torch")),
+        "for 3 channels",
+    ),
+    "unknown preprocessing": (explain(more=("--preprocessing", "vgg")), "caffe"),
+    "pickle": (explain(input="pickle.npy"), "not a .npy file of numbers"),
+    "wrong shape": (explain(input="series.npy"), "Expected: one sample (6, 6, 1)"),
+    "NaN": (explain(input="nan.npy"), "NaN or infinite values in sample 1"),
+    "table for images": (explain(input="table.csv"), "table, whose rows"),
+    "text in a table": (
+        explain(model="table.keras", input="text.csv"),
+        "text in the column 'name'",
+    ),
+    "gap in a table": (
+        explain(model="table.keras", input="gap.csv"),
+        "empty cell in the column 'b'",
+    ),
+    "too many columns": (explain(model="table.keras", input="wide.csv"), "has 5 columns"),
+    "neuron out of range": (explain(more=("--neuron", "3")), "from 0 to 2"),
+    "too many indices": (explain(more=("--neuron", "0,1")), "has 1 index"),
+    "name without names": (explain(more=("--neuron", "cat")), "--class-names FILE"),
+    "unknown class": (
+        explain(more=("--neuron", "cta", "--class-names", "classes.txt")),
+        "Did you mean 'cat'",
+    ),
+    "wrong number of names": (
+        explain(model="table.keras", input="table.csv", more=("--class-names", "classes.txt")),
+        "names 3 classes; the model has 2",
+    ),
+    "names in other JSON": (explain(more=("--class-names", "odd.json")), "JSON list of names"),
+    "unknown output": (explain(o="x.gif"), "'.gif'"),
+    "csv of images": (explain(o="x.csv"), "use .npy or .npz"),
+    "npy of two methods": (explain(more=("-m", "saliency")), "Use .npz"),
+    "output is a file": (explain(o="LICENCE"), "is a file"),
+    "batch of zero": (explain(more=("--batch-size", "0")), "--batch-size"),
+    "no plan": (("plan", "image.keras", "occlusion"), "has no plan"),
+    "no such methods": (("methods", "nonsense"), "innvestigate methods"),
+    "unknown metric": (
+        ("evaluate", "image.keras", "images.npy", "-m", "gradient", "--metric", "max_sensitivty"),
+        "Did you mean 'max_sensitivity'",
+    ),
+    "scores as npy": (
+        ("evaluate", "image.keras", "images.npy", "-m", "gradient", "-o", "x.npy"),
+        "Expected: .csv",
+    ),
+    "curves of no curves": (
+        (*SCORES, "-o", "x.png", "--metric", "infidelity"),
+        "Add this metric",
+    ),
+}
+
+
+class Unregistered(layers.Layer):
+    """A layer that the command line does not know."""
+
+    def call(self, x):
+        return 2 * x
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _wrong_files(folder):
+    """Files that do not hold what they should."""
+    (folder / "damaged.keras").write_bytes(b"PK not a zip")
+    (folder / "broken.png").write_bytes(b"not an image")
+    (folder / "LICENCE").write_text("text")
+    (folder / "odd.json").write_text('{"a": 1}')
+    Image.fromarray(np.zeros((6, 6), "uint16")).save(folder / "deep.png")
+    np.save(folder / "pickle.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    nan = np.zeros((2, 6, 6, 1))
+    nan[1, 2, 3] = np.nan
+    np.save(folder / "nan.npy", nan)
+    (folder / "text.csv").write_text("name,b,c,d\n1,2,3,4\nBob,2,3,4\n")
+    (folder / "gap.csv").write_text("a,b,c,d\n1,,3,4\n")
+    (folder / "wide.csv").write_text("a,b,c,d,e\n1,2,3,4,5\n")
+    x = layers.Input((6, 6, 1))
+    keras.Model(x, Unregistered()(x)).save(folder / "custom.keras")
+    keras.Model(x, layers.Lambda(lambda x: 2 * x)(x)).save(folder / "lambda.keras")
+    y = layers.Input((6, 6, 1))
+    keras.Model([x, y], layers.Add()([x, y])).save(folder / "two.keras")
+
+
+@pytest.mark.parametrize(("command", "hint"), WRONG.values(), ids=WRONG)
+def test_a_wrong_argument_gives_one_helpful_line(command, hint):
+    result = run(*command)
+    assert result.exit_code == 2, result.output
+    assert one_line(result.stderr), result.stderr
+    assert result.stderr.startswith("Error: ")
+    assert hint in result.stderr
+    assert "Traceback" not in result.stdout
+
+
+def test_too_many_samples_for_one_picture_are_sent_to_a_folder():
+    np.save("many.npy", np.zeros((101, 4)))
+    result = run("explain", "table.keras", "many.npy", "-m", "gradient", "-o", "many.png")
+    assert result.exit_code == 2 and one_line(result.stderr)
+    assert "at most 100" in result.stderr and "--out many.npz" in result.stderr
+
+
+def test_a_layer_without_a_rule_ends_with_1():
+    x = layers.Input((4, 3))
+    keras.Model(x, layers.Dense(2)(layers.GRU(3)(x))).save("gru.keras")
+    np.save("gru.npy", np.ones((1, 4, 3)))
+    result = run("explain", "gru.keras", "gru.npy", "-m", "lrp.epsilon", "-o", "x.npy")
+    assert result.exit_code == 1
+    assert one_line(result.stderr) and "has no rule for the step 'gru" in result.stderr
+
+
+def test_what_cannot_be_written_ends_with_1(folder):
+    result = run("explain", "image.keras", "images.npy", "-m", "gradient", "-o", "LICENCE/x.npy")
+    assert result.exit_code == 1
+    assert one_line(result.stderr) and "LICENCE" in result.stderr
+
+
+def test_no_command_shows_the_help():
+    assert "Usage" in run().stdout and run().exit_code == 0
+    assert "--preprocessing" in run("explain", "--help").stdout
+
+
+# As a process of its own
+
+
+def process(*arguments):
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    command = [sys.executable, "-m", "innvestigate", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def test_it_starts_without_keras():
+    code = (
+        "import sys, innvestigate.cli; print([m for m in sys.modules if m in ('keras', 'numpy')])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
+    assert process("--version").stdout == f"innvestigate {innvestigate.__version__}\n"
+
+
+@pytest.mark.slow
+def test_a_process_writes_nothing_but_its_results():
+    done = process("explain", "image.keras", "images.npy", "-m", "gradient", "-o", "x.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "wrote x.png" and len(done.stdout.splitlines()) == 4
+
+
+@pytest.mark.slow
+def test_a_process_fails_in_one_line():
+    done = process("explain", "no.keras", "images.npy", "-m", "gradient", "-o", "x.png")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert one_line(done.stderr) and "There is no file no.keras" in done.stderr
