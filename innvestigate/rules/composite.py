@@ -129,17 +129,22 @@ def as_rule(rule, names: dict[str, Callable[[], Rule]] = RULES) -> Rule:
 
 
 def _no_rule(step: Step, advice: str) -> str:
-    kind = kind_of(step)
     layer = step.layer
     what = f"{type(layer).__name__} {getattr(layer, 'name', '')!r}"
-    reason = (
-        "its inside is not visible, as it is neither a known layer nor made of Keras operations "
-        "on its inputs (write `x * self.w`, not `self.w * x`)"
-        if kind is Kind.OPAQUE
-        else f"no line of the rule list matches it (it is a step of the kind '{kind.value}')"
-    )
     shown = advice.format(layer=repr(getattr(layer, "name", step.name)))
     return (
-        f"This method has no rule for the step {step.name!r} ({what}): {reason}. Give it one: "
-        f"{shown} Gradient methods need no rule."
+        f"This method has no rule for the step {step.name!r} ({what}): {_why_not(step)}. Give it "
+        f"one: {shown} Gradient methods need no rule."
+    )
+
+
+def _why_not(step: Step) -> str:
+    kind = kind_of(step)
+    if kind is not Kind.OPAQUE:
+        return f"no line of the rule list matches it (it is a step of the kind '{kind.value}')"
+    if type(step.layer).__module__.startswith("keras."):
+        return "Keras runs it in one piece, so its inside is not visible"
+    return (
+        "its inside is not visible, as it is neither a known layer nor made of Keras operations "
+        "on its inputs (write `x * self.w`, not `self.w * x`)"
     )

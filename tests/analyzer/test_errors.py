@@ -273,3 +273,9 @@ def test_fractions_are_no_tokens():
     explain(np.array([[1.0, 2.0, 3.0]]))
     with pytest.raises(ValueError, match=r"takes whole numbers. Received: \[2.9\]"):
         explain(np.array([[1.0, 2.9, 3.0]]))
+
+
+def test_a_layer_of_keras_without_a_rule_is_not_blamed_on_the_user():
+    model = keras.Sequential([layers.Input((5, 4)), layers.LSTM(3), layers.Dense(2)])
+    with pytest.raises(innvestigate.NoRuleError, match=r"LSTM 'lstm.*Keras runs it in one piece"):
+        innvestigate.create_analyzer("lrp.epsilon", model)
