@@ -3,22 +3,25 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test quick lint format bench bench-peers coverage clean
+.PHONY: help demo test quick docs notebooks lint format evaluation bench bench-peers coverage clean
 
 help:
 	@echo "make demo    explain real digits and photographs with every method -> demo/*.png"
 	@echo "make test    lint, and run the whole test suite"
 	@echo "make quick   run a part of the tests, under 3 minutes"
+	@echo "make docs    the documentation as a site -> build/docs/index.html"
+	@echo "make notebooks   run all notebooks from a clean kernel and keep their outputs"
 	@echo "make lint    check the style; make format mends it"
 	@echo "make bench   time and memory of the methods, as a ratio to one gradient -> docs/performance.md"
 	@echo "make bench-peers   the same for iNNvestigate 2, Zennit and Captum, in environments of their own"
+	@echo "make evaluation    all methods by region perturbation and randomisation -> docs/evaluation.md"
 	@echo "make coverage      every architecture of keras.applications -> docs/coverage.md"
 	@echo "make clean   remove what the other targets made"
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[examples,test,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[examples,test,docs,dev]"
 	touch $@
 
 demo: .venv/ready
@@ -30,6 +33,12 @@ test: .venv/ready lint
 quick: .venv/ready
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
+docs: .venv/ready
+	$(BIN)/sphinx-build -q -E -W --keep-going -b html docs build/docs
+
+notebooks: .venv/ready
+	$(BIN)/python examples/run_notebooks.py
+
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,6 +46,9 @@ lint: .venv/ready
 format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+evaluation: .venv/ready
+	$(BIN)/python benchmarks/evaluation.py
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/bench.py
@@ -48,4 +60,4 @@ coverage: .venv/ready
 	$(BIN)/python benchmarks/coverage.py
 
 clean:
-	rm -rf .venv benchmarks/peers/.venv demo build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv benchmarks/peers/.venv demo build docs/notebooks *.egg-info .pytest_cache .ruff_cache .hypothesis

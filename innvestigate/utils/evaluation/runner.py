@@ -68,7 +68,8 @@ def evaluate(
 ) -> Evaluation:
     """Compare methods on data: one table with a row for each method and metric.
 
-    The data are run batch by batch, and no more than `batch_size` rows at a time.
+    The data are run batch by batch, and no more than `batch_size` rows at a time. Analyzers that
+    draw noise for the number of a sample count anew in each batch.
 
     Args:
         model: The model whose output is followed, with one input and one output: a probability

@@ -1,0 +1,137 @@
+"""The code on the pages runs, their links lead somewhere, and they leave no method out."""
+
+import ast
+import doctest
+import re
+from importlib import import_module
+
+import keras
+import matplotlib as mpl
+import numpy as np
+import pytest
+from keras import layers
+
+import innvestigate
+from tests.docs.pages import ROOT, blocks, last_column, run, without_blocks
+
+DOCS = ROOT / "docs"
+BUILT = ("_ext", "_static", "notebooks")
+PAGES = sorted(page for page in DOCS.rglob("*.md") if page.relative_to(DOCS).parts[0] not in BUILT)
+TEXTS = [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
+LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
+TABLES = sorted((DOCS / "coming_from").glob("*.md"))
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
+OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The model ends in a s"),
+    pytest.mark.filterwarnings("ignore:Some neurons have a pattern of zeros"),
+    pytest.mark.filterwarnings("ignore:.* has a rule for rectifiers only"),
+]
+
+
+def named(page):
+    return str(page.relative_to(ROOT))
+
+
+def classifier(size):
+    """A small classifier of images, and data for it, by the names that they have on the pages."""
+    model = keras.Sequential(
+        [
+            layers.Input((size, size, 1)),
+            layers.Conv2D(3, 5, strides=3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    x_train = np.random.default_rng(0).uniform(size=(48, size, size, 1)).astype("float32")
+    return {"model": model, "x": x_train[:4], "x_train": x_train, "labels": np.arange(4)}
+
+
+@pytest.fixture
+def names(tmp_path, monkeypatch):
+    """What the pages take for granted."""
+    monkeypatch.chdir(tmp_path)
+    mpl.use("Agg")
+    libraries = {"innvestigate": innvestigate, "keras": keras, "np": np}
+    return {"__name__": "page", **libraries, **classifier(28)}
+
+
+def examples(code, names, where):
+    """Run an interactive session, and return what it says that is not on the page."""
+    test = doctest.DocTestParser().get_doctest(code, names, where, None, 0)
+    test.globs = names
+    said = []
+    doctest.DocTestRunner(optionflags=OPTIONS).run(test, out=said.append, clear_globs=False)
+    return "".join(said)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=named)
+def test_code_on_a_page_runs(page, names):
+    run(blocks(page, "python"), names)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "pycon")], ids=named)
+def test_sessions_on_a_page_say_what_is_printed_there(page, names):
+    assert examples("\n".join(blocks(page, "pycon")), names, page.name) == ""
+
+
+@pytest.mark.parametrize("page", TABLES, ids=named)
+def test_code_in_a_table_of_calls_runs(page, names):
+    calls = [code for code in last_column(page) if "(" in code]
+    assert len(calls) > 10
+    run(blocks(page, "python") + calls, names)
+
+
+def docstrings():
+    """The examples in the library's docstrings: module, line and code of each."""
+    for path in sorted((ROOT / "innvestigate").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            text = ast.get_docstring(node) if isinstance(node, DOCUMENTED) else None
+            if text and ">>>" in text:
+                parts = path.relative_to(ROOT).with_suffix("").parts
+                module = ".".join(part for part in parts if part != "__init__")
+                yield pytest.param(module, text, id=f"{module}:{getattr(node, 'name', '')}")
+
+
+@pytest.mark.parametrize(("module", "text"), list(docstrings()))
+def test_examples_in_a_docstring_run(module, text, names):
+    names |= vars(import_module(module)) | classifier(40)
+    analyzer = innvestigate.create_analyzer("pattern.net", names["model"])
+    names |= {
+        "create_analyzer": innvestigate.create_analyzer,
+        "analyzer": analyzer.fit(names["x_train"]),
+        "batch": names["x"],
+        "names": ["gradient"],
+    }
+    code = [example.source for example in doctest.DocTestParser().get_examples(text)]
+    assert len(code) == text.count(">>>")
+    run(code, names)
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=named)
+def test_links_lead_to_files(page):
+    links = [link for link in LINK.findall(without_blocks(page)) if "://" not in link]
+    paths = [link.split("#")[0] for link in links if not link.startswith(("#", "mailto:"))]
+    missing = [path for path in paths if not (page.parent / path).exists()]
+    assert missing == []
+
+
+def test_links_are_found():
+    found = LINK.findall("a [b](c.md), ![d](e.png) and [f](https://g)")
+    assert found == ["c.md", "e.png", "https://g"]
+
+
+def test_every_method_has_a_page():
+    text = "".join(page.read_text() for page in (DOCS / "methods").glob("*.md"))
+    missing = [name for name in innvestigate.analyzers if f"`{name}`" not in text]
+    assert set(missing) <= {"lrp", "input", "random"}
+
+
+def test_every_public_name_is_in_the_reference():
+    text = "".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
+    public = {*innvestigate.__all__, *innvestigate.analyzer.__all__, *innvestigate.rules.__all__}
+    public -= {"rules", "analyzer"}
+    missing = [name for name in public if not re.search(rf":: ([\w.]+\.)?{name}\b", text)]
+    assert missing == []
