@@ -38,13 +38,13 @@ INTRODUCTION = """# Coverage
 
 Written by `benchmarks/coverage.py`: every architecture of `keras.applications`, with random weights
 and a softmax head, on one image. A cell holds the seconds from creating the analyzer to the result
-(most of them build and compile the mirror) on two cores that other jobs were using too, so that only
-their order of magnitude counts; and for `lrp.epsilon` the conservation error
+(most of them build and compile the mirror) on two cores that other jobs were using too, so that
+only their order of magnitude counts; and for `lrp.epsilon` the conservation error
 |sum of relevance - logit| / |logit|. `deep_taylor` is defined for networks whose only
 activations are rectifiers; elsewhere the cell names the other activation.
 
-In the MobileNetV3 networks positive and negative relevance cancel: their absolute values sum up to four
-million logits. What is left of the sum is the rounding of 32-bit numbers, as with `lrp.z`.
+In the MobileNetV3 networks positive and negative relevance cancel: their absolute values sum up to
+four million logits. What is left of the sum is the rounding of 32-bit numbers, as with `lrp.z`.
 """
 
 
