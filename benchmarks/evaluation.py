@@ -47,6 +47,7 @@ METHODS = [m for m in innvestigate.analyzers if m not in ALIASES | {"gradient.ba
 TRAINING = 3000
 BATCH = 100
 RANDOM = "random order"
+TABLES = ("scores", "curves", "randomization", "samples")
 CHEAPER = {
     "integrated_gradients": {"steps": 16},
     "smoothgrad": {"noise_scale": 0.2, "augment_by_n": 16, "seed": 0},
@@ -188,7 +189,10 @@ def measure(data: Data, method: str) -> dict:
 
 
 def _kept(found) -> dict:
-    tables = {name: getattr(found, name) for name in ("scores", "curves", "randomization")}
+    """The tables as text; one row for each sample only where there are few."""
+    tables = {name: getattr(found, name) for name in TABLES}
+    if len(found.samples) > 200:
+        del tables["samples"]
     return {
         name: table.round(5).to_csv(index=False) for name, table in tables.items() if len(table)
     }
@@ -196,7 +200,7 @@ def _kept(found) -> dict:
 
 def tables(results: dict) -> dict[str, pd.DataFrame]:
     """The tables of all methods on one data set."""
-    parts = {"scores": [], "curves": [], "randomization": []}
+    parts = {name: [] for name in TABLES}
     for kept in results.values():
         for name, found in parts.items():
             if name in kept:

@@ -210,7 +210,26 @@ def _findings(tables: dict[str, pd.DataFrame]) -> list[str]:
             f" The {len(presets)} LRP presets take {number(min(presets))} to "
             f"{number(max(presets))} off the probability."
         )
+    if "samples" in tables:
+        gain, error = gains(tables["samples"])
+        best = [m for m in gain.index if m.startswith(PRESETS)]
+        lines.append(
+            "- Photograph by photograph, less the mean of its random orders: "
+            f"{(gain > 2 * error).sum()} of {len(gain)} methods gain more than two standard "
+            f"errors. LRP presets: {', '.join(f'{gain[m]:.2f} ± {error[m]:.2f}' for m in best)}."
+        )
     return ["\n".join(lines)]
+
+
+def gains(samples: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """By method, the AOPC of each image less the mean of its random orders: mean and error."""
+    random = samples[samples["metric"] == RANDOM]
+    values = samples[samples["metric"] == MOST].pivot(
+        index="sample", columns="method", values="value"
+    )
+    own = random.groupby(random["sample"] % len(values))["value"].mean()
+    paired = values.sub(own, axis=0)
+    return paired.mean(), paired.sem()
 
 
 def by_aopc(scores: pd.DataFrame) -> list[str]:

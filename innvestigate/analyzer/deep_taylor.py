@@ -61,7 +61,7 @@ class BoundedDeepTaylor(DeepTaylor):
     Raises:
         ValueError: If a bound is missing or low exceeds high.
 
-    Reference: Montavon et al. 2017, section 4.3.
+    Reference: Montavon et al. 2017, section 4.2.
     """
 
     def __init__(self, model, low=None, high=None, **kwargs):

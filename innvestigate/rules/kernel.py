@@ -333,7 +333,7 @@ class Bounded(KernelRule):
     Raises:
         ValueError: If low exceeds high.
 
-    Reference: Montavon et al. 2017, section 4.3.
+    Reference: Montavon et al. 2017, section 4.2.
     """
 
     low: float = -1.0
