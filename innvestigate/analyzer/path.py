@@ -11,8 +11,8 @@ from innvestigate.analyzer.batch import Batch, Moments, expand, fold
 from innvestigate.analyzer.gradient import GradientAnalyzer
 from innvestigate.analyzer.references import References, picked
 from innvestigate.analyzer.selection import check_mode
-from innvestigate.analyzer.variants import check_seed, check_whole, seed_or_fresh
 from innvestigate.analyzer.wrapper import Wrapper
+from innvestigate.utils.arguments import check_seed, check_whole, seed_or_fresh
 
 QUADRATURES = ("left", "right", "midpoint", "trapezoid", "gauss_legendre")
 REDUCTIONS = ("mean", "square", "variance")

@@ -14,12 +14,10 @@ from innvestigate.analyzer.batch import Batch, Moments, expand, fold
 from innvestigate.analyzer.references import References, picked
 from innvestigate.analyzer.variants import (
     VariantsAnalyzer,
-    check_seed,
-    check_whole,
-    seed_or_fresh,
 )
 from innvestigate.analyzer.windows import Windows
 from innvestigate.graph.mirror import float_type
+from innvestigate.utils.arguments import check_seed, check_whole, seed_or_fresh
 from innvestigate.utils.batching import Progress
 
 

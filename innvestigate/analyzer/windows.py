@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from innvestigate.analyzer.variants import check_whole
+from innvestigate.utils.arguments import check_whole
 
 
 @dataclass(frozen=True)

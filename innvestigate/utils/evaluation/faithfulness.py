@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from innvestigate.utils.evaluation.metric import Metric, check_whole, correlation
+from innvestigate.utils.arguments import check_whole
+from innvestigate.utils.evaluation.metric import Metric, correlation
 from innvestigate.utils.evaluation.regions import Regions, region_sizes
 from innvestigate.utils.evaluation.replacement import (
     check_perturbation,

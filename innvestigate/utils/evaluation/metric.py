@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import numpy as np
 import pandas as pd
@@ -51,17 +49,6 @@ def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(values) == 1:
         return values[0], np.full(values.shape[1:], np.nan)
     return values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values))
-
-
-def check_whole(name: str, value: Any, least: int) -> int:
-    """The argument, if it is a whole number of at least `least`.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be a whole number >= {least}. Received: {value!r}.")
-    return int(value)
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from innvestigate.utils.evaluation.metric import Metric, check_whole, mean_and_error
+from innvestigate.utils.arguments import check_whole
+from innvestigate.utils.evaluation.metric import Metric, mean_and_error
 from innvestigate.utils.evaluation.regions import ORDERS, Regions
 from innvestigate.utils.evaluation.replacement import check_perturbation, replacement
 from innvestigate.utils.evaluation.subject import Subject

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from innvestigate.utils.evaluation.metric import Metric, check_whole
+from innvestigate.utils.arguments import check_whole
+from innvestigate.utils.evaluation.metric import Metric
 from innvestigate.utils.evaluation.replacement import need_floats
 from innvestigate.utils.evaluation.subject import Subject
 

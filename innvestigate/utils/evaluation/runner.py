@@ -10,10 +10,11 @@ import keras
 import numpy as np
 import pandas as pd
 
+from innvestigate.utils.arguments import check_seed, check_whole, seed_or_fresh
 from innvestigate.utils.batching import map_batches
 from innvestigate.utils.evaluation.faithfulness import Infidelity, SensitivityN
 from innvestigate.utils.evaluation.method import Method
-from innvestigate.utils.evaluation.metric import Metric, check_whole, mean_and_error
+from innvestigate.utils.evaluation.metric import Metric, mean_and_error
 from innvestigate.utils.evaluation.perturbation import RegionPerturbation
 from innvestigate.utils.evaluation.randomization import Randomization
 from innvestigate.utils.evaluation.robustness import MaxSensitivity
@@ -99,7 +100,7 @@ def evaluate(
         >>> found.scores
     """
     metrics = _as_metrics(metrics)
-    seed = np.random.SeedSequence().entropy if seed is None else check_whole("seed", seed, 0)
+    seed = seed_or_fresh(check_seed(seed))
     forward = Forward(model, check_whole("batch_size", batch_size, 1))
     methods = _as_methods(methods, model, batch_size, neuron)
     running = [metric.begin(model, seed) for metric in metrics]
