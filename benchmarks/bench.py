@@ -146,8 +146,12 @@ def _of_peer(peers: list, name: str, model_name: str, method: str) -> str:
     wanted = (name, model_name, method)
     for row in peers:
         if (row["peer"], row["model"], row["method"]) == wanted:
-            return "refuses" if "error" in row else _ratio(row["time"])
+            return _what_peer_says(row["error"]) if "error" in row else _ratio(row["time"])
     return ""
+
+
+def _what_peer_says(error: str) -> str:
+    return "–" if "has no such method" in error else "refuses"
 
 
 def _ratio(value: float | None) -> str:

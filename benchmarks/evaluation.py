@@ -49,6 +49,7 @@ BATCH = 100
 RANDOM = "random order"
 TABLES = ("scores", "curves", "randomization", "samples")
 CHEAPER = {
+    "random": {},  # a seed would draw for a shuffled network what it has drawn before
     "integrated_gradients": {"steps": 16},
     "smoothgrad": {"noise_scale": 0.2, "augment_by_n": 16, "seed": 0},
 }

@@ -182,12 +182,6 @@ def findings(found: dict[str, dict]) -> str:
 def _findings(tables: dict[str, pd.DataFrame]) -> list[str]:
     scores, cascading = tables["scores"], tables["randomization"]
     cascading = cascading[cascading["mode"] == "cascading"]
-    mean = scores.set_index(["method", "metric"])["mean"]
-    presets = [mean[m, MOST] for m in by_aopc(scores) if m.startswith(PRESETS)]
-    random = scores[scores["metric"] == RANDOM].iloc[0]
-    rows = scores[scores["metric"] == MOST]
-    errors = np.hypot(rows["error"], random["error"])
-    above = (rows["mean"] - random["mean"] > 2 * errors).sum()
     signed = cascading[cascading["similarity"] == "signed"]
     by_stage = signed.pivot(index="method", columns="step", values="mean")
     stages = [
@@ -198,27 +192,37 @@ def _findings(tables: dict[str, pd.DataFrame]) -> list[str]:
     layers = ", ".join(f"`{name}`" for name in signed["layer"].unique())
     absolute = after_all(cascading)["absolute"]
     lines = [
-        f"- With the most relevant regions first, {above} of {len(rows)} methods lie more than two "
-        "standard errors (of both together) above the random order, "
-        f"{with_error(random['mean'], random['error'])}.",
+        _compared_one_by_one(tables["samples"]) if "samples" in tables else _compared(scores),
         f"- Signed similarity, as shuffling goes down to {layers}: {'; '.join(stages)}.",
         f"- Of the absolute relevance, {(absolute > 0.9).sum()} of {len(absolute)} methods keep a "
         "rank correlation over 0.9 when nothing of the weights is left.",
     ]
-    if presets:
-        lines[0] += (
-            f" The {len(presets)} LRP presets take {number(min(presets))} to "
-            f"{number(max(presets))} off the probability."
-        )
-    if "samples" in tables:
-        gain, error = gains(tables["samples"])
-        best = [m for m in gain.index if m.startswith(PRESETS)]
-        lines.append(
-            "- Photograph by photograph, less the mean of its random orders: "
-            f"{(gain > 2 * error).sum()} of {len(gain)} methods gain more than two standard "
-            f"errors. LRP presets: {', '.join(f'{gain[m]:.2f} ± {error[m]:.2f}' for m in best)}."
-        )
     return ["\n".join(lines)]
+
+
+def _compared(scores: pd.DataFrame) -> str:
+    random = scores[scores["metric"] == RANDOM].iloc[0]
+    rows = scores[scores["metric"] == MOST].set_index("method")
+    above = rows["mean"] - random["mean"] > 2 * np.hypot(rows["error"], random["error"])
+    presets = rows["mean"][rows.index.str.startswith(PRESETS)]
+    return (
+        f"- With the most relevant regions first, {above.sum()} of {len(rows)} methods lie more "
+        "than two standard errors (of both together) above the random order, "
+        f"{with_error(random['mean'], random['error'])}. The {len(presets)} LRP presets take "
+        f"{number(presets.min())} to {number(presets.max())} off the probability."
+    )
+
+
+def _compared_one_by_one(samples: pd.DataFrame) -> str:
+    gain, error = gains(samples)
+    above = gain > 2 * error
+    presets = gain[gain.index.str.startswith(PRESETS)].sort_values(ascending=False)
+    told = (f"`{m}` {number(presets[m])} ± {number(error[m])}" for m in presets.index)
+    return (
+        "- With the most relevant regions first, compared image by image with the mean of its "
+        f"random orders, {above.sum()} of {len(gain)} methods take more than two standard errors "
+        f"more off the probability. The LRP presets: {', '.join(told)}."
+    )
 
 
 def gains(samples: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
