@@ -18,7 +18,7 @@ from innvestigate.analyzer.inputs import InputSpec
 from innvestigate.analyzer.plan import Plan, plan_line
 from innvestigate.analyzer.selection import Selection, check_mode
 from innvestigate.analyzer.targets import choose_output, choose_targets
-from innvestigate.backend import jit_compile
+from innvestigate.backend import jit_compile, run_batch
 from innvestigate.graph.kinds import activation_name, annotate
 from innvestigate.graph.mirror import Method, build_forward, build_mirror, on_the_way
 from innvestigate.graph.rewrite import drop_activation
@@ -213,7 +213,7 @@ class Analyzer(Configured):
             graph = Graph(self._graph.steps, self._graph.flat_inputs, self._output)
             self._forward = build_forward(graph, "forward")
             self._forward.compile(jit_compile=jit_compile)
-        return self._forward.predict_on_batch(inputs)
+        return run_batch(self._forward, inputs)
 
     def _drop_softmax(self) -> None:
         """Take a final softmax off, with a warning."""
@@ -291,7 +291,7 @@ class MirrorAnalyzer(Analyzer):
 
     def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
         weights = [] if batch.weights is None else [batch.weights]
-        return self.model.predict_on_batch(batch.inputs + weights)
+        return run_batch(self.model, batch.inputs + weights)
 
     def _rewrite(self, graph: Graph) -> None:
         """Bring the graph into the form that the method's rules speak of."""

@@ -12,6 +12,7 @@ from innvestigate.analyzer.base import MirrorAnalyzer
 from innvestigate.analyzer.batch import Batch, expand, fold
 from innvestigate.analyzer.lrp import check_rule_list, is_convolution
 from innvestigate.analyzer.references import References
+from innvestigate.backend import run_batch
 from innvestigate.graph.difference import Change, build_difference_mirror
 from innvestigate.graph.formulas import take_apart
 from innvestigate.graph.kinds import Kind, activation_name, keras_name, kind_of
@@ -143,7 +144,7 @@ class DeepLIFT(MirrorAnalyzer):
         for variants, piece in expand(batch, count):
             chosen = [np.concatenate(list(r[:, variants].swapaxes(0, 1))) for r in references]
             weights = [] if piece.weights is None else [piece.weights]
-            found = self.model.predict_on_batch(piece.inputs + chosen + weights)
+            found = run_batch(self.model, piece.inputs + chosen + weights)
             for name, y in found.items():
                 summed = fold(y, len(variants)).sum(axis=0, dtype="float64")
                 total[name] = total.get(name, 0.0) + summed

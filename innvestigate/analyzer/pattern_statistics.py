@@ -13,7 +13,7 @@ import numpy as np
 from keras import KerasTensor, ops
 
 from innvestigate.analyzer.inputs import InputSpec
-from innvestigate.backend import jit_compile, vjp
+from innvestigate.backend import jit_compile, run_batch, vjp
 from innvestigate.graph.kinds import keras_name
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.mirror import build_forward, float_type
@@ -255,7 +255,7 @@ class Collector:
             raise ValueError("It holds no sample.")
         if self._model is None:
             self._model = self._build()
-        found = iter(self._model.predict_on_batch(inputs))
+        found = iter(run_batch(self._model, inputs))
         sums: dict[str, dict] = {}
         for name, steps in self._kernels.items():
             of_uses = [_as_sums(*(next(found) for _ in range(6))) for _ in steps]

@@ -6,7 +6,7 @@ import numpy as np
 from keras import KerasTensor, ops, tree
 
 from innvestigate.analyzer.base import MirrorAnalyzer
-from innvestigate.backend import jit_compile
+from innvestigate.backend import jit_compile, run_batch
 from innvestigate.graph.kinds import Kind, kind_of
 from innvestigate.graph.mirror import build_forward, on_the_way
 from innvestigate.graph.rewrite import from_vectors
@@ -58,7 +58,7 @@ class Vectors:
 
     def of(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """The vectors of the tokens in rows of inputs, for each look-up `(rows, ..., size)`."""
-        return tree.flatten(self._forward.predict_on_batch(inputs))
+        return tree.flatten(run_batch(self._forward, inputs))
 
     def to_tokens(
         self, results: dict[str, np.ndarray], inputs: list[np.ndarray]

@@ -9,7 +9,7 @@ Keras offers no vector-Jacobian product, so each backend brings its own under on
 holds one tensor per output, `gradients` one per input (zeros where an output does not depend on
 an input). `jit_compile` says whether a model should be compiled by XLA on this backend;
 `wear_masks(values, owners)` puts Keras masks on tensors; `after(signal, values)` keeps values from
-being used before a signal is there.
+being used before a signal is there; `run_batch(model, inputs)` is a quiet `model.predict_on_batch`.
 """
 
 import keras
@@ -17,15 +17,15 @@ import keras
 from innvestigate.backend.masks import wear_masks
 
 if keras.backend.backend() == "tensorflow":
-    from innvestigate.backend.tensorflow import after, jit_compile, vjp
+    from innvestigate.backend.tensorflow import after, jit_compile, run_batch, vjp
 elif keras.backend.backend() == "jax":
-    from innvestigate.backend.jax import after, jit_compile, vjp
+    from innvestigate.backend.jax import after, jit_compile, run_batch, vjp
 elif keras.backend.backend() == "torch":
-    from innvestigate.backend.torch import after, jit_compile, vjp
+    from innvestigate.backend.torch import after, jit_compile, run_batch, vjp
 else:
     raise ImportError(
         f"innvestigate needs a Keras backend with gradients (tensorflow, jax or torch); "
         f"received: {keras.backend.backend()!r}. Set KERAS_BACKEND before importing keras."
     )
 
-__all__ = ["after", "jit_compile", "vjp", "wear_masks"]
+__all__ = ["after", "jit_compile", "run_batch", "vjp", "wear_masks"]

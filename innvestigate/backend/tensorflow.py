@@ -30,3 +30,20 @@ def after(signal, values):
     """
     with tf.control_dependencies([signal]):
         return [tf.identity(value) for value in values]
+
+
+def run_batch(model, inputs):
+    """What the model writes for a batch, without TensorFlow's advice against compiling too often.
+
+    Every analyzer has a model of its own, compiled once for each shape of a batch: that is meant.
+    """
+    logger = tf.get_logger()
+    logger.addFilter(_is_no_advice)
+    try:
+        return model.predict_on_batch(inputs)
+    finally:
+        logger.removeFilter(_is_no_advice)
+
+
+def _is_no_advice(record) -> bool:
+    return "triggered tf.function retracing" not in record.getMessage()

@@ -2,6 +2,7 @@
 of their own, on the same saved models."""
 
 import importlib.util
+import logging
 import os
 import subprocess
 import sys
@@ -95,3 +96,18 @@ def test_other_backends_give_the_same_numbers(backend, case, tmp_path):
             expected = innvestigate.create_analyzer(method, model).analyze(x)
             tolerance = 2e-5 * np.abs(expected).max()
             np.testing.assert_allclose(results[method], expected, rtol=1e-4, atol=tolerance)
+
+
+def test_many_analyzers_bring_no_advice_of_tensorflow(caplog):
+    model = keras.Sequential([layers.Input((3,)), layers.Dense(2)])
+    x = np.ones((1, 3), "float32")
+    for _ in range(8):
+        innvestigate.create_analyzer("lrp.z", model).analyze(x)
+    assert "retracing" not in caplog.text
+
+
+def test_the_advice_is_kept_back_only_while_an_analyzer_runs(caplog):
+    model = keras.Sequential([layers.Input((3,)), layers.Dense(2)])
+    innvestigate.create_analyzer("lrp.z", model).analyze(np.ones((1, 3), "float32"))
+    logging.getLogger("tensorflow").warning("This triggered tf.function retracing.")
+    assert "retracing" in caplog.text
