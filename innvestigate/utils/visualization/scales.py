@@ -31,6 +31,11 @@ def numbers(array: Any, name: str, *, ranks: tuple[int, ...], expected: str) -> 
 
 
 def check_percentile(percentile: float) -> None:
+    """Refuse what is no percentile.
+
+    Raises:
+        ValueError: If it is not in (0, 100].
+    """
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile must be in (0, 100]. Received: {percentile!r}.")
 
