@@ -1,15 +1,15 @@
 """Every picture as a whole, against one that has been looked at (`baseline/`).
 
-After a wanted change: `pytest tests/utils/test_visualization_pictures.py
---mpl-generate-path=tests/utils/baseline`, and look at the pictures.
+After a wanted change look at the new picture, whose path the failure names, and copy it there.
 """
 
-from functools import partial
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.testing.compare import compare_images
 
 from innvestigate.utils.visualization import (
     plot_comparison,
@@ -21,14 +21,8 @@ from innvestigate.utils.visualization import (
     plot_time_series,
 )
 
-# A flipped sign differs by more than 10 (of 255, root mean square), another rasterizer by less.
-picture = partial(
-    pytest.mark.mpl_image_compare,
-    style="default",
-    backend="agg",
-    tolerance=5,
-    savefig_kwargs={"dpi": 50},
-)
+BASELINE = Path(__file__).parent / "baseline"
+TOLERANCE = 5  # of 255, root mean square: a flipped sign differs by more than 10
 ROWS, COLUMNS = np.mgrid[-1:1:16j, -1:1:16j]
 RELEVANCE = np.exp(-8 * ((ROWS - 0.4) ** 2 + COLUMNS**2)) - np.exp(
     -4 * ((ROWS + 0.5) ** 2 + (COLUMNS + 0.4) ** 2)
@@ -40,9 +34,10 @@ SHARES = np.stack([np.cos(2 * TIME), TIME / 6 - 0.2], axis=-1)
 
 
 @pytest.fixture(autouse=True)
-def _close():
-    yield
-    mpl.pyplot.close("all")
+def _own_style():
+    with mpl.style.context("default"), mpl.rc_context({"backend": "agg"}):
+        yield
+        mpl.pyplot.close("all")
 
 
 def axes(width, height):
@@ -116,54 +111,11 @@ SIGNED = [
 ]
 
 
-@picture()
-def test_heatmap():
-    return draw_heatmap()
-
-
-@picture()
-def test_positive_heatmap():
-    return draw_positive_heatmap()
-
-
-@picture()
-def test_overlay():
-    return draw_overlay()
-
-
-@picture()
-def test_comparison():
-    return draw_comparison()
-
-
-@picture()
-def test_text():
-    return draw_text()
-
-
-@picture()
-def test_sequence_logo():
-    return draw_sequence_logo()
-
-
-@picture()
-def test_time_series():
-    return draw_time_series()
-
-
-@picture()
-def test_channels():
-    return draw_channels()
-
-
-@picture()
-def test_tabular():
-    return draw_tabular()
-
-
-@picture()
-def test_perturbation_curves():
-    return draw_perturbation_curves()
+@pytest.mark.parametrize("draw", [*SIGNED, draw_positive_heatmap])
+def test_the_picture_is_the_one_that_was_looked_at(draw, tmp_path):
+    drawn = tmp_path / f"{draw.__name__.removeprefix('draw_')}.png"
+    draw().savefig(drawn, dpi=50)
+    assert compare_images(BASELINE / drawn.name, drawn, tol=TOLERANCE) is None
 
 
 @pytest.mark.parametrize("draw", SIGNED)
