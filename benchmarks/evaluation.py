@@ -26,7 +26,7 @@ from evaluation_page import DATA, write_page
 from measure import read, write
 
 import innvestigate
-from innvestigate.utils.evaluation import (
+from innvestigate.evaluation import (
     MaxSensitivity,
     Randomization,
     RegionPerturbation,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from measure import markdown
 
-from innvestigate.utils.visualization import plot_perturbation_curves
+from innvestigate.visualization import plot_perturbation_curves
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MOST, LEAST, RANDOM = "aopc_most_relevant", "aopc_least_relevant", "aopc_random"
@@ -32,7 +32,7 @@ SHOWN = (
 INTRODUCTION = """# Evaluation
 
 Which heatmaps show what the network uses? Written by `benchmarks/evaluation.py` with
-`innvestigate.utils.evaluation`: every method, on handwritten digits and on photographs.
+`innvestigate.evaluation`: every method, on handwritten digits and on photographs.
 
 ## What the numbers mean
 
@@ -121,7 +121,7 @@ python benchmarks/evaluation.py
 Results are kept in `benchmarks/results/evaluation.json`. On your own model and data:
 
 ```python
-from innvestigate.utils.evaluation import Randomization, RegionPerturbation, evaluate
+from innvestigate.evaluation import Randomization, RegionPerturbation, evaluate
 
 methods = {name: innvestigate.create_analyzer(name, model) for name in ("gradient", "lrp.epsilon")}
 perturbation = RegionPerturbation("zeros", region_shape=4, regions_per_step=2, steps=10)

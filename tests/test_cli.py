@@ -270,7 +270,7 @@ def test_evaluate_prints_and_writes_the_scores_of_python():
         *("--metric", "region_perturbation(region_shape=2)", "-o", "s.csv", "-o", "curves.png"),
     )
     assert result.exit_code == 0, result.stderr
-    from innvestigate.utils.evaluation import RegionPerturbation, evaluate
+    from innvestigate.evaluation import RegionPerturbation, evaluate
 
     model = keras.models.load_model("image.keras")
     methods = {n: innvestigate.create_analyzer(n, model) for n in ("gradient", "lrp.epsilon")}

@@ -7,8 +7,7 @@ from functools import partial
 
 import keras
 
-from innvestigate.analyzer.base import Analyzer, MirrorAnalyzer
-from innvestigate.analyzer.config import argument_names
+from innvestigate.analyzer.baselines import Input, Random
 from innvestigate.analyzer.deep_taylor import BoundedDeepTaylor, DeepTaylor
 from innvestigate.analyzer.deeplift import DeepLIFT, DeepLIFTWrapper
 from innvestigate.analyzer.gradient import (
@@ -30,7 +29,6 @@ from innvestigate.analyzer.lrp import (
     LRPGamma,
     SequentialPreset,
 )
-from innvestigate.analyzer.misc import Input, Random
 from innvestigate.analyzer.path import (
     ExpectedGradients,
     GaussianSmoother,
@@ -41,9 +39,11 @@ from innvestigate.analyzer.path import (
 from innvestigate.analyzer.pattern import PatternAttribution, PatternNet
 from innvestigate.analyzer.pattern_statistics import PatternStatistics
 from innvestigate.analyzer.perturbation import Occlusion, ShapleySampling
-from innvestigate.analyzer.plan import Plan, PlanLine
-from innvestigate.analyzer.storage import load_analyzer
-from innvestigate.analyzer.without import model_wo_output_activation, model_wo_softmax
+from innvestigate.engine.base import Analyzer, MirrorAnalyzer
+from innvestigate.engine.config import argument_names
+from innvestigate.engine.plan import Plan, PlanLine
+from innvestigate.engine.storage import load_analyzer
+from innvestigate.engine.without import model_wo_output_activation, model_wo_softmax
 from innvestigate.utils.suggest import did_you_mean
 
 analyzers: dict[str, Callable[..., Analyzer]] = {

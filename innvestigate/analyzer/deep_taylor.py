@@ -5,7 +5,7 @@ from __future__ import annotations
 from keras import ops
 
 from innvestigate.analyzer.lrp import LRP, check_box
-from innvestigate.graph.kinds import Kind, activation_name, is_relu, kind_of
+from innvestigate.graph.operations import Kind, activation_name, is_relu, kind_of
 from innvestigate.rules import ZPlus
 
 

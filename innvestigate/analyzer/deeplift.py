@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from innvestigate.analyzer.base import MirrorAnalyzer
-from innvestigate.analyzer.batch import Batch, expand, fold
 from innvestigate.analyzer.lrp import check_rule_list, is_convolution
-from innvestigate.analyzer.references import References
 from innvestigate.backend import run_batch
+from innvestigate.engine.base import MirrorAnalyzer
+from innvestigate.engine.batch import Batch, expand, fold
+from innvestigate.engine.references import References
 from innvestigate.graph.difference import Change, build_difference_mirror
 from innvestigate.graph.formulas import take_apart
-from innvestigate.graph.kinds import Kind, activation_name, keras_name, kind_of
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.mirror import active_inputs, active_tensors
+from innvestigate.graph.operations import Kind, activation_name, keras_name, kind_of
 from innvestigate.graph.rewrite import fuse_bias, is_opaque, open_layers, split
 from innvestigate.graph.step import Graph, Step, is_float
 from innvestigate.rules import Composite, Gradient, Line, NoRuleError, Rule, as_rule

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from keras import ops
 
-from innvestigate.analyzer.base import MirrorAnalyzer, warn
-from innvestigate.graph.kinds import Kind, activation_name, is_relu, kind_of
+from innvestigate.engine.base import MirrorAnalyzer, warn
+from innvestigate.graph.operations import Kind, activation_name, is_relu, kind_of
 from innvestigate.graph.rewrite import is_opaque, open_layers, split
 from innvestigate.graph.step import Graph, Step, is_float
 from innvestigate.rules import Composite, Deconvolution, Gradient, Guided, Line, Lookup

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from innvestigate.analyzer.base import MirrorAnalyzer, warn
-from innvestigate.graph.kinds import Kind, keras_name, kind_of
+from innvestigate.engine.base import MirrorAnalyzer, warn
 from innvestigate.graph.layers import original_layer
+from innvestigate.graph.operations import Kind, keras_name, kind_of
 from innvestigate.graph.rewrite import fold_batch_norm, fuse_bias, is_opaque, open_layers, split
 from innvestigate.graph.step import Graph, Step
 from innvestigate.rules import (

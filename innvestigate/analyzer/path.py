@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from innvestigate.analyzer.batch import Batch, Moments, expand, fold
 from innvestigate.analyzer.gradient import GradientAnalyzer
-from innvestigate.analyzer.references import References, picked
-from innvestigate.analyzer.selection import check_mode
-from innvestigate.analyzer.wrapper import Wrapper
+from innvestigate.engine.batch import Batch, Moments, expand, fold
+from innvestigate.engine.references import References, picked
+from innvestigate.engine.selection import check_mode
+from innvestigate.engine.wrapper import Wrapper
 from innvestigate.utils.arguments import check_seed, check_whole, seed_or_fresh
 
 QUADRATURES = ("left", "right", "midpoint", "trapezoid", "gauss_legendre")

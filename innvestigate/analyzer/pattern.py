@@ -8,7 +8,6 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
-from innvestigate.analyzer.base import MirrorAnalyzer, warn
 from innvestigate.analyzer.gradient import warn_of_other_nonlinearities
 from innvestigate.analyzer.pattern_statistics import (
     Collector,
@@ -16,9 +15,10 @@ from innvestigate.analyzer.pattern_statistics import (
     check_pattern_type,
     kernel_steps,
 )
-from innvestigate.graph.kinds import Kind, kind_of
+from innvestigate.engine.base import MirrorAnalyzer, warn
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.mirror import float_type
+from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.rewrite import fuse_bias, is_opaque, open_layers, split
 from innvestigate.graph.step import Graph, Step
 from innvestigate.rules import (

@@ -12,11 +12,11 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
-from innvestigate.analyzer.inputs import InputSpec
 from innvestigate.backend import jit_compile, run_batch, vjp
-from innvestigate.graph.kinds import keras_name
+from innvestigate.engine.inputs import InputSpec
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.mirror import build_forward, float_type
+from innvestigate.graph.operations import keras_name
 from innvestigate.graph.step import Graph, Step
 from innvestigate.utils.files import replacing
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from keras import tree
 
-from innvestigate.analyzer.base import warn
-from innvestigate.analyzer.batch import Batch, Moments, expand, fold
-from innvestigate.analyzer.references import References, picked
-from innvestigate.analyzer.variants import (
+from innvestigate.analyzer.windows import Windows
+from innvestigate.engine.base import warn
+from innvestigate.engine.batch import Batch, Moments, expand, fold
+from innvestigate.engine.references import References, picked
+from innvestigate.engine.variants import (
     VariantsAnalyzer,
 )
-from innvestigate.analyzer.windows import Windows
 from innvestigate.graph.mirror import float_type
 from innvestigate.utils.arguments import check_seed, check_whole, seed_or_fresh
 from innvestigate.utils.batching import Progress

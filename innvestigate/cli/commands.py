@@ -140,7 +140,7 @@ def explain(
     """
     with ends_with(WRONG):
         session = _session(model, class_names, preprocessing, scale, offset, resize, batch_size)
-        from innvestigate.utils.writing import Explanations, check_destination
+        from innvestigate.cli.writing import Explanations, check_destination
 
         samples = session.read(inputs)
         for path in out:
@@ -202,8 +202,8 @@ def evaluate(
     with ends_with(WRONG):
         session = _session(model, class_names, preprocessing, scale, offset, resize, batch_size)
         from innvestigate.cli.session import create_metric
-        from innvestigate.utils.evaluation import evaluate
-        from innvestigate.utils.writing import check_scores, save_scores
+        from innvestigate.cli.writing import check_scores, save_scores
+        from innvestigate.evaluation import evaluate
 
         samples = session.read(inputs)
         metrics = [create_metric(text) for text in metric]
@@ -231,7 +231,7 @@ def evaluate(
 def _session(model, class_names, preprocessing, scale, offset, resize, batch_size) -> Session:
     """The model and how its inputs are read. Keras starts here."""
     with quiet():
+        from innvestigate.cli.reading import Reader
         from innvestigate.cli.session import Session
-        from innvestigate.utils.reading import Reader
     reader = Reader((), preprocessing, scale, offset, resize)
     return Session(model, class_names, reader, batch_size)

@@ -14,9 +14,9 @@ import keras
 import numpy as np
 
 from innvestigate.analyzer import Analyzer, analyzers, create_analyzer
-from innvestigate.analyzer.config import argument_names
-from innvestigate.utils.evaluation import METRICS, Metric
-from innvestigate.utils.reading import Reader, Samples, read_names
+from innvestigate.cli.reading import Reader, Samples, read_names
+from innvestigate.engine.config import argument_names
+from innvestigate.evaluation import METRICS, Metric
 from innvestigate.utils.suggest import did_you_mean
 
 REFERENCES = ("reference_inputs", "value")  # what methods call what they compare with

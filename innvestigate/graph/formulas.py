@@ -7,7 +7,7 @@ import math
 import keras
 from keras import KerasTensor, ops
 
-from innvestigate.graph.kinds import keras_name
+from innvestigate.graph.operations import keras_name
 from innvestigate.graph.rewrite import open_layers
 from innvestigate.graph.step import Graph, Step
 

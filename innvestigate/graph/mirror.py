@@ -9,8 +9,8 @@ import keras
 from keras import KerasTensor, ops
 
 from innvestigate.backend import jit_compile
-from innvestigate.graph.kinds import Kind, kind_of
 from innvestigate.graph.layers import Backward, Fill, Finish, Forward, Start
+from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.step import Graph, Step, is_float
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import keras
 from keras import KerasTensor, ops, tree
 
-from innvestigate.graph.kinds import Kind, is_softmax, keras_name, kind_of
 from innvestigate.graph.linear import Linear, linear_part, separable_parts
+from innvestigate.graph.operations import Kind, is_softmax, keras_name, kind_of
 from innvestigate.graph.step import Graph, Step, like
 from innvestigate.graph.trace import open_step
 

@@ -4,7 +4,7 @@ from innvestigate.rules.base import Gradient, Pass, Rule
 from innvestigate.rules.composite import Composite, Line, NoRuleError, as_rule
 from innvestigate.rules.deeplift import DifferenceRule, Rescale, RevealCancel
 from innvestigate.rules.deeplift_structure import MeanGradient
-from innvestigate.rules.kernel import (
+from innvestigate.rules.linear import (
     AlphaBeta,
     AlphaBetaX,
     Bounded,

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from keras import ops
 
 from innvestigate.backend import vjp
-from innvestigate.graph.kinds import Kind
+from innvestigate.graph.operations import Kind
 
 
 class Rule:

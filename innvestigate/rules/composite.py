@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from innvestigate.graph.kinds import Kind, kind_of
+from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.step import Step
-from innvestigate.rules import kernel
+from innvestigate.rules import linear
 from innvestigate.rules.base import Gradient, Pass, Rule
 from innvestigate.rules.structure import Detached, Lookup, Product, Summands
 
 RULES: dict[str, Callable[[], Rule]] = {
-    "Z": kernel.Z,
-    "ZIgnoreBias": lambda: kernel.Z(bias=False),
-    "Epsilon": kernel.Epsilon,
-    "EpsilonIgnoreBias": lambda: kernel.Epsilon(bias=False),
-    "WSquare": kernel.WSquare,
-    "Flat": kernel.Flat,
-    "AlphaBeta": lambda: kernel.AlphaBeta(2, 1),
-    "AlphaBetaIgnoreBias": lambda: kernel.AlphaBeta(2, 1, bias=False),
-    "Alpha2Beta1": lambda: kernel.AlphaBeta(2, 1),
-    "Alpha2Beta1IgnoreBias": lambda: kernel.AlphaBeta(2, 1, bias=False),
-    "Alpha1Beta0": lambda: kernel.AlphaBeta(1, 0),
-    "Alpha1Beta0IgnoreBias": lambda: kernel.AlphaBeta(1, 0, bias=False),
-    "ZPlus": kernel.ZPlus,
-    "ZPlusFast": kernel.ZPlusFast,
-    "Gamma": kernel.Gamma,
-    "Bounded": kernel.Bounded,
+    "Z": linear.Z,
+    "ZIgnoreBias": lambda: linear.Z(bias=False),
+    "Epsilon": linear.Epsilon,
+    "EpsilonIgnoreBias": lambda: linear.Epsilon(bias=False),
+    "WSquare": linear.WSquare,
+    "Flat": linear.Flat,
+    "AlphaBeta": lambda: linear.AlphaBeta(2, 1),
+    "AlphaBetaIgnoreBias": lambda: linear.AlphaBeta(2, 1, bias=False),
+    "Alpha2Beta1": lambda: linear.AlphaBeta(2, 1),
+    "Alpha2Beta1IgnoreBias": lambda: linear.AlphaBeta(2, 1, bias=False),
+    "Alpha1Beta0": lambda: linear.AlphaBeta(1, 0),
+    "Alpha1Beta0IgnoreBias": lambda: linear.AlphaBeta(1, 0, bias=False),
+    "ZPlus": linear.ZPlus,
+    "ZPlusFast": linear.ZPlusFast,
+    "Gamma": linear.Gamma,
+    "Bounded": linear.Bounded,
 }
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from innvestigate.graph.kinds import activation_name, keras_name
 from innvestigate.graph.normalization import NORMALIZATIONS
+from innvestigate.graph.operations import activation_name, keras_name
 from innvestigate.rules.base import Rule, divide
 from innvestigate.rules.deeplift import DifferenceRule, pulled_back, quotient, swapped
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from keras import ops
 
 from innvestigate.backend import vjp
-from innvestigate.graph.kinds import Kind
+from innvestigate.graph.operations import Kind
 from innvestigate.rules.base import Rule, divide
 
 

@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 from innvestigate.backend import vjp
-from innvestigate.graph.kinds import Kind, keras_name
 from innvestigate.graph.normalization import DETACHED
+from innvestigate.graph.operations import Kind, keras_name
 from innvestigate.rules.base import Rule, divide
 
 

@@ -1,4 +1,4 @@
-"""`innvestigate.utils.visualization` under its name in iNNvestigate."""
+"""`innvestigate.visualization` under its name in iNNvestigate."""
 
-from innvestigate.utils.visualization import *  # noqa: F403
-from innvestigate.utils.visualization import __all__ as __all__
+from innvestigate.visualization import *  # noqa: F403
+from innvestigate.visualization import __all__ as __all__

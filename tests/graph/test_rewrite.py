@@ -6,8 +6,8 @@ import pytest
 from keras import layers, ops
 
 import innvestigate
-from innvestigate.graph.kinds import Kind, kind_of
 from innvestigate.graph.linear import Linear
+from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.rewrite import (
     drop_activation,
     fold_batch_norm,

@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 import innvestigate
-from innvestigate.utils.evaluation import (
+from innvestigate.evaluation import (
     MaxSensitivity,
     RegionPerturbation,
     SensitivityN,
@@ -68,7 +68,7 @@ def test_sensitivity_n_over_all_sets_of_features(monkeypatch):
     for mask, chosen in zip(masks, sets, strict=True):
         mask[:, list(chosen)] = True
     monkeypatch.setattr(
-        "innvestigate.utils.evaluation.faithfulness._subsets",
+        "innvestigate.evaluation.faithfulness._subsets",
         lambda subject, draws, features, n: masks[list(draws)].repeat(len(subject), axis=1),
     )
     metric = SensitivityN(n=2, subsets=len(sets), region_shape=1)

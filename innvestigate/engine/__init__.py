@@ -1,0 +1,1 @@
+"""How anything is asked and answered: what all analyzers share."""

@@ -1,0 +1,40 @@
+"""Which rule each step of a model gets, as a table to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from innvestigate.graph.operations import kind_of
+from innvestigate.graph.step import Step
+from innvestigate.rules import Line
+
+
+@dataclass(frozen=True)
+class PlanLine:
+    """What one step of the model gets: its name, its kind, its rule, and why."""
+
+    step: str
+    layer: str
+    kind: str
+    rule: str
+    why: str
+
+
+class Plan(tuple):
+    """The lines of `analyzer.plan()`, in the order of the forward pass; prints as a table."""
+
+    def __str__(self) -> str:
+        rows = [("step", "layer", "kind", "rule", "why")]
+        rows += [(line.step, line.layer, line.kind, line.rule, line.why) for line in self]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        rows.insert(1, tuple("-" * width for width in widths))
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        )
+
+
+def plan_line(step: Step, line: Line) -> PlanLine:
+    """What a composite chose for a step."""
+    layer, kind = type(step.layer).__name__, kind_of(step).value
+    return PlanLine(step.name, layer, kind, repr(line.rule), line.why)

@@ -1,0 +1,175 @@
+"""References: the inputs that a sample is compared with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import KerasTensor
+
+from innvestigate.engine.batch import Batch
+from innvestigate.engine.inputs import InputSpec
+
+FORMS = (
+    "a number; an array of the input's shape; one reference for each sample, (batch, *shape); n "
+    "for each sample, (batch, n, *shape), or for all of them, (1, n, *shape), which is "
+    "references[None]; or a function from inputs to any of these. For several inputs a list or a "
+    "dict of these"
+)
+
+
+class References:
+    """What a method compares its samples with, in any of the forms that users give it in.
+
+    Args:
+        given: A number; an array of the input's shape; an array with a batch axis, one reference
+            for each sample (a single one holds for all); an array `(batch, n, *shape)`, n
+            references for each sample; or a function that maps a batch, in the model's structure,
+            to any of these. For several inputs a list or dict of these; one number holds for all
+            inputs.
+        spec: The model's inputs.
+
+    Raises:
+        TypeError: If `given` is none of these.
+        ValueError: If an array does not fit the model's input or is not finite.
+    """
+
+    def __init__(self, given: Any, spec: InputSpec):
+        self._spec = spec
+        self._function = given if callable(given) else None
+        self._arrays = None if callable(given) else self._parse(given)
+
+    def check_count(self, count: int) -> None:
+        """Whether there is one reference for each sample, where there is not one for all.
+
+        Raises:
+            ValueError: If there is not.
+        """
+        if self._arrays is not None:
+            self._check_rows(self._arrays, count)
+
+    def _check_rows(self, arrays: list[np.ndarray], count: int) -> None:
+        for name, tensor, array in zip(self._spec.names, self._spec.tensors, arrays, strict=True):
+            if _per_sample(array, tensor) and len(array) != count:
+                raise ValueError(
+                    f"The references of input {name!r} are for {len(array)} samples, shape "
+                    f"{array.shape}. Received: {count} samples. Expected: {FORMS}."
+                )
+
+    def of(self, batch: Batch) -> list[np.ndarray]:
+        """The references of every row, for each input an array `(rows, n, *shape)`.
+
+        Raises:
+            ValueError: If they do not fit the batch.
+        """
+        arrays, rows = self._arrays, batch.samples
+        if self._function is not None:
+            arrays = self._parse(
+                self._function(self._spec.restore(batch.inputs, self._spec.structure))
+            )
+            rows = np.arange(len(batch))
+            self._check_rows(arrays, len(batch))
+        found = [self._broadcast(i, arrays[i], x, rows) for i, x in enumerate(batch.inputs)]
+        counts = {r.shape[1] for r in found}
+        if len(counts - {1}) > 1:
+            raise ValueError(
+                "All inputs need the same number of references. Received: "
+                + ", ".join(
+                    f"{name!r}: {r.shape[1]}"
+                    for name, r in zip(self._spec.names, found, strict=True)
+                )
+            )
+        n = max(counts)
+        return [np.broadcast_to(r, (len(r), n, *r.shape[2:])) for r in found]
+
+    def _parse(self, given: Any) -> list[np.ndarray]:
+        if isinstance(given, tuple):
+            given = list(given)
+        if len(self._spec.tensors) > 1 and not isinstance(given, (dict, list)) and np.ndim(given):
+            raise ValueError(
+                f"The model has {len(self._spec.tensors)} inputs "
+                f"({', '.join(self._spec.names)}). Received: one array as reference. Expected: "
+                f"{FORMS}."
+            )
+        parts = self._spec.each(given, "reference_inputs")
+        checked = zip(self._spec.names, self._spec.tensors, parts, strict=True)
+        return [_as_array(name, tensor, part) for name, tensor, part in checked]
+
+    def _broadcast(self, i: int, array: np.ndarray, x: np.ndarray, rows) -> np.ndarray:
+        """One input's references for the rows of a batch."""
+        rank = x.ndim - 1
+        if _per_sample(array, self._spec.tensors[i]):
+            if rows.max() >= len(array):
+                raise ValueError(
+                    f"The references of input {self._spec.names[i]!r} are for {len(array)} "
+                    f"samples. Received: more than that. Expected: {FORMS}."
+                )
+            array = array[rows]
+        if array.ndim == rank + 2:
+            shape = (len(x), array.shape[1], *x.shape[1:])
+        else:
+            array = array[:, None] if array.ndim == rank + 1 else array
+            shape = (len(x), 1, *x.shape[1:])
+        try:
+            return np.broadcast_to(self._as_type(i, array, x.dtype), shape)
+        except ValueError:
+            raise ValueError(
+                f"The references of input {self._spec.names[i]!r} have the shape "
+                f"{self._arrays[i].shape if self._arrays else array.shape}. Expected, for samples "
+                f"of the shape {x.shape[1:]}: {FORMS}."
+            ) from None
+
+    def _as_type(self, i: int, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """An array in the type of the samples: nothing is rounded to fit whole numbers."""
+        cast = array.astype(dtype)
+        if dtype.kind in "iub" and not np.array_equal(cast, array):
+            raise TypeError(
+                f"The references of input {self._spec.names[i]!r} do not fit its samples, which "
+                f"are of type {dtype}. Received: {array.reshape(-1)[:5]} ... Expected: whole "
+                "numbers in the range of that type."
+            )
+        return cast
+
+
+def picked(references: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Some references of every row, as rows.
+
+    Args:
+        references: One input's references, `(rows, n, *shape)`.
+        which: Numbers of references, `(k, rows)` or, the same for all rows, `(k, 1)`.
+
+    Returns:
+        `(k * rows, *shape)`, all rows for the first of the k, then for the next.
+    """
+    chosen = references[np.arange(len(references)), which]
+    return chosen.reshape(-1, *references.shape[2:])
+
+
+def _per_sample(array: np.ndarray, tensor: KerasTensor) -> bool:
+    return array.ndim >= len(tensor.shape) and len(array) != 1
+
+
+def _as_array(name: str, tensor: KerasTensor, given: Any) -> np.ndarray:
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"The reference of input {name!r} is not an array: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"The reference of input {name!r} must be {FORMS}. Received: {given!r} (of type "
+            f"{type(given).__name__})."
+        )
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"The reference of input {name!r} holds NaN or infinite values.")
+    shape = tuple(tensor.shape[1:])
+    own = array.shape[array.ndim - len(shape) :]
+    fits = array.ndim == 0 or (
+        len(shape) <= array.ndim <= len(shape) + 2
+        and all(size in (None, given) for size, given in zip(shape, own, strict=True))
+    )
+    if not fits or array.size == 0:
+        raise ValueError(
+            f"The reference of input {name!r} has the wrong shape. Received: {array.shape}; "
+            f"expected for inputs of shape {shape}: {FORMS}."
+        )
+    return array

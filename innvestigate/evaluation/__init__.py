@@ -1,0 +1,27 @@
+"""How good is a heatmap? Metrics of explanations, and a runner that compares methods.
+
+>>> from innvestigate.evaluation import RegionPerturbation, evaluate
+>>> found = evaluate(model, {"lrp.epsilon": analyzer}, x, metrics=RegionPerturbation(steps=20))
+>>> found.scores, found.curves
+"""
+
+from innvestigate.evaluation.faithfulness import Infidelity, SensitivityN
+from innvestigate.evaluation.metric import Metric
+from innvestigate.evaluation.perturbation import RegionPerturbation, aopc
+from innvestigate.evaluation.randomization import Randomization, rank_correlation
+from innvestigate.evaluation.robustness import MaxSensitivity
+from innvestigate.evaluation.runner import METRICS, Evaluation, evaluate
+
+__all__ = [
+    "METRICS",
+    "Evaluation",
+    "Infidelity",
+    "MaxSensitivity",
+    "Metric",
+    "Randomization",
+    "RegionPerturbation",
+    "SensitivityN",
+    "aopc",
+    "evaluate",
+    "rank_correlation",
+]

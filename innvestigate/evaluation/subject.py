@@ -1,0 +1,170 @@
+"""The samples of an evaluation, and the output of the model that is watched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from innvestigate.evaluation.method import Method
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A batch of samples with one explained output neuron each.
+
+    Attributes:
+        x: The samples, `(n, *shape)`.
+        neuron: The explained neuron of each, as an index into the flattened output, `(n,)`.
+        output: The value of that neuron at each sample, `(n,)`.
+        numbers: The number of each sample in the whole data, `(n,)`.
+        forward: Maps rows of inputs to the model's output, flattened.
+        batch_size: Rows that are run at a time.
+        seed: Seed of everything random; a sample's draws depend on it and its number alone.
+        relevance: What a method says of the samples, `(n, *shape)`.
+        method: The method.
+    """
+
+    x: np.ndarray
+    neuron: np.ndarray
+    output: np.ndarray
+    numbers: np.ndarray
+    forward: Forward
+    batch_size: int
+    seed: int
+    relevance: np.ndarray | None = None
+    method: Method | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def random(self, sample: int, *purpose: int) -> np.random.Generator:
+        """A generator for one sample of the batch, the same whatever the batch."""
+        return np.random.default_rng((self.seed, int(self.numbers[sample]), *purpose))
+
+    def chunks(self, count: int) -> list[range]:
+        """Numbers of variants, of so many at a time that `batch_size` rows are run."""
+        at_once = max(1, self.batch_size // len(self))
+        return [range(i, min(i + at_once, count)) for i in range(0, count, at_once)]
+
+    def explain(self, analyzer: Any, variants: np.ndarray | None = None) -> np.ndarray:
+        """What an analyzer says of the samples' neurons.
+
+        Args:
+            analyzer: The analyzer, which takes neurons.
+            variants: Variants of the samples, `(k, n, *shape)`; by default the samples themselves.
+
+        Returns:
+            The relevance, in the shape of the variants.
+        """
+        variants = self.x[None] if variants is None else variants
+        rows = variants.reshape(-1, *self.x.shape[1:])
+        neuron = np.tile(self.neuron, len(variants))
+        found = self.method.ask(analyzer, rows, neuron, self.forward.output_shape)
+        return found.reshape(variants.shape)
+
+    def outputs(self, variants: np.ndarray) -> np.ndarray:
+        """The explained output at variants of the samples.
+
+        Args:
+            variants: `(k, n, *shape)`.
+
+        Returns:
+            `(k, n)`, in float64.
+        """
+        rows = self.forward(variants.reshape(-1, *self.x.shape[1:]))
+        found = rows.reshape(*variants.shape[:2], -1)[:, np.arange(len(self)), self.neuron]
+        return found.astype("float64")
+
+
+class Forward:
+    """A model's forward pass, compiled apart from the model, which keeps its own settings.
+
+    Args:
+        model: A built Keras model with one input and one output.
+        batch_size: Rows that are run at a time.
+
+    Attributes:
+        output_shape: Shape of a sample's output, known after the first call.
+
+    Raises:
+        TypeError: If `model` is not a Keras model.
+        ValueError: If it has several inputs or outputs.
+    """
+
+    def __init__(self, model: keras.Model, batch_size: int):
+        if not isinstance(model, keras.Model):
+            raise TypeError(
+                f"The first argument must be a Keras model. Received: {model!r} (of type "
+                f"{type(model).__name__})."
+            )
+        for what in ("inputs", "outputs"):
+            tensors = getattr(model, what, None) or [None]
+            if len(tensors) > 1:
+                raise ValueError(
+                    f"evaluate follows one output under changes of one input. Received: a model "
+                    f"with {len(tensors)} {what}. Wrap it in a model of one input and one output."
+                )
+        self._batch_size, self._model = batch_size, _Inference(model)
+        self._model.compile(jit_compile=keras.backend.backend() == "jax")
+        self.output_shape: tuple | None = None
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """The flattened output of each row, `(rows, neurons)`."""
+        starts = range(0, len(rows), self._batch_size)
+        found = [self._model.predict_on_batch(rows[i : i + self._batch_size]) for i in starts]
+        if not isinstance(found[0], np.ndarray):
+            raise ValueError(
+                "evaluate follows one output. Received: a model that returns "
+                f"{type(found[0]).__name__}. Wrap it in a model with one output."
+            )
+        self.output_shape = found[0].shape[1:]
+        return np.concatenate(found).reshape(len(rows), -1)
+
+
+class _Inference(keras.Model):
+    """Runs a model as it predicts."""
+
+    def __init__(self, model: keras.Model):
+        super().__init__(name="inference", dtype=model.dtype_policy, autocast=False)
+        self.model = model
+
+    def call(self, x):
+        """The model's output."""
+        return self.model(x, training=False)
+
+
+def flat_neuron(neuron: Any, shape: tuple, offset: int, count: int) -> np.ndarray:
+    """What the user gave as `neuron`, as indices into the flattened output, for a batch.
+
+    Args:
+        neuron: An index, a tuple of indices for outputs with several axes, or one of these for
+            each sample of the whole data.
+        shape: Shape of a sample's output.
+        offset: Samples before the batch.
+        count: Samples in the batch.
+
+    Raises:
+        ValueError: If it does not fit the output or the data.
+    """
+    index = np.asarray(neuron)
+    rank = len(shape)
+    one = index.ndim == 0 or (index.shape == (rank,) and isinstance(neuron, tuple))
+    index = index.reshape(1, -1) if one else index.reshape(len(index), -1)
+    if index.dtype.kind not in "iu" or index.shape[1] != rank:
+        raise ValueError(
+            f"neuron must be an index into the output of shape {shape} (a tuple of {rank} for "
+            f"outputs with {rank} axes), or one for each sample. Received: {neuron!r}."
+        )
+    if not one:
+        index = index[offset : offset + count]
+    if np.any(index < 0) or np.any(index >= shape):
+        raise ValueError(f"neuron is out of range for outputs of shape {shape}: {neuron!r}.")
+    if not one and len(index) != count:
+        raise ValueError(
+            f"neuron holds {len(neuron)} entries, and there are more samples. Expected: one for "
+            "each sample, or one for all."
+        )
+    return np.broadcast_to(np.ravel_multi_index(tuple(index.T), shape), (count,))

@@ -1,0 +1,37 @@
+"""Pictures of relevance, drawn with matplotlib. Works on any arrays, with or without analyzers.
+
+One convention holds for all of them: red speaks for the output, blue against it, and the paler a
+colour, the smaller the relevance. The colours differ for colour-blind readers too. Zero is always
+the middle of a signed scale, and both sides have the same unit.
+"""
+
+from innvestigate.visualization.classic import (
+    batch_flatten,
+    clip_quantile,
+    gamma,
+    graymap,
+    heatmap,
+    project,
+)
+from innvestigate.visualization.images import plot_comparison, plot_heatmap
+from innvestigate.visualization.sequences import plot_sequence_logo, plot_time_series
+from innvestigate.visualization.tables import plot_perturbation_curves, plot_tabular
+from innvestigate.visualization.text import HTML, plot_text, text_html
+
+__all__ = [
+    "HTML",
+    "batch_flatten",
+    "clip_quantile",
+    "gamma",
+    "graymap",
+    "heatmap",
+    "plot_comparison",
+    "plot_heatmap",
+    "plot_perturbation_curves",
+    "plot_sequence_logo",
+    "plot_tabular",
+    "plot_text",
+    "plot_time_series",
+    "project",
+    "text_html",
+]

@@ -1,0 +1,227 @@
+"""Relevance of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from innvestigate.visualization.scales import (
+    add_colorbar,
+    colour_scale,
+    luminance,
+    numbers,
+)
+
+FONT, LETTER = 9, 0.075  # points, and the width of a letter of that size in inches
+SLANT = 40  # degrees, for titles that are wider than their pictures
+
+
+def plot_heatmap(
+    relevance: np.ndarray,
+    ax: Axes | None = None,
+    *,
+    image: np.ndarray | None = None,
+    alpha: float = 0.9,
+    grey: bool = True,
+    image_cmap: str = "gray_r",
+    percentile: float = 99.5,
+    signed: bool | None = None,
+    colorbar: bool = False,
+) -> Axes:
+    """Draw the relevance of one image.
+
+    Channels are summed. Signed relevance gets a diverging map with zero in its middle (red speaks
+    for the output, blue against it, white not at all), positive relevance a sequential one. The
+    limits are symmetric, so the sign is never normalised away. Over an image, opacity grows with
+    the absolute relevance, so that the image is seen where there is none.
+
+    Args:
+        relevance: Array of shape `(height, width)` or `(height, width, channels)`.
+        ax: Axes to draw on; by default new ones.
+        image: The image to draw below, `(height, width)` or `(height, width, 1, 3 or 4)`, as bytes
+            or in [0, 1]. Other values are stretched to that range.
+        alpha: Opacity of the strongest relevance over an image, in (0, 1].
+        grey: Whether the image below is drawn in pale grey levels, so that every colour is
+            relevance.
+        image_cmap: Colour map of an image of a single channel; "gray" for photographs.
+        percentile: Percentile of the absolute values at which the colours saturate, in (0, 100].
+        signed: Whether to use the diverging map; by default wherever a value is negative.
+        colorbar: Whether to add a colour bar.
+
+    Returns:
+        The axes. The relevance is the last one of their `images`.
+
+    Raises:
+        TypeError: If an array is not numeric.
+        ValueError: If the relevance has another rank or is not finite, the image does not fit it,
+            `alpha` or `percentile` are out of range, or `signed` is False and a value negative.
+    """
+    relevance = _pixels(relevance)
+    scale = colour_scale(relevance, percentile, signed)
+    opacity = None
+    if not 0 < alpha <= 1:
+        raise ValueError(f"alpha must be in (0, 1]. Received: {alpha!r}.")
+    if image is not None:
+        image = _image(image, relevance.shape)
+        opacity = alpha * np.minimum(np.abs(relevance) / scale.norm.vmax, 1)
+    ax = plt.subplots(layout="constrained")[1] if ax is None else ax
+    if image is not None:
+        _draw_image(ax, image, image_cmap, grey)
+    drawn = ax.imshow(
+        relevance,
+        cmap=scale.cmap,
+        norm=scale.norm,
+        alpha=opacity,
+        interpolation_stage="data",  # a shrunk picture averages relevance, not red and blue
+    )
+    ax.set(xticks=[], yticks=[])
+    if colorbar:
+        add_colorbar(drawn, ax, relevance)
+    return ax
+
+
+def plot_comparison(
+    images: np.ndarray,
+    relevances: dict[str, np.ndarray],
+    captions: Sequence[str] | None = None,
+    *,
+    max_columns: int = 19,
+    cell: float = 1.1,
+    percentile: float = 99.5,
+    image_cmap: str = "gray_r",
+) -> Figure:
+    """Draw a grid: one row for each image, one column for each method, the image itself first.
+
+    Args:
+        images: Array of shape `(n, height, width[, channels])`, as bytes or in [0, 1]. Other values
+            are stretched to that range, image by image.
+        relevances: For each method's name, an array `(n, height, width[, channels])`. A method has
+            one colour map for all images, each picture limits of its own.
+        captions: A text for each image, such as its label and prediction.
+        max_columns: Methods side by side; further ones go into another grid below.
+        cell: Side of a cell, in inches.
+        percentile: See `plot_heatmap`.
+        image_cmap: See `plot_heatmap`.
+
+    Returns:
+        The figure.
+
+    Raises:
+        TypeError: If an array is not numeric.
+        ValueError: If there are not as many captions or relevances as images, or none; if a
+            relevance has another height or width, or is not finite.
+    """
+    images = np.asarray(images)
+    _check_counts(images, relevances, captions)
+    if max_columns < 1:
+        raise ValueError(f"max_columns must be at least 1. Received: {max_columns!r}.")
+    pixels = {name: np.stack([_pixels(r) for r in array]) for name, array in relevances.items()}
+    for size in {array.shape[1:] for array in pixels.values()}:
+        images = np.stack([_image(image, size) for image in images])
+    names = list(pixels)
+    bands = [names[i : i + max_columns] for i in range(0, len(names), max_columns)]
+    titles = ["input", *names]
+    slant = SLANT if LETTER * max(map(len, titles)) > cell else 0
+    left, top, right = _margins(titles, captions, slant)
+    width = left + cell * (len(bands[0]) + 1) + right
+    height = top + cell * len(images) + 0.1
+    figure = plt.figure(figsize=(width, height * len(bands)))
+    parts = figure.subfigures(len(bands), 1, squeeze=False)[:, 0]
+    for part, band in zip(parts, bands, strict=True):
+        axes = part.subplots(len(images), len(bands[0]) + 1, squeeze=False)
+        part.subplots_adjust(
+            left=left / width,
+            right=1 - right / width,
+            bottom=0.1 / height,
+            top=1 - top / height,
+            wspace=0.1,
+            hspace=0.1,
+        )
+        for ax, image in zip(axes[:, 0], images, strict=True):
+            _draw_image(ax, image, image_cmap)
+        for column, name in zip(axes.T[1:], band, strict=False):
+            _draw_column(column, pixels[name], percentile)
+        for ax in axes[:, len(band) + 1 :].flat:
+            ax.set_visible(False)
+        _write(axes, ["input", *band], captions, slant)
+    return figure
+
+
+def _draw_column(axes: np.ndarray, pixels: np.ndarray, percentile: float) -> None:
+    signed = bool((pixels < 0).any())
+    for ax, relevance in zip(axes, pixels, strict=True):
+        plot_heatmap(relevance, ax, percentile=percentile, signed=signed)
+
+
+def _margins(
+    titles: list[str], captions: Sequence[str] | None, slant: float
+) -> tuple[float, float, float]:
+    """Inches on the left, above and on the right, for captions and titles."""
+    lines = [line for caption in captions or [] for line in caption.splitlines()]
+    left = LETTER * max(map(len, lines), default=0) + 0.15
+    length, angle = LETTER * max(map(len, titles)), np.deg2rad(slant)
+    return left, 0.3 + length * np.sin(angle), 0.1 + length * np.cos(angle) * bool(slant)
+
+
+def _write(
+    axes: np.ndarray, titles: list[str], captions: Sequence[str] | None, slant: float
+) -> None:
+    for ax, title in zip(axes[0], titles, strict=False):
+        ax.set_title(title, rotation=slant, ha="left" if slant else "center", fontsize=FONT)
+    for ax, caption in zip(axes[:, 0], [] if captions is None else captions, strict=False):
+        ax.set_ylabel(caption, rotation=0, ha="right", va="center", fontsize=FONT)
+
+
+def _draw_image(ax: Axes, image: np.ndarray, cmap: str, grey: bool = False) -> None:
+    """Draw an image; in grey levels it is paler, and colours on top stand out."""
+    if image.ndim == 3 and grey:
+        image, cmap = luminance(image[..., :3]), "gray"
+    colours = image if image.ndim == 3 else mpl.colormaps[cmap](image)[..., :3]
+    ax.imshow(0.55 + 0.45 * colours if grey else colours)
+    ax.set(xticks=[], yticks=[])
+
+
+def _pixels(relevance: Any) -> np.ndarray:
+    """The relevance of each pixel `(height, width)`: the sum over channels."""
+    relevance = numbers(
+        relevance,
+        "relevance",
+        ranks=(2, 3),
+        expected="that of one image, (height, width) or (height, width, channels). For a batch, "
+        "pass relevance[i].",
+    )
+    return relevance.sum(axis=-1) if relevance.ndim == 3 else relevance
+
+
+def _image(image: Any, size: tuple[int, int]) -> np.ndarray:
+    """An image `(height, width)` or `(height, width, 3 or 4)` in [0, 1], of the given size."""
+    bytes_given = np.asarray(image).dtype == "uint8"
+    image = numbers(
+        image, "image", ranks=(2, 3), expected="(height, width) or (height, width, channels)."
+    )
+    if image.shape[:2] != size or image.shape[2:] not in ((), (1,), (3,), (4,)):
+        raise ValueError(
+            f"Expected an image of the relevance's height and width {size}, with 1, 3 or 4 "
+            f"channels. Received the shape: {image.shape}."
+        )
+    image = image[..., 0] if image.shape[2:] == (1,) else image
+    if bytes_given:
+        return image / 255
+    low, high = image.min(), image.max()
+    return (image - low) / ((high - low) or 1) if low < 0 or high > 1 else image
+
+
+def _check_counts(images: np.ndarray, relevances: dict, captions: Sequence[str] | None) -> None:
+    given = [images, *relevances.values(), *([] if captions is None else [captions])]
+    counts = {len(values) for values in given}
+    if len(counts) != 1 or 0 in counts or not relevances:
+        raise ValueError(
+            f"Expected as many captions and relevances as images ({len(images)}), and at least "
+            f"one. Received {len(relevances)} methods and the lengths {sorted(counts)}."
+        )

@@ -1,0 +1,219 @@
+"""Relevance along a sequence: letters, time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from logomaker import Glyph
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.ticker import MaxNLocator
+
+from innvestigate.visualization.scales import add_colorbar, colour_scale, numbers
+
+LETTERS = {"A": "#009e73", "C": "#0072b2", "G": "#e69f00", "T": "#d55e00", "U": "#d55e00"}
+INK, SHADE = "#404040", "#fff0b0"
+
+
+def plot_sequence_logo(
+    relevance: np.ndarray,
+    ax: Axes | None = None,
+    *,
+    alphabet: str = "ACGT",
+    highlights: Sequence[tuple[int, int]] = (),
+) -> Axes:
+    """Draw letters as high as their relevance: above the line for the output, below it against it.
+
+    Where several letters have relevance at one place they are stacked. For relevance of one-hot
+    sequences, the letters that do not occur have none after input times gradient and its kin.
+
+    Args:
+        relevance: Array `(length, letters)`.
+        ax: Axes to draw on; by default new ones.
+        alphabet: The letters, in the order of the last axis. A, C, G, T and U have colours of their
+            own.
+        highlights: Places to shade, as pairs (start, end) where the end is not part of it, counted
+            from 0.
+
+    Returns:
+        The axes. Place i is at x = i.
+
+    Raises:
+        TypeError: If the relevance is not numeric.
+        ValueError: If the relevance has another shape or is not finite, letters occur twice, or a
+            highlight is not a range of places.
+    """
+    relevance = numbers(
+        relevance,
+        "relevance",
+        ranks=(2,),
+        expected="that of one sequence, (length, letters). For a batch, pass relevance[i].",
+    )
+    if len(set(alphabet)) != len(alphabet) or relevance.shape[1] != len(alphabet):
+        raise ValueError(
+            f"Expected different letters, one for each column of relevance. Received the alphabet "
+            f"{alphabet!r} and the shape {relevance.shape}."
+        )
+    for start, end in highlights:
+        if not 0 <= start < end <= len(relevance):
+            raise ValueError(
+                f"A highlight is a pair (start, end) with 0 <= start < end <= {len(relevance)}. "
+                f"Received: {(start, end)}."
+            )
+    if ax is None:
+        size = (float(np.clip(0.14 * len(relevance), 4, 14)), 1.8)
+        ax = plt.subplots(figsize=size, layout="constrained")[1]
+    for start, end in highlights:
+        ax.axvspan(start - 0.5, end - 0.5, color=SHADE, lw=0, zorder=-2)
+    for position, row in enumerate(relevance):
+        for side in (row.clip(min=0), row.clip(max=0)):
+            _draw_stack(ax, position, side, alphabet)
+    ax.axhline(0, color="black", lw=0.8)
+    low, high = relevance.clip(max=0).sum(-1).min(), relevance.clip(min=0).sum(-1).max()
+    margin = 0.05 * (high - low) or 1.0
+    ax.set(xlim=(-0.5, len(relevance) - 0.5), ylim=(low - margin, high + margin))
+    ax.set(xlabel="position", ylabel="relevance")
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def _draw_stack(ax: Axes, position: int, row: np.ndarray, alphabet: str) -> None:
+    """Letters on top of each other, away from the line, the largest outside."""
+    base = 0.0
+    for i in np.argsort(np.abs(row)):
+        if row[i]:
+            ends = sorted((base, base + row[i]))
+            Glyph(position, alphabet[i], *ends, ax=ax, color=LETTERS.get(alphabet[i], INK))
+            base += row[i]
+
+
+def plot_time_series(
+    series: np.ndarray,
+    relevance: np.ndarray,
+    ax: Axes | None = None,
+    *,
+    style: str = "line",
+    time: Sequence[float] | None = None,
+    names: Sequence[str] | None = None,
+    percentile: float = 99.5,
+    signed: bool | None = None,
+    colorbar: bool = False,
+) -> Axes:
+    """Draw a time series in the colours of its relevance.
+
+    Red speaks for the output, blue against it, on one scale for all channels. Several channels are
+    stacked, each stretched to its own range.
+
+    Args:
+        series: Array `(time,)` or `(time, channels)`.
+        relevance: Array of the shape of `series`.
+        ax: Axes to draw on; by default new ones.
+        style: "line" colours the line, "background" the area behind it.
+        time: When the values were measured, ascending; by default 0, 1, 2, ...
+        names: A name for each channel.
+        percentile: Percentile of the absolute values at which the colours saturate, in (0, 100].
+        signed: Whether to use the diverging map; by default wherever a value is negative.
+        colorbar: Whether to add a colour bar.
+
+    Returns:
+        The axes.
+
+    Raises:
+        TypeError: If an array is not numeric.
+        ValueError: If shapes or lengths do not fit, a number is not finite, `time` does not ascend,
+            or `style` is unknown.
+    """
+    if style not in ("line", "background"):
+        raise ValueError(f'style must be "line" or "background". Received: {style!r}.')
+    series, relevance, time = _check_series(series, relevance, time)
+    count = series.shape[1]
+    if names is not None and len(names) != count:
+        raise ValueError(f"Expected {count} names, one for each channel. Received: {len(names)}.")
+    scale = colour_scale(relevance, percentile, signed)
+    scale.set_array(relevance)
+    if ax is None:
+        ax = plt.subplots(figsize=(6.4, 1.4 + 0.7 * count), layout="constrained")[1]
+    edges = np.concatenate([time[:1], (time[1:] + time[:-1]) / 2, time[-1:]])
+    draw = _draw_line if style == "line" else _draw_background
+    rows = [_row(values) for values in series.T] if count == 1 else _stacked(series)
+    for (values, limits), shares in zip(rows, relevance.T, strict=True):
+        draw(ax, time, edges, values, limits, shares, scale)
+    ax.set(xlim=edges[[0, -1]], ylim=(rows[-1][1][0], rows[0][1][1]), xlabel="time")
+    if count > 1:
+        labels = range(count) if names is None else names
+        ax.set_yticks(np.arange(count)[::-1] + 0.5, labels)
+        ax.tick_params(axis="y", length=0)
+    elif names is not None:
+        ax.set_ylabel(names[0])
+    if colorbar:
+        add_colorbar(scale, ax, relevance)
+    return ax
+
+
+def _row(values: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
+    """Values, and limits with a margin."""
+    margin = 0.08 * np.ptp(values) or 1.0
+    return values, (values.min() - margin, values.max() + margin)
+
+
+def _stacked(series: np.ndarray) -> list[tuple[np.ndarray, tuple[float, float]]]:
+    """Each channel in a row of height one, the first on top."""
+    rows = []
+    for bottom, values in zip(np.arange(series.shape[1])[::-1], series.T, strict=True):
+        _, (low, high) = _row(values)
+        rows.append((bottom + (values - low) / (high - low), (bottom, bottom + 1)))
+    return rows
+
+
+def _draw_background(ax, time, edges, values, limits, relevance, scale) -> None:
+    ax.pcolormesh(edges, limits, relevance[None], cmap=scale.cmap, norm=scale.norm)
+    ax.plot(time, values, color="black", lw=1)
+
+
+def _draw_line(ax, time, edges, values, limits, relevance, scale) -> None:
+    """Each value colours the line from half way before to half way after it."""
+    ax.plot(time, values, color="0.6", lw=3.5, solid_capstyle="round")
+    heights = np.interp(edges, time, values)
+    pieces = np.stack(
+        [
+            np.stack([edges[:-1], heights[:-1]], axis=-1),
+            np.stack([time, values], axis=-1),
+            np.stack([edges[1:], heights[1:]], axis=-1),
+        ],
+        axis=1,
+    )
+    ax.add_collection(
+        LineCollection(
+            pieces,
+            array=relevance,
+            cmap=scale.cmap,
+            norm=scale.norm,
+            lw=2.2,
+            zorder=3,
+            capstyle="round",
+        )
+    )
+
+
+def _check_series(series, relevance, time) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Series and relevance `(time, channels)` and the times, as float64."""
+    shape = "(time,) or (time, channels)."
+    series = numbers(series, "series", ranks=(1, 2), expected=shape)
+    relevance = numbers(relevance, "relevance", ranks=(1, 2), expected=shape)
+    if series.shape != relevance.shape:
+        raise ValueError(
+            f"series and relevance must have one shape. Received: {series.shape} and "
+            f"{relevance.shape}."
+        )
+    length = len(series)
+    time = np.arange(length) if time is None else time
+    time = numbers(time, "time", ranks=(1,), expected="one number for each value of the series.")
+    if len(time) != length or length < 2 or not (np.diff(time) > 0).all():
+        raise ValueError(
+            f"Expected at least two points of time, ascending, one for each of the {length} values "
+            f"of the series. Received {len(time)}."
+        )
+    return series.reshape(length, -1), relevance.reshape(length, -1), time

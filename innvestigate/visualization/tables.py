@@ -1,0 +1,163 @@
+"""Relevance of features with names, and curves of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from innvestigate.visualization.scales import AGAINST, FOR, numbers, size_in_points
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#56606b")
+MARKERS = (None, "o", "s", "^", "D", "v", "x")
+
+
+def plot_tabular(
+    relevance: np.ndarray,
+    ax: Axes | None = None,
+    *,
+    names: Sequence[str],
+    values: Sequence[object] | None = None,
+    top: int | None = 10,
+) -> Axes:
+    """Draw the relevance of named features as bars, the largest on top.
+
+    Red bars to the right speak for the output, blue bars to the left against it. What is not shown
+    alone is summed up in one pale bar, so that the bars add up to the relevance.
+
+    Args:
+        relevance: Array `(features,)`.
+        ax: Axes to draw on; by default new ones.
+        names: A name for each feature.
+        values: The features' values, to be written behind their names.
+        top: How many features get a bar of their own; None for all.
+
+    Returns:
+        The axes, with a bar for each line, from top to bottom.
+
+    Raises:
+        TypeError: If the relevance is not numeric.
+        ValueError: If the relevance is not one finite number for each feature, there are not as
+            many names or values, or top < 1.
+    """
+    relevance = numbers(
+        relevance,
+        "relevance",
+        ranks=(1,),
+        expected="that of one sample, (features,). For a batch, pass relevance[i].",
+    )
+    for kind, given in {"names": names, "values": names if values is None else values}.items():
+        if len(given) != len(relevance):
+            raise ValueError(
+                f"Expected {len(relevance)} {kind}, one for each number of relevance. "
+                f"Received: {len(given)}."
+            )
+    if top is not None and top < 1:
+        raise ValueError(f"top must be at least 1, or None for all features. Received: {top!r}.")
+    order = np.argsort(-np.abs(relevance), kind="stable")
+    shown, rest = order[:top], order[len(order) if top is None else top :]
+    lengths, labels = relevance[shown], [_label(names, values, i) for i in shown]
+    if len(rest):
+        lengths = np.append(lengths, relevance[rest].sum())
+        labels.append(f"{len(rest)} other feature{'s' * (len(rest) > 1)}")
+    if ax is None:
+        ax = plt.subplots(figsize=(6.4, 0.8 + 0.28 * len(lengths)), layout="constrained")[1]
+    bars = ax.barh(
+        np.arange(len(lengths)),
+        lengths,
+        height=0.7,
+        color=[FOR if length > 0 else AGAINST for length in lengths],
+    )
+    for bar in bars[len(shown) :]:
+        bar.set_alpha(0.5)
+    ax.bar_label(bars, fmt="{:+#.3g}", padding=3, fontsize=8)
+    ax.set_yticks(np.arange(len(lengths)), labels)
+    ax.invert_yaxis()
+    ax.axvline(0, color="black", lw=0.8)
+    ax.tick_params(axis="y", length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.set_xlabel("relevance")
+    low, high = min(0.0, *lengths), max(0.0, *lengths)
+    sides = np.array([low < 0, high > 0 or low == 0])
+    share = min(36 / size_in_points(ax)[0], 0.35) * sides  # of the width, for the numbers
+    room = share * ((high - low) or 1.0) / (1 - share.sum())
+    ax.set_xlim(low - room[0], high + room[1])
+    return ax
+
+
+def plot_perturbation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw how the output falls while more and more regions of the input are replaced.
+
+    One line for each method and order, with a band of one standard error to both sides. The random
+    order is dashed. With the most relevant regions first, the steeper the fall, the better.
+
+    Args:
+        table: A row for each method, order and step, with the columns `method`, `order`,
+            `fraction` (of the regions that are replaced), `mean` and `error`: the `curves` of
+            `innvestigate.evaluation.evaluate`. Rows of the order "random" are the baseline.
+        ax: Axes to draw on; by default new ones.
+
+    Returns:
+        The axes, with a line for each method and order and a legend on their right.
+
+    Raises:
+        TypeError: If the table is not a DataFrame.
+        ValueError: If the table is empty, a column is missing or a fraction or mean is not finite.
+    """
+    _check_table(table)
+    if ax is None:
+        ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")[1]
+    random = table["order"] == "random"
+    orders = list(dict.fromkeys(table["order"][~random]))
+    methods = list(dict.fromkeys(table["method"][~random]))
+    for (method, order), rows in table[~random].groupby(["method", "order"], sort=False):
+        number = methods.index(method)
+        _draw_curve(
+            ax,
+            rows,
+            label=method if len(orders) == 1 else f"{method}, {order.replace('_', ' ')}",
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKERS[number // len(COLOURS) % len(MARKERS)],
+            ls=("-", "-.", ":")[orders.index(order) % 3],
+        )
+    for method, rows in table[random].groupby("method", sort=False):
+        _draw_curve(ax, rows, label=method, color="0.4", ls="--")
+    ax.set(xlabel="fraction of regions replaced", ylabel="output", xlim=(0, None))
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
+def _draw_curve(ax: Axes, rows: pd.DataFrame, **style: object) -> None:
+    rows = rows.sort_values("fraction")
+    x, mean, error = (rows[name].to_numpy("float64") for name in ("fraction", "mean", "error"))
+    (line,) = ax.plot(x, mean, lw=1.5, ms=4, markevery=0.1, **style)
+    ax.fill_between(x, mean - error, mean + error, color=line.get_color(), alpha=0.15, lw=0)
+
+
+def _check_table(table: pd.DataFrame) -> None:
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"Expected a pandas DataFrame. Received: {type(table).__name__}.")
+    missing = {"method", "order", "fraction", "mean", "error"} - set(table.columns)
+    if missing or not len(table):
+        raise ValueError(
+            f"Expected a row for each method, order and step. The table has {len(table)} rows and "
+            f"lacks the columns: {sorted(missing)}."
+        )
+    for name, column in {
+        "fraction": table["fraction"],
+        "mean": table["mean"],
+        "error": table["error"].fillna(0),  # a single sample has none
+    }.items():
+        numbers(column, name, ranks=(1,), expected="one number for each row.")
+
+
+def _label(names: Sequence[str], values: Sequence[object] | None, i: int) -> str:
+    if values is None:
+        return str(names[i])
+    value = values[i]
+    return f"{names[i]} = {value:.4g}" if isinstance(value, Real) else f"{names[i]} = {value}"

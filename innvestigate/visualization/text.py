@@ -1,0 +1,164 @@
+"""Relevance of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.text import Annotation
+
+from innvestigate.visualization.scales import colour_scale, ink_on, numbers, size_in_points
+
+SMALLEST = 4.0  # points
+LINE, PAD, GAP = 1.75, 0.2, 0.15  # of lines, in boxes, between boxes: in units of the font size
+
+
+@dataclass(frozen=True)
+class HTML:
+    """A piece of HTML that notebooks display. `str` gives its source."""
+
+    source: str
+
+    def _repr_html_(self) -> str:
+        return self.source
+
+    def __str__(self) -> str:
+        return self.source
+
+
+def text_html(tokens: Sequence[str], relevance: np.ndarray, *, signed: bool | None = None) -> HTML:
+    """Colour tokens by their relevance, as HTML for notebooks and web pages.
+
+    Red speaks for the output, blue against it; the strongest token has the full colour. The number
+    appears where the pointer rests on a token.
+
+    Args:
+        tokens: The words or pieces of words. Markup in them is shown, not followed.
+        relevance: One number for each token.
+        signed: Whether to use the diverging map; by default wherever a value is negative.
+
+    Returns:
+        An object that notebooks display; `str` gives its source.
+
+    Raises:
+        TypeError: If tokens are not strings, or the relevance is not numeric.
+        ValueError: If the relevance is not one finite number for each token, or there is none.
+    """
+    relevance = _of_tokens(tokens, relevance)
+    colours = colour_scale(relevance, signed=signed).to_rgba(relevance)
+    spans = " ".join(
+        f'<span title="{value:+.4g}" style="background:{to_hex(colour)};color:{ink_on(colour)};'
+        f'padding:0.1em 0.2em;border-radius:0.2em">{escape(token)}</span>'
+        for token, value, colour in zip(tokens, relevance, colours, strict=True)
+    )
+    return HTML(f'<div style="line-height:1.9;background:white;padding:0.3em">{spans}</div>')
+
+
+def plot_text(
+    tokens: Sequence[str],
+    relevance: np.ndarray,
+    ax: Axes | None = None,
+    *,
+    width: float = 6.4,
+    fontsize: float = 11,
+    signed: bool | None = None,
+) -> Axes:
+    """Draw tokens in lines, each on the colour of its relevance.
+
+    Red speaks for the output, blue against it; the strongest token has the full colour.
+
+    Args:
+        tokens: The words or pieces of words.
+        relevance: One number for each token.
+        ax: Axes to draw on, by default new ones as high as the text.
+        width: Width of new axes, in inches.
+        fontsize: Size of the letters, in points. It is made smaller on axes that are too small.
+        signed: Whether to use the diverging map; by default wherever a value is negative.
+
+    Returns:
+        The axes, with a text for each token.
+
+    Raises:
+        TypeError: If tokens are not strings, or the relevance is not numeric.
+        ValueError: If the relevance is not one finite number for each token, or there is none.
+    """
+    relevance = _of_tokens(tokens, relevance)
+    colours = colour_scale(relevance, signed=signed).to_rgba(relevance)
+    new = ax is None
+    if new:
+        ax = plt.figure(figsize=(width, 1)).add_axes((0, 0, 1, 1))
+    ax.set_axis_off()
+    texts = [
+        _draw_token(ax, token, colour, fontsize)
+        for token, colour in zip(tokens, colours, strict=True)
+    ]
+    across, down = size_in_points(ax)
+    height = _lay_out(texts, across, np.inf if new else down)
+    if new:
+        ax.figure.set_figheight(height / 72)
+    return ax
+
+
+def _draw_token(ax: Axes, token: str, colour: np.ndarray, fontsize: float) -> Annotation:
+    return ax.annotate(
+        token.replace("\n", "↵"),
+        (0, 1),
+        (0, 0),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        va="baseline",
+        color=ink_on(colour),
+        fontsize=fontsize,
+        parse_math=False,
+        bbox={"boxstyle": f"round,pad={PAD},rounding_size=0.2", "fc": colour, "ec": "none"},
+    )
+
+
+def _lay_out(texts: list[Annotation], width: float, height: float) -> float:
+    """Put the texts into lines of a width, smaller if need be; all in points. Gives the height."""
+    unit = 72 / texts[0].figure.dpi
+    for fontsize in np.arange(texts[0].get_fontsize(), SMALLEST, -0.5):
+        for text in texts:
+            text.set_fontsize(fontsize)
+        boxes = np.array([text.get_window_extent().width * unit for text in texts])
+        boxes += 2 * PAD * fontsize
+        places = _wrap(boxes, width, GAP * fontsize)
+        used = (places[-1][0] + 1) * LINE * fontsize
+        if used <= height and boxes.max() <= width:
+            break
+    for text, (line, x) in zip(texts, places, strict=True):
+        text.set_position((x + PAD * fontsize, -(line + 0.68) * LINE * fontsize))
+    return used
+
+
+def _wrap(boxes: np.ndarray, limit: float, gap: float) -> list[tuple[int, float]]:
+    """The line of each box and its distance from the left, for boxes of the given widths."""
+    places, line, x = [], 0, 0.0
+    for box in boxes:
+        if x and x + box > limit:
+            line, x = line + 1, 0.0
+        places.append((line, x))
+        x += box + gap
+    return places
+
+
+def _of_tokens(tokens: Sequence[str], relevance: np.ndarray) -> np.ndarray:
+    if isinstance(tokens, str) or not all(isinstance(token, str) for token in tokens):
+        raise TypeError(f"tokens must be a list of strings. Received: {tokens!r}.")
+    relevance = numbers(
+        relevance,
+        "relevance",
+        ranks=(1,),
+        expected="one number for each token. Sum over the axis of an embedding: relevance.sum(-1).",
+    )
+    if len(relevance) != len(tokens):
+        raise ValueError(
+            f"Expected one number for each token. Received {len(tokens)} tokens and "
+            f"{len(relevance)} numbers. Cut off what the padding got: relevance[:len(tokens)]."
+        )
+    return relevance
