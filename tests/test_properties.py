@@ -383,7 +383,7 @@ HIDDEN_ZERO = {
     "ZPlusFast": (3, 0),
     "Flat": (1.5, 1.5),
     "WSquare": (1.5, 1.5),
-    innvestigate.rules.Bounded(-1, 2): (2, 1),
+    innvestigate.rules.ZBox(-1, 2): (2, 1),
 }
 
 

@@ -20,14 +20,14 @@ from innvestigate.analyzer.gradient import (
 )
 from innvestigate.analyzer.lrp import (
     LRP,
-    EpsilonGammaBox,
-    ExcitationBackprop,
-    FlatUntilIndex,
-    FoldedComposite,
     LRPAlphaBeta,
     LRPEpsilon,
     LRPGamma,
-    SequentialPreset,
+    epsilon_gamma_box,
+    excitation_backprop,
+    flat_until_index,
+    folded_composite,
+    sequential_preset,
 )
 from innvestigate.analyzer.path import (
     ExpectedGradients,
@@ -79,22 +79,22 @@ analyzers: dict[str, Callable[..., Analyzer]] = {
     "lrp.z_plus": partial(LRP, rule="ZPlus"),
     "lrp.z_plus_fast": partial(LRP, rule="ZPlusFast"),
     "lrp.gamma": LRPGamma,
-    "lrp.sequential_preset_a": partial(SequentialPreset, convolution_rule="Alpha1Beta0"),
-    "lrp.sequential_preset_b": partial(SequentialPreset, convolution_rule="Alpha2Beta1"),
+    "lrp.sequential_preset_a": partial(sequential_preset, convolution_rule="Alpha1Beta0"),
+    "lrp.sequential_preset_b": partial(sequential_preset, convolution_rule="Alpha2Beta1"),
     "lrp.sequential_preset_a_flat": partial(
-        SequentialPreset, convolution_rule="Alpha1Beta0", input_layer_rule="Flat"
+        sequential_preset, convolution_rule="Alpha1Beta0", input_layer_rule="Flat"
     ),
     "lrp.sequential_preset_b_flat": partial(
-        SequentialPreset, convolution_rule="Alpha2Beta1", input_layer_rule="Flat"
+        sequential_preset, convolution_rule="Alpha2Beta1", input_layer_rule="Flat"
     ),
-    "lrp.sequential_preset_b_flat_until_idx": FlatUntilIndex,
-    "lrp.epsilon_plus": partial(FoldedComposite, convolution_rule="Alpha1Beta0"),
+    "lrp.sequential_preset_b_flat_until_idx": flat_until_index,
+    "lrp.epsilon_plus": partial(folded_composite, convolution_rule="Alpha1Beta0"),
     "lrp.epsilon_plus_flat": partial(
-        FoldedComposite, convolution_rule="Alpha1Beta0", input_layer_rule="Flat"
+        folded_composite, convolution_rule="Alpha1Beta0", input_layer_rule="Flat"
     ),
-    "lrp.epsilon_alpha_2_beta_1": partial(FoldedComposite, convolution_rule="Alpha2Beta1"),
-    "lrp.epsilon_gamma_box": EpsilonGammaBox,
-    "lrp.excitation_backprop": ExcitationBackprop,
+    "lrp.epsilon_alpha_2_beta_1": partial(folded_composite, convolution_rule="Alpha2Beta1"),
+    "lrp.epsilon_gamma_box": epsilon_gamma_box,
+    "lrp.excitation_backprop": excitation_backprop,
     "deep_taylor": DeepTaylor,
     "deep_taylor.bounded": BoundedDeepTaylor,
     "deeplift": DeepLIFT,
@@ -160,11 +160,7 @@ __all__ = [
     "DeepLIFT",
     "DeepLIFTWrapper",
     "DeepTaylor",
-    "EpsilonGammaBox",
-    "ExcitationBackprop",
     "ExpectedGradients",
-    "FlatUntilIndex",
-    "FoldedComposite",
     "GaussianSmoother",
     "GradientAnalyzer",
     "GuidedBackprop",
@@ -184,12 +180,16 @@ __all__ = [
     "PlanLine",
     "Random",
     "Saliency",
-    "SequentialPreset",
     "ShapleySampling",
     "SmoothGrad",
     "analyzers",
     "create_analyzer",
+    "epsilon_gamma_box",
+    "excitation_backprop",
+    "flat_until_index",
+    "folded_composite",
     "load_analyzer",
     "model_wo_output_activation",
     "model_wo_softmax",
+    "sequential_preset",
 ]

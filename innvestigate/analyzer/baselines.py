@@ -6,14 +6,14 @@ import numpy as np
 
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.batch import Batch
-from innvestigate.graph.mirror import float_type
+from innvestigate.graph.run import float_type
 
 
 class Input(Analyzer):
     """Returns the input: what a heatmap must differ from."""
 
-    def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
-        dtype = float_type(self._graph)
+    def explain(self, batch: Batch) -> dict[str, np.ndarray]:
+        dtype = float_type(self.task.graph)
         return {f"input:{i}": x.astype(dtype) for i, x in enumerate(batch.inputs)}
 
 
@@ -36,8 +36,8 @@ class Random(Analyzer):
         self._stddev, self._generator = stddev, np.random.default_rng(seed)
         super().__init__(model, **kwargs)
 
-    def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
-        dtype, noise = float_type(self._graph), self._generator.normal
+    def explain(self, batch: Batch) -> dict[str, np.ndarray]:
+        dtype, noise = float_type(self.task.graph), self._generator.normal
         return {
             f"input:{i}": noise(0, self._stddev, x.shape).astype(dtype)
             for i, x in enumerate(batch.inputs)

@@ -36,7 +36,7 @@ def catalogue(text: str = "") -> list[Entry]:
 def _entry(name: str) -> Entry:
     create = analyzers[name]
     cls, settings = (create.func, create.keywords) if isinstance(create, partial) else (create, {})
-    described = [*_rule_of(settings), *cls.__mro__]
+    described = [*_rule_of(settings), *getattr(cls, "__mro__", [cls])]
     summary = inspect.getdoc(described[0]).splitlines()[0].rstrip(".")
     if settings:
         summary += f" ({', '.join(f'{key}={value!r}' for key, value in settings.items())})"

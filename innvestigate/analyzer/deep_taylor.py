@@ -5,6 +5,7 @@ from __future__ import annotations
 from keras import ops
 
 from innvestigate.analyzer.lrp import LRP, check_box
+from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, activation_name, is_relu, kind_of
 from innvestigate.rules import ZPlus
 
@@ -34,13 +35,12 @@ class DeepTaylor(LRP):
     def __init__(self, model, bn_layer_rule="WSquare", **kwargs):
         super().__init__(model, ZPlus(), bn_layer_rule=bn_layer_rule, **kwargs)
 
-    @staticmethod
-    def _start(weights, output):
+    def start(self, weights, output):
         return ops.maximum(weights * output, 0.0)
 
-    def _check_model(self) -> None:
-        super()._check_model()
-        for step in self._steps:
+    def check_model(self, task: Task) -> None:
+        super().check_model(task)
+        for step in task.steps:
             if kind_of(step) is Kind.ACTIVATION and not is_relu(step):
                 raise ValueError(
                     "Deep Taylor decomposition holds for networks with ReLU activations only. "

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-from innvestigate.analyzer.lrp import check_rule_list, is_convolution
-from innvestigate.backend import run_batch
+from innvestigate.analyzer.lrp import check_rule_list, in_convolution
 from innvestigate.engine.base import MirrorAnalyzer
 from innvestigate.engine.batch import Batch, expand, fold
 from innvestigate.engine.references import References
 from innvestigate.graph.difference import Change, build_difference_mirror
+from innvestigate.graph.final import Final
 from innvestigate.graph.formulas import take_apart
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.mirror import active_inputs, active_tensors
-from innvestigate.graph.operations import Kind, activation_name, keras_name, kind_of
+from innvestigate.graph.mirror import Task
+from innvestigate.graph.operations import Kind, Trait, activation_name, has, is_softmax, kind_of
 from innvestigate.graph.rewrite import fuse_bias, is_opaque, open_layers, split
+from innvestigate.graph.run import active_inputs, active_tensors
 from innvestigate.graph.step import Graph, Step, is_float
 from innvestigate.rules import Composite, Gradient, Line, NoRuleError, Rule, as_rule
 from innvestigate.rules.composite import of_kind
@@ -80,8 +82,6 @@ class DeepLIFT(MirrorAnalyzer):
             the original's gradient at the input.
         mean_normalize: Whether the contributions' mean over the classes of a final softmax is
             subtracted: explains the logit minus the mean of all logits.
-        keep_output_activation: Whether a final softmax or sigmoid is explained too. By default it
-            is taken off, with a warning.
         **kwargs: See `Analyzer`.
 
     Raises:
@@ -95,7 +95,7 @@ class DeepLIFT(MirrorAnalyzer):
     Propagating Activation Differences".
     """
 
-    _build_model = staticmethod(build_difference_mirror)
+    build_model = staticmethod(build_difference_mirror)
 
     def __init__(
         self,
@@ -120,83 +120,75 @@ class DeepLIFT(MirrorAnalyzer):
             )
         self._given = _checked(rule)
         self._max_pooling = MAX_POOLING[max_pooling]
-        self._mean_normalize, self._class_axis = mean_normalize, None
-        self._hypothetical = hypothetical
-        self._finish = (
-            _hypothetical_contribution
-            if hypothetical
-            else (_multiplier if return_multipliers else _contribution)
-        )
+        self._mean_normalize = mean_normalize
+        self._hypothetical, self._return_multipliers = hypothetical, return_multipliers
         super().__init__(model, **kwargs)
         self._references = References(reference_inputs, self.input_spec)
-        if hypothetical:
-            self._check_letters()
 
-    def _check_count(self, count: int | None) -> None:
+    def check_count(self, count: int | None) -> None:
         if count is not None:
             self._references.check_count(count)
 
-    def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
+    def explain(self, batch: Batch, task: Task | None = None) -> dict[str, np.ndarray]:
         if self._hypothetical:
             self._check_one_hot(batch)
         references = self._references.of(batch)
         count, total = references[0].shape[1], {}
         for variants, piece in expand(batch, count):
             chosen = [np.concatenate(list(r[:, variants].swapaxes(0, 1))) for r in references]
-            weights = [] if piece.weights is None else [piece.weights]
-            found = run_batch(self.model, piece.inputs + chosen + weights)
+            compared = replace(piece, inputs=[*piece.inputs, *chosen])
+            found = super().explain(compared, task)
             for name, y in found.items():
                 summed = fold(y, len(variants)).sum(axis=0, dtype="float64")
                 total[name] = total.get(name, 0.0) + summed
         return {name: (y / count).astype(found[name].dtype) for name, y in total.items()}
 
-    def _prepare(self, keep_output_activation: bool) -> None:
-        super()._prepare(keep_output_activation)
+    def rewrite(self, graph: Graph) -> Graph:
+        self._class_axis = _class_axis(self.final)
         if self._mean_normalize and self._class_axis is None:
             raise ValueError(
                 "mean_normalize=True subtracts the mean over the classes of a final softmax. "
-                + (
-                    "Received: keep_output_activation=True, which explains the probability."
-                    if keep_output_activation
-                    else "Received: a model whose output does not end in a softmax."
-                )
+                "Received: a model whose output does not end in a softmax that is taken off."
             )
+        given = self._given_lines({})
 
-    def _drop_softmax(self) -> None:
-        dropped = self._drop_final("softmax", "sigmoid")
-        if dropped is not None and activation_name(dropped.operation) == "softmax":
-            self._class_axis = getattr(dropped.operation, "axis", -1)
+        def is_hidden(step: Step) -> bool:
+            return is_opaque(step) and not any(line.matches(step) for line in given)
 
-    def _rewrite(self, graph: Graph) -> None:
-        given = self._given_lines()
-        open_layers(
-            graph, lambda step: is_opaque(step) and not any(line.matches(step) for line in given)
-        )
-        split(graph)
-        fuse_bias(graph)
-        take_apart(graph)
+        return take_apart(fuse_bias(split(open_layers(graph, is_hidden))))
 
-    def _make_composite(self) -> Composite:
+    def composite(self, task: Task) -> Composite:
         lines = (
-            *self._given_lines(),
+            *self._given_lines(task.graph.writers()),
             Line(Softmax(), _is_softmax, "every softmax and log-softmax"),
             Line(Affine(), _is_diagonal, "every diagonal kernel"),
             of_kind(Kind.LINEAR, LinearDifference()),
-            Line(Rescale(), _is_masking, "every masking step"),
             Line(Affine(), _is_affine, "every step that adds, moves or scales numbers"),
             of_kind(Kind.PRODUCT, MeanGradient()),
             of_kind(Kind.NORMALIZATION, Normalized()),
             Line(self._max_pooling, _is_extremum, "every maximum and minimum"),
-            of_kind(Kind.LOOKUP, LookupDifference(self._finish)),
+            of_kind(Kind.LOOKUP, LookupDifference(self.finish)),
         )
         return Composite(lines, ADVICE)
 
-    def _check_model(self) -> None:
-        """Refuse steps that read what the input decides on by comparing or rounding."""
-        varying, cut, floats = active_tensors(self._graph, self._graph.flat_inputs), set(), set()
-        for step in self._graph.leading_to([self._output]):
-            tokens = {id(t) for t in step.inputs} & cut and kind_of(step) is Kind.LOOKUP
-            if tokens or (active_inputs(step, varying) and {id(t) for t in step.inputs} & floats):
+    def check_model(self, task: Task) -> None:
+        if self._hypothetical:
+            self._check_letters()
+        self._check_comparisons(task)
+
+    def _check_comparisons(self, task: Task) -> None:
+        """Refuse steps that read numbers made of the input by comparing or rounding.
+
+        Masks may compare: which places exist is a property of the sample.
+        """
+        graph, masks = task.graph, set(task.graph.masks)
+        varying, cut, floats = active_tensors(graph, graph.flat_inputs), set(), set()
+        for step in graph.leading_to([task.output]):
+            if step.inputs and masks.issuperset(step.inputs):
+                masks.update(step.outputs)
+            read = set(step.inputs) - masks
+            tokens = read & cut and kind_of(step) is Kind.LOOKUP
+            if tokens or (active_inputs(step, varying) and read & floats):
                 raise NoRuleError(
                     f"DeepLIFT has no rule for the step {step.name!r}: it reads numbers that are "
                     "computed from the input by comparing, rounding or looking up, to which no "
@@ -204,21 +196,26 @@ class DeepLIFT(MirrorAnalyzer):
                     "where(x > 0, ...), by an activation, or use another method."
                 )
             for t in step.outputs:
-                if id(t) not in varying and any(id(i) in varying | cut for i in step.inputs):
-                    cut.add(id(t))
-                    if any(is_float(i) or id(i) in floats for i in step.inputs):
-                        floats.add(id(t))
+                if t not in varying and not (varying | cut).isdisjoint(step.inputs):
+                    cut.add(t)
+                    if any(is_float(i) or i in floats for i in step.inputs):
+                        floats.add(t)
 
-    def _start(self, weights, output):
+    def start(self, weights, output):
         if self._mean_normalize:
             weights = weights - ops.mean(weights, axis=self._class_axis, keepdims=True)
         return weights
 
-    def _given_lines(self) -> list[Line]:
-        """The lines of the rules that the user chose."""
-        return [line for entry in self._given for line in self._lines(*entry)]
+    def finish(self, value, signal):
+        if self._hypothetical:
+            return _hypothetical_contribution(value, signal)
+        return (_multiplier if self._return_multipliers else _contribution)(value, signal)
 
-    def _lines(self, condition, rule, why: str) -> list[Line]:
+    def _given_lines(self, writers: dict) -> list[Line]:
+        """The lines of the rules that the user chose, `writers` being those of the graph."""
+        return [line for entry in self._given for line in self._lines(*entry, writers)]
+
+    def _lines(self, condition, rule, why: str, writers: dict) -> list[Line]:
         def on_layer(step: Step) -> bool:
             return condition(step.layer)
 
@@ -230,12 +227,12 @@ class DeepLIFT(MirrorAnalyzer):
             return [Line(rule, applies, why)]
 
         def behind_dense(step: Step) -> bool:
-            source = self._source(step) if elementwise(step) else None
-            return source is not None and _is_dense(source)
+            source = _source(step, writers) if elementwise(step) else None
+            return source is not None and not in_convolution(source)
 
         def behind_convolution(step: Step) -> bool:
-            source = self._source(step) if elementwise(step) else None
-            return source is not None and is_convolution(source.operation.layer)
+            source = _source(step, writers) if elementwise(step) else None
+            return source is not None and in_convolution(source)
 
         return [
             Line(RevealCancel(), behind_dense, f"{why}: follows a dense layer"),
@@ -243,17 +240,9 @@ class DeepLIFT(MirrorAnalyzer):
             Line(Rescale(), elementwise, f"{why}: follows neither"),
         ]
 
-    def _source(self, step: Step) -> Step | None:
-        """The kernel step that an activation follows, seen through diagonal and moving steps."""
-        writers = self._graph.writers()
-        writer = writers.get(id(step.inputs[0]))
-        while writer is not None and _is_seen_through(writer):
-            writer = writers.get(id(writer.inputs[0]))
-        return writer if writer is not None and kind_of(writer) is Kind.LINEAR else None
-
     def _check_letters(self) -> None:
         """Whether the inputs can be one-hot, and nothing else is asked for."""
-        hidden = [name for name in self._targets if not name.startswith("input:")]
+        hidden = [name for name in self.task.targets if not name.startswith("input:")]
         if hidden:
             raise ValueError(
                 "hypothetical=True explains the model's inputs only. Received: "
@@ -301,7 +290,7 @@ class DeepLIFTWrapper(DeepLIFT):
 
 def is_elementwise(step: Step) -> bool:
     """Whether each output number of a step is a function of the input number in its place."""
-    clips = keras_name(step.operation) in ("Maximum", "Minimum", "Fmax", "Fmin")
+    clips = has(step.operation, Trait.EXTREMUM)
     return (
         (kind_of(step) is Kind.ACTIVATION or clips)
         and activation_name(step.operation) not in ("softmax", "log_softmax", "sparsemax")
@@ -331,13 +320,29 @@ def _as_difference_rule(rule) -> DifferenceRule | str:
     made = as_rule(rule, RULES)
     if isinstance(made, Gradient):
         return AtInput(made)
-    if not isinstance(made, DifferenceRule):
+    if not made.compares:
         raise TypeError(
             f"{made!r} is a rule for relevance, which DeepLIFT cannot use. Expected: one of "
             f"{', '.join((*RULES, GENOMICS))}, a subclass of innvestigate.rules.DifferenceRule, "
             "or innvestigate.rules.Gradient()."
         )
     return made
+
+
+def _class_axis(final: Final | None) -> int | None:
+    """The axis of a softmax that was taken off, unless its values were moved behind it."""
+    if final is None or final.output is not final.logits:
+        return None
+    operation = final.activation.operation
+    return getattr(operation, "axis", -1) if is_softmax(final.activation) else None
+
+
+def _source(step: Step, writers: dict) -> Step | None:
+    """The kernel step that an activation follows, seen through diagonal and moving steps."""
+    writer = writers.get(step.inputs[0])
+    while writer is not None and _is_seen_through(writer):
+        writer = writers.get(writer.inputs[0])
+    return writer if writer is not None and kind_of(writer) is Kind.LINEAR else None
 
 
 def _contribution(change: Change, signals: tuple):
@@ -368,26 +373,16 @@ def _is_diagonal(step: Step) -> bool:
     return isinstance(step.operation, Linear) and step.operation.pointwise
 
 
-def _is_dense(step: Step) -> bool:
-    return not is_convolution(step.operation.layer)
-
-
 def _is_seen_through(step: Step) -> bool:
     return _is_diagonal(step) or (kind_of(step) is Kind.SHAPE and len(step.inputs) == 1)
-
-
-def _is_masking(step: Step) -> bool:
-    return keras_name(step.operation) == "Masking"
 
 
 def _is_affine(step: Step) -> bool:
     """Sums, moves and changes of units; not a choice by indices that the input decides on."""
     if kind_of(step) not in (Kind.SUM, Kind.UNITS, Kind.SHAPE):
         return False
-    indexed = "Take" in (keras_name(step.operation) or "")
-    return not indexed or all(map(is_float, step.inputs))
+    return not has(step.operation, Trait.INDEXES) or all(map(is_float, step.inputs))
 
 
 def _is_extremum(step: Step) -> bool:
-    sorts = keras_name(step.operation) in ("TopK", "Sort")
-    return kind_of(step) is Kind.WINNER and not sorts
+    return kind_of(step) is Kind.WINNER and not has(step.operation, Trait.SORTS)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from keras import ops
 
 from innvestigate.engine.base import MirrorAnalyzer, warn
+from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, activation_name, is_relu, kind_of
 from innvestigate.graph.rewrite import is_opaque, open_layers, split
+from innvestigate.graph.run import run
 from innvestigate.graph.step import Graph, Step, is_float
 from innvestigate.rules import Composite, Deconvolution, Gradient, Guided, Line, Lookup
 from innvestigate.rules.composite import of_kind
@@ -15,14 +19,15 @@ POSTPROCESS = {None: lambda g: g, "abs": ops.abs, "square": ops.square}
 
 
 class GradientAnalyzer(MirrorAnalyzer):
-    """Gradient of the selected output with respect to the input: ∂(Σ_j w_j y_j) / ∂x.
+    """Gradient of the selected output with respect to the input: g = ∂(Σ_j w_j y_j) / ∂x.
 
-    A token input gets, for each token, the sum over the gradient at its embedding vector.
+    A token gets the length ‖g‖₂ of the gradient at its embedding vector. (The sum over g says
+    nothing: behind a layer normalisation it is zero for every network.)
 
     Args:
         model: See `Analyzer`.
-        postprocess: None, `"abs"` (absolute value) or `"square"`, elementwise; at token inputs
-            before the sum over the vector.
+        postprocess: None, `"abs"` (absolute value) or `"square"`, elementwise; a token then gets
+            the sum over its vector.
         **kwargs: See `Analyzer`.
 
     Raises:
@@ -37,27 +42,31 @@ class GradientAnalyzer(MirrorAnalyzer):
             raise ValueError(
                 f"postprocess must be None, 'abs' or 'square'. Received: {postprocess!r}."
             )
-        self._postprocess = POSTPROCESS[postprocess]
+        self._postprocess = postprocess
         super().__init__(model, **kwargs)
 
-    def _rewrite(self, graph: Graph) -> None:
-        open_layers(graph, lambda step: is_opaque(step) and not all(map(is_float, step.inputs)))
+    def rewrite(self, graph: Graph) -> Graph:
+        return open_layers(graph, _holds_tokens)
 
-    def _make_composite(self) -> Composite:
+    def composite(self, task: Task) -> Composite:
         everywhere = Line(Gradient(), lambda step: True, "every other step")
-        return Composite(
-            (*self._rectifier_lines(), of_kind(Kind.LOOKUP, Lookup(self._finish)), everywhere)
-        )
+        at_tokens = of_kind(Kind.LOOKUP, Lookup(self.finish, self.per_token))
+        return Composite((*self.rectifier_lines(), at_tokens, everywhere))
 
-    def _rectifier_lines(self) -> tuple[Line, ...]:
+    def rectifier_lines(self) -> tuple[Line, ...]:
+        """What becomes of rectifiers."""
         return ()
 
-    @staticmethod
-    def _start(weights, output):
+    def start(self, weights, output):
         return weights
 
-    def _finish(self, value, signal):
-        return self._postprocess(signal)
+    def finish(self, value, signal):
+        return POSTPROCESS[self._postprocess](signal)
+
+    def per_token(self, found):
+        if self._postprocess is None:
+            return ops.sqrt(ops.sum(ops.square(found), axis=-1))
+        return super().per_token(found)
 
 
 class BaselineGradient(GradientAnalyzer):
@@ -69,8 +78,8 @@ class BaselineGradient(GradientAnalyzer):
         ValueError: If the model looks tokens up: the whole of it has no gradient then.
     """
 
-    def _rewrite(self, graph: Graph) -> None:
-        super()._rewrite(graph)
+    def rewrite(self, graph: Graph) -> Graph:
+        graph = super().rewrite(graph)
         for step in graph.steps:
             if kind_of(step) is Kind.LOOKUP:
                 raise ValueError(
@@ -78,7 +87,7 @@ class BaselineGradient(GradientAnalyzer):
                     f"not exist: {step.name!r} looks up integers. Use 'gradient', which gives each "
                     "token the gradient at its vector."
                 )
-        graph.steps = [_WholeModel(graph).as_step()]
+        return replace(graph, steps=[_WholeModel(graph).as_step()])
 
 
 class Saliency(GradientAnalyzer):
@@ -101,8 +110,11 @@ class InputTimesGradient(GradientAnalyzer):
     def __init__(self, model, **kwargs):
         super().__init__(model, **kwargs)
 
-    def _finish(self, value, signal):
+    def finish(self, value, signal):
         return value * signal
+
+    def per_token(self, found):
+        return ops.sum(found, axis=-1)
 
 
 class _RectifierAnalyzer(GradientAnalyzer):
@@ -113,15 +125,14 @@ class _RectifierAnalyzer(GradientAnalyzer):
     def __init__(self, model, **kwargs):
         super().__init__(model, **kwargs)
 
-    def _rewrite(self, graph: Graph) -> None:
-        open_layers(graph, is_opaque)
-        split(graph)
+    def rewrite(self, graph: Graph) -> Graph:
+        return split(open_layers(graph, is_opaque))
 
-    def _rectifier_lines(self) -> tuple[Line, ...]:
+    def rectifier_lines(self) -> tuple[Line, ...]:
         return (Line(self.rule(), is_relu, "every rectifier"),)
 
-    def _check_model(self) -> None:
-        warn_of_other_nonlinearities(f"{type(self).__name__} has a rule", self._steps)
+    def check_model(self, task: Task) -> None:
+        warn_of_other_nonlinearities(f"{type(self).__name__} has a rule", task.steps)
 
 
 class Deconvnet(_RectifierAnalyzer):
@@ -154,15 +165,14 @@ class _WholeModel:
     """A graph as a single operation."""
 
     def __init__(self, graph: Graph):
-        self.graph = Graph(list(graph.steps), graph.inputs, graph.outputs)
-        self.constants = [step.layer for step in graph.steps]
+        self.graph, self.outputs = graph, list(dict.fromkeys(graph.flat_outputs))
+        self.constants = [v for step in graph.steps for v in getattr(step.layer, "variables", ())]
 
     def __call__(self, *values):
-        return self.graph.run(list(values), self.graph.flat_outputs)
+        return run(self.graph, list(values), self.outputs)
 
     def as_step(self) -> Step:
-        inputs = self.graph.flat_inputs
-        return Step("model", self, (tuple(inputs), {}), inputs, self.graph.flat_outputs)
+        return Step("model", self, (tuple(self.graph.flat_inputs), {}), self.outputs)
 
 
 def warn_of_other_nonlinearities(method: str, steps: list[Step]) -> None:
@@ -174,6 +184,10 @@ def warn_of_other_nonlinearities(method: str, steps: list[Step]) -> None:
             f"{method} for rectifiers only. These steps pass the plain gradient: "
             f"{named}{' ...' if len(others) > 5 else ''}."
         )
+
+
+def _holds_tokens(step: Step) -> bool:
+    return is_opaque(step) and not all(map(is_float, step.inputs))
 
 
 def _is_other_nonlinearity(step: Step) -> bool:

@@ -5,34 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
+
 from innvestigate.engine.base import MirrorAnalyzer, warn
 from innvestigate.graph.layers import original_layer
-from innvestigate.graph.operations import Kind, keras_name, kind_of
+from innvestigate.graph.mirror import Task
+from innvestigate.graph.operations import Kind, Trait, has, kind_of
 from innvestigate.graph.rewrite import fold_batch_norm, fuse_bias, is_opaque, open_layers, split
 from innvestigate.graph.step import Graph, Step
 from innvestigate.rules import (
     AlphaBeta,
     AlphaBetaX,
-    Bounded,
     Composite,
     Epsilon,
     Gamma,
     Line,
     Pass,
     Rule,
+    ZBox,
     ZPlus,
     as_rule,
 )
 from innvestigate.rules.composite import structure
 
 RuleLike = str | Rule | type[Rule]
-RuleList = list[tuple[Callable[[Any], bool], RuleLike]]
-
-_CONVOLUTIONS = {
-    *("Conv1D", "Conv2D", "Conv3D", "Conv", "DepthwiseConv1D", "DepthwiseConv2D"),
-    *("DepthwiseConv", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "ConvTranspose"),
-    *("SeparableConv1D", "SeparableConv2D", "SeparableConv"),
-}
+RuleList = Composite | list[tuple[Callable[[Any], bool], RuleLike]]
 
 
 class LRP(MirrorAnalyzer):
@@ -47,7 +44,8 @@ class LRP(MirrorAnalyzer):
 
     Args:
         model: See `Analyzer`.
-        rule: A name, a `Rule`, or a list of `(condition on the layer, rule)`, first match wins.
+        rule: A name, a `Rule`, a list of `(condition on the layer, rule)`, first match wins, or a
+            `rules.Composite`, whose conditions are on steps.
         input_layer_rule: Rule for the first kernel layers, those that the input reaches through
             shape-only steps; `(low, high)` stands for the bounded rule.
         until_layer_idx: Index in `model.layers` (a functional model's input layer is 0).
@@ -65,6 +63,8 @@ class LRP(MirrorAnalyzer):
     by Layer-Wise Relevance Propagation"; Montavon et al. 2019, "Layer-Wise Relevance
     Propagation: An Overview".
     """
+
+    explains_value = True
 
     def __init__(
         self,
@@ -87,29 +87,25 @@ class LRP(MirrorAnalyzer):
         )
         super().__init__(model, **kwargs)
 
-    def _rewrite(self, graph: Graph) -> None:
-        open_layers(
-            graph,
-            lambda step: is_opaque(step) and not any(line.matches(step) for line in self._lines),
-        )
-        split(graph)
-        fuse_bias(graph)
-        if self._fold:
-            fold_batch_norm(graph)
+    def rewrite(self, graph: Graph) -> Graph:
+        def is_hidden(step: Step) -> bool:
+            return is_opaque(step) and not any(line.matches(step) for line in self._lines)
 
-    def _make_composite(self) -> Composite:
-        return Composite((*self._lines, *structure(self._finish)))
+        graph = fuse_bias(split(open_layers(graph, is_hidden)))
+        return fold_batch_norm(graph) if self._fold else graph
 
-    def _check_model(self) -> None:
-        for line in self._composite.lines:
-            if isinstance(line.rule, Bounded) and not any(map(line.matches, self._steps)):
+    def composite(self, task: Task) -> Composite:
+        return Composite((*self._lines, *structure(self.finish)))
+
+    def check_model(self, task: Task) -> None:
+        for line in self._lines:
+            if isinstance(line.rule, ZBox) and not any(map(line.matches, task.steps)):
                 warn(
                     f"{line.rule!r} applies to no layer of this model ({line.why}). A first kernel "
                     "layer is one that the input reaches through shape-only steps."
                 )
 
-    @staticmethod
-    def _start(weights, output):
+    def start(self, weights, output):
         return weights * output
 
 
@@ -178,25 +174,31 @@ class LRPGamma(LRP):
         super().__init__(model, Gamma(gamma, bias), **kwargs)
 
 
-class ConvolutionComposite(LRP):
+def convolutions(rule: RuleLike, epsilon: float = 1e-6) -> Composite:
     """One rule in convolutions, LRP-ε in all other linear layers: what most settings look like.
 
     Args:
-        model: See `Analyzer`.
-        convolution_rule: Rule of the convolutions.
+        rule: Rule of the convolutions.
         epsilon: ε of the other linear layers, > 0.
-        **kwargs: See `LRP`.
 
     Reference: Montavon et al. 2019, section 10.3; Kohlbrenner et al. 2020, "Towards Best Practice
     in Explaining Neural Network Decisions with LRP".
     """
+    return Composite(
+        (
+            Line(as_rule(rule), in_convolution, "every convolution"),
+            Line(Epsilon(epsilon), everywhere, "every other linear step"),
+        )
+    )
 
-    def __init__(self, model, convolution_rule: RuleLike, epsilon: float = 1e-6, **kwargs):
-        rules = [(is_convolution, convolution_rule), (lambda layer: True, Epsilon(epsilon))]
-        super().__init__(model, rules, **kwargs)
 
-
-class SequentialPreset(ConvolutionComposite):
+def sequential_preset(
+    model,
+    convolution_rule: RuleLike,
+    epsilon: float = 0.1,
+    bn_layer_rule: RuleLike = AlphaBetaX(),
+    **kwargs,
+) -> LRP:
     """The presets of the original toolbox: Dense ε, convolutions alpha-beta.
 
     BatchNormalization gets "2 (share of x⁺W⁺) - (share of x⁺W⁻)" (`rules.AlphaBetaX`).
@@ -210,69 +212,60 @@ class SequentialPreset(ConvolutionComposite):
 
     Reference: Alber et al. 2019, "iNNvestigate Neural Networks!", JMLR 20(93).
     """
-
-    def __init__(
-        self,
-        model,
-        convolution_rule: RuleLike,
-        epsilon: float = 0.1,
-        bn_layer_rule: RuleLike = AlphaBetaX(),
-        **kwargs,
-    ):
-        super().__init__(model, convolution_rule, epsilon, bn_layer_rule=bn_layer_rule, **kwargs)
+    rules = convolutions(convolution_rule, epsilon)
+    return LRP(model, rules, bn_layer_rule=bn_layer_rule, **kwargs)
 
 
-class FlatUntilIndex(SequentialPreset):
+def flat_until_index(model, until_layer_idx: int | None = None, **kwargs) -> LRP:
     """Preset B with LRP-♭ in all layers up to an index, and at the first kernel layers.
 
     Args:
         model: See `Analyzer`.
         until_layer_idx: Index in `model.layers`, inclusive (a functional model's input layer
             is 0). None leaves Flat to the first kernel layers.
-        **kwargs: See `SequentialPreset`.
+        **kwargs: See `sequential_preset`.
+
+    Reference: Kohlbrenner et al. 2020.
     """
-
-    def __init__(self, model, until_layer_idx: int | None = None, **kwargs):
-        until = None if until_layer_idx is None else "Flat"
-        super().__init__(
-            model,
-            "Alpha2Beta1",
-            input_layer_rule="Flat",
-            until_layer_idx=until_layer_idx,
-            until_layer_rule=until,
-            **kwargs,
-        )
+    until = None if until_layer_idx is None else "Flat"
+    flat = {"input_layer_rule": "Flat", "until_layer_rule": until} | kwargs
+    return sequential_preset(model, "Alpha2Beta1", until_layer_idx=until_layer_idx, **flat)
 
 
-class FoldedComposite(ConvolutionComposite):
+def folded_composite(
+    model,
+    convolution_rule: RuleLike,
+    epsilon: float = 1e-6,
+    fold_batch_norm: bool = True,
+    bn_layer_rule: RuleLike = Pass(),
+    **kwargs,
+) -> LRP:
     """A composite that folds BatchNormalization into its neighbour; where none fits, it passes.
 
     Args:
         model: See `Analyzer`.
         convolution_rule: Rule of the convolutions.
+        epsilon: ε of the other linear layers, > 0.
         fold_batch_norm: See `LRP`.
         bn_layer_rule: Rule of the BatchNormalizations that are left.
-        **kwargs: See `ConvolutionComposite`.
+        **kwargs: See `LRP`.
+
+    Reference: Montavon et al. 2019, section 10.3; Kohlbrenner et al. 2020.
     """
-
-    def __init__(
-        self,
-        model,
-        convolution_rule: RuleLike,
-        fold_batch_norm: bool = True,
-        bn_layer_rule: RuleLike = Pass(),
-        **kwargs,
-    ):
-        super().__init__(
-            model,
-            convolution_rule,
-            fold_batch_norm=fold_batch_norm,
-            bn_layer_rule=bn_layer_rule,
-            **kwargs,
-        )
+    rules = convolutions(convolution_rule, epsilon)
+    return LRP(model, rules, fold_batch_norm=fold_batch_norm, bn_layer_rule=bn_layer_rule, **kwargs)
 
 
-class EpsilonGammaBox(FoldedComposite):
+def epsilon_gamma_box(
+    model,
+    low=None,
+    high=None,
+    gamma: float = 0.25,
+    epsilon: float = 1e-6,
+    fold_batch_norm: bool = True,
+    bn_layer_rule: RuleLike = Pass(),
+    **kwargs,
+) -> LRP:
     """LRP-z^B in first convolutions, LRP-γ in the others, LRP-ε elsewhere.
 
     Args:
@@ -280,42 +273,43 @@ class EpsilonGammaBox(FoldedComposite):
         low: Least possible input: a number or an array that broadcasts over the input.
         high: Greatest possible input.
         gamma: γ of the convolutions.
-        **kwargs: See `FoldedComposite`.
+        epsilon: ε of the other linear layers, > 0.
+        fold_batch_norm: See `LRP`.
+        bn_layer_rule: Rule of the BatchNormalizations that are left.
+        **kwargs: See `LRP`.
 
     Raises:
         ValueError: If low exceeds high.
 
     Reference: Montavon et al. 2019, section 10.3.
     """
-
-    def __init__(self, model, low=None, high=None, gamma: float = 0.25, **kwargs):
-        check_box("lrp.epsilon_gamma_box", low, high)
-        self._box = Bounded(low, high)
-        super().__init__(model, Gamma(gamma), **kwargs)
-
-    def _make_composite(self) -> Composite:
-        first = Line(
-            self._box,
-            lambda step: _is_first_kernel(step) and is_convolution(step.layer),
-            "a first convolution",
-        )
-        return Composite((first, *super()._make_composite().lines))
+    check_box("lrp.epsilon_gamma_box", low, high)
+    first = Line(ZBox(low, high), in_first_convolution, "a first convolution")
+    rules = Composite((first, *convolutions(Gamma(gamma), epsilon).lines))
+    return LRP(model, rules, fold_batch_norm=fold_batch_norm, bn_layer_rule=bn_layer_rule, **kwargs)
 
 
-class ExcitationBackprop(LRP):
+def excitation_backprop(
+    model, fold_batch_norm: bool = True, bn_layer_rule: RuleLike = Pass(), **kwargs
+) -> LRP:
     """Excitation backprop: LRP-z⁺ without biases in every linear layer.
 
     Args:
         model: See `Analyzer`.
+        fold_batch_norm: See `LRP`.
+        bn_layer_rule: Rule of the BatchNormalizations that are left.
         **kwargs: See `LRP`.
 
     Reference: Zhang et al. 2016, "Top-Down Neural Attention by Excitation Backprop", eq. 5.
     """
+    return LRP(
+        model, ZPlus(), fold_batch_norm=fold_batch_norm, bn_layer_rule=bn_layer_rule, **kwargs
+    )
 
-    def __init__(self, model, fold_batch_norm: bool = True, bn_layer_rule=Pass(), **kwargs):
-        super().__init__(
-            model, ZPlus(), fold_batch_norm=fold_batch_norm, bn_layer_rule=bn_layer_rule, **kwargs
-        )
+
+for _setting in (sequential_preset, folded_composite, epsilon_gamma_box, excitation_backprop):
+    _setting.kwargs_of = LRP
+flat_until_index.kwargs_of = sequential_preset
 
 
 def check_box(name: str, low, high) -> None:
@@ -331,20 +325,28 @@ def check_box(name: str, low, high) -> None:
         )
 
 
-def is_convolution(layer) -> bool:
-    """Whether a layer or operation is a convolution of any kind."""
-    return keras_name(layer) in _CONVOLUTIONS
+@keras.saving.register_keras_serializable("innvestigate")
+def in_convolution(step: Step) -> bool:
+    """Whether a step belongs to a convolution of any kind."""
+    return has(step.layer, Trait.CONVOLUTION)
 
 
-def is_batch_norm(layer) -> bool:
-    """Whether a layer is a BatchNormalization."""
-    return keras_name(layer) == "BatchNormalization"
+@keras.saving.register_keras_serializable("innvestigate")
+def in_first_convolution(step: Step) -> bool:
+    """Whether a step is a convolution that the input reaches through shape-only steps."""
+    return _is_first_kernel(step) and in_convolution(step)
+
+
+@keras.saving.register_keras_serializable("innvestigate")
+def everywhere(step: Step) -> bool:
+    """Every step."""
+    return True
 
 
 def _batch_norm_lines(rule) -> list[Line]:
     if rule is None:
         return []
-    return [Line(as_rule(rule), lambda step: is_batch_norm(step.layer), "bn_layer_rule")]
+    return [Line(as_rule(rule), _is_batch_norm, "bn_layer_rule")]
 
 
 def _input_lines(rule) -> list[Line]:
@@ -355,13 +357,17 @@ def _input_lines(rule) -> list[Line]:
             raise ValueError(
                 f"input_layer_rule takes a rule or a pair (low, high). Received: {rule!r}."
             )
-        rule = Bounded(*rule)
+        rule = ZBox(*rule)
     return [Line(as_rule(rule), _is_first_kernel, "input_layer_rule: a first kernel layer")]
 
 
 def _is_first_kernel(step: Step) -> bool:
     linear = kind_of(step) is Kind.LINEAR
-    return step.first and linear and not is_batch_norm(step.layer)
+    return step.first and linear and not _is_batch_norm(step)
+
+
+def _is_batch_norm(step: Step) -> bool:
+    return has(step.layer, Trait.BATCH_NORMALIZATION)
 
 
 def _until_lines(model, index: int | None, rule) -> list[Line]:
@@ -392,8 +398,10 @@ def _rule_lines(rule) -> list[Line]:
             "lrp needs a rule: a name such as 'Epsilon', a Rule, or a list of (condition on the "
             "layer, rule). Ready-made settings: 'lrp.epsilon', 'lrp.sequential_preset_a_flat', ..."
         )
+    if isinstance(rule, Composite):
+        return rule.lines
     if not isinstance(rule, (list, tuple)):
-        return [Line(as_rule(rule), lambda step: True, "the method's rule")]
+        return [Line(as_rule(rule), everywhere, "the method's rule")]
     return [
         Line(as_rule(given), _on_layer(condition), f"line {i} of the rule list")
         for i, (condition, given) in enumerate(check_rule_list(rule))

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from dataclasses import replace
 
 import numpy as np
+from keras import ops
 
 from innvestigate.analyzer.gradient import GradientAnalyzer
 from innvestigate.engine.batch import Batch, Moments, expand, fold
@@ -26,9 +27,9 @@ class _PathAnalyzer(Wrapper):
         reference_inputs: See `References`.
     """
 
-    def __init__(self, analyzer, reference_inputs):
-        super().__init__(analyzer)
-        self._refuse_hidden_layers("the path runs from the reference to the input.")
+    def __init__(self, analyzer, reference_inputs, neuron_selection_mode: str | None = None):
+        super().__init__(analyzer, neuron_selection_mode)
+        self.refuse_hidden_layers("the path runs from the reference to the input.")
         self._references = References(reference_inputs, self.input_spec)
 
     @abstractmethod
@@ -39,25 +40,25 @@ class _PathAnalyzer(Wrapper):
     def _points(self, points: np.ndarray, samples: np.ndarray, references: int) -> tuple:
         """The reference, the position α and the weight of some points, `(k, rows)` each."""
 
-    def _check_count(self, count: int | None) -> None:
-        super()._check_count(count)
+    def check_count(self, count: int | None) -> None:
+        super().check_count(count)
         if count is not None:
             self._references.check_count(count)
 
-    def _reduced(self, batch: Batch, start: Batch) -> dict[str, np.ndarray]:
+    def reduced(self, batch: Batch, start: Batch) -> dict[str, np.ndarray]:
         given = start.inputs[: len(batch.inputs)]
         references = self._references.of(replace(batch, inputs=given))
         count = references[0].shape[1]
         totals = {}
         for points, rows in expand(start, self._count(count)):
             which, position, weight = self._points(points, batch.samples, count)
-            ends = self._continuous([picked(r, which) for r in references])
-            away = {i: rows.inputs[i] - ends[i] for i in self._varied}
+            ends = self.continuous([picked(r, which) for r in references])
+            away = {i: rows.inputs[i] - ends[i] for i in self.varied}
             inputs = [
                 ends[i] + _column(position, away[i]) * away[i] if i in away else x
                 for i, x in enumerate(rows.inputs)
             ]
-            found = self._inner._explain(replace(rows, inputs=inputs))
+            found = self.inner(replace(rows, inputs=inputs))
             for name, y in found.items():
                 part = _column(weight, y) * away.get(int(name.split(":")[1]), 0) * y
                 part = fold(part, len(points)).sum(axis=0, dtype="float64")
@@ -93,9 +94,16 @@ class PathIntegrator(_PathAnalyzer):
     Reference: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks", section 3.
     """
 
-    def __init__(self, analyzer, reference_inputs=0, steps: int = 64, quadrature="midpoint"):
+    def __init__(
+        self,
+        analyzer,
+        reference_inputs=0,
+        steps: int = 64,
+        quadrature="midpoint",
+        neuron_selection_mode: str | None = None,
+    ):
         self._positions, self._shares = quadrature_rule(quadrature, steps)
-        super().__init__(analyzer, reference_inputs)
+        super().__init__(analyzer, reference_inputs, neuron_selection_mode)
 
     def _count(self, references):
         return references * len(self._positions)
@@ -142,8 +150,7 @@ class IntegratedGradients(PathIntegrator):
         **kwargs,
     ):
         gradient = _gradient(model, neuron_selection_mode, kwargs)
-        super().__init__(gradient, reference_inputs, steps, quadrature)
-        self.neuron_selection_mode = neuron_selection_mode
+        super().__init__(gradient, reference_inputs, steps, quadrature, neuron_selection_mode)
 
 
 class ExpectedGradients(_PathAnalyzer):
@@ -180,8 +187,8 @@ class ExpectedGradients(_PathAnalyzer):
         **kwargs,
     ):
         self._samples, self._seed = check_whole("samples", samples, 1), check_seed(seed)
-        super().__init__(_gradient(model, neuron_selection_mode, kwargs), reference_inputs)
-        self.neuron_selection_mode = neuron_selection_mode
+        gradient = _gradient(model, neuron_selection_mode, kwargs)
+        super().__init__(gradient, reference_inputs, neuron_selection_mode)
 
     def _count(self, references):
         return self._samples
@@ -209,7 +216,8 @@ class GaussianSmoother(Wrapper):
 
     With the gradient as A this is SmoothGrad, SmoothGrad² or VarGrad. The neuron is chosen once,
     at x. The noise of a draw depends on the seed and the number of the sample alone. At tokens
-    the vectors get the noise, and the reduced result is summed over the vector.
+    the vectors get the noise, and the reduced result becomes one number as the analyzer's does
+    (squares and variances are summed over the vector).
 
     Args:
         analyzer: The analyzer A; its output, layers and neuron selection hold for all draws.
@@ -237,6 +245,7 @@ class GaussianSmoother(Wrapper):
         augment_by_n: int = 64,
         seed: int | None = None,
         reduce: str = "mean",
+        neuron_selection_mode: str | None = None,
     ):
         if not 0 <= noise_scale < np.inf:
             raise ValueError(f"noise_scale must be finite and >= 0. Received: {noise_scale!r}.")
@@ -244,28 +253,33 @@ class GaussianSmoother(Wrapper):
             raise ValueError(f"reduce must be one of {REDUCTIONS}. Received: {reduce!r}.")
         self._draws = check_whole("augment_by_n", augment_by_n, 1)
         self._scale, self._seed, self._reduce = noise_scale, check_seed(seed), reduce
-        super().__init__(analyzer)
+        super().__init__(analyzer, neuron_selection_mode)
 
-    def _reduced(self, batch: Batch, start: Batch) -> dict[str, np.ndarray]:
+    def reduced(self, batch: Batch, start: Batch) -> dict[str, np.ndarray]:
         moments: dict[str, Moments] = {}
         for draws, rows in expand(start, self._draws):
             inputs = self._noisy(rows, np.repeat(draws, len(start)))
-            found = self._inner._explain(replace(rows, inputs=inputs))
+            found = self.inner(replace(rows, inputs=inputs))
             for name, y in found.items():
                 y = fold(np.square(y) if self._reduce == "square" else y, len(draws))
                 moments.setdefault(name, Moments()).add(y)
         variance = self._reduce == "variance"
         return {name: m.variance if variance else m.mean for name, m in moments.items()}
 
+    def per_token(self, found):
+        if self._reduce != "mean":
+            return super().per_token(found)
+        return ops.convert_to_numpy(self.analyzer.per_token(found))
+
     def _noisy(self, rows: Batch, draws: np.ndarray) -> list:
         """The inputs of rows, with the noise of each row's draw."""
-        inputs = [x.copy() if i in self._varied else x for i, x in enumerate(rows.inputs)]
+        inputs = [x.copy() if i in self.varied else x for i, x in enumerate(rows.inputs)]
         seed = seed_or_fresh(self._seed)
         for row, (sample, draw) in enumerate(zip(rows.samples, draws, strict=True)):
             random = np.random.default_rng((seed, sample, draw))
-            for i in self._varied:
-                noise = random.standard_normal(inputs[i].shape[1:], self._float)
-                inputs[i][row] += noise * np.asarray(self._scale, self._float)
+            for i in self.varied:
+                noise = random.standard_normal(inputs[i].shape[1:], self.float)
+                inputs[i][row] += noise * np.asarray(self._scale, self.float)
         return inputs
 
 
@@ -301,8 +315,7 @@ class SmoothGrad(GaussianSmoother):
         **kwargs,
     ):
         gradient = _gradient(model, neuron_selection_mode, kwargs)
-        super().__init__(gradient, noise_scale, augment_by_n, seed, reduce)
-        self.neuron_selection_mode = neuron_selection_mode
+        super().__init__(gradient, noise_scale, augment_by_n, seed, reduce, neuron_selection_mode)
 
 
 def _gradient(model, mode: str, kwargs: dict) -> GradientAnalyzer:

@@ -17,7 +17,7 @@ from innvestigate.analyzer.pattern_statistics import (
 )
 from innvestigate.engine.base import MirrorAnalyzer, warn
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.mirror import float_type
+from innvestigate.graph.mirror import Task, float_type
 from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.rewrite import fuse_bias, is_opaque, open_layers, split
 from innvestigate.graph.step import Graph, Step
@@ -82,6 +82,7 @@ class PatternNet(MirrorAnalyzer):
     PatternAttribution".
     """
 
+    explains_value = True
     rule = Pattern
 
     def __init__(
@@ -95,9 +96,8 @@ class PatternNet(MirrorAnalyzer):
     ):
         self.pattern_type = check_pattern_type(pattern_type)
         self.project_bottlenecks = project_bottlenecks
+        self._given = patterns
         super().__init__(model, **kwargs)
-        if patterns is not None:
-            self._store.set(patterns)
 
     @property
     def patterns(self) -> dict[str, np.ndarray]:
@@ -185,7 +185,7 @@ class PatternNet(MirrorAnalyzer):
                 "patterns=fitted_analyzer.patterns)."
             )
 
-    def _state(self) -> dict[str, np.ndarray]:
+    def state(self) -> dict[str, np.ndarray]:
         """What was fitted, as flat arrays: patterns are those of the kernels of that time."""
         if not (self.statistics.samples or self._store.known):
             return {}
@@ -194,8 +194,7 @@ class PatternNet(MirrorAnalyzer):
             groups["statistics"] = self.statistics.state()
         return {f"{kind}:{n}": a for kind, arrays in groups.items() for n, a in arrays.items()}
 
-    def _set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Take over what `_state` returned."""
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
         groups: dict[str, dict] = {"pattern": {}, "inactive": {}, "statistics": {}}
         for name, array in state.items():
             kind, _, rest = name.partition(":")
@@ -207,37 +206,36 @@ class PatternNet(MirrorAnalyzer):
             self._store.set(groups["pattern"], groups["inactive"])
             self._store.fitted_to = self.statistics.sums
 
-    def _explain(self, batch) -> dict[str, np.ndarray]:
+    def explain(self, batch, task: Task | None = None) -> dict[str, np.ndarray]:
         self._refresh()
-        return super()._explain(batch)
+        return super().explain(batch, task)
 
-    def _prepare(self, keep_output_activation: bool) -> None:
-        super()._prepare(keep_output_activation)
-        graph = self._graph
-        steps = graph.leading_to([self._output])
+    def rewrite(self, graph: Graph) -> Graph:
+        return fuse_bias(split(open_layers(graph, is_opaque)))
+
+    def check_model(self, task: Task) -> None:
+        warn_of_other_nonlinearities(f"{type(self).__name__} is made", task.steps)
+        graph, steps = task.graph, task.graph.leading_to([task.output])
         _check_neurons(steps)
         kernels = kernel_steps(steps)
         self._store = _Patterns(kernels, float_type(graph))
         collect = Collector(
-            Graph(steps, graph.inputs, self._output), self.input_spec, kernels, self.pattern_type
+            Graph(steps, graph.inputs, task.output), self.input_spec, kernels, self.pattern_type
         )
         self.statistics = PatternStatistics(self.pattern_type, collect)
+        if self._given is not None:
+            self._store.set(self._given)
 
-    def _rewrite(self, graph: Graph) -> None:
-        open_layers(graph, is_opaque)
-        split(graph)
-        fuse_bias(graph)
-
-    def _make_composite(self) -> Composite:
+    def composite(self, task: Task) -> Composite:
         lines = (
             *(self._line(name, holder) for name, holder in self._store.holders.items()),
             Line(self.rule(), lambda step: kind_of(step) is Kind.LINEAR, "a diagonal kernel"),
-            of_kind(Kind.LOOKUP, Lookup(self._finish)),
+            of_kind(Kind.LOOKUP, Lookup(self.finish)),
             Line(Gradient(), lambda step: True, "every other step"),
         )
         if not self.project_bottlenecks:
             return Composite(lines)
-        narrow = _bottlenecks(self._graph, self._steps, self._output)
+        narrow = _bottlenecks(task)
         return Composite((*(_projected(line, narrow) for line in lines), *lines))
 
     def _line(self, name: str, holder: Any) -> Line:
@@ -247,11 +245,7 @@ class PatternNet(MirrorAnalyzer):
             f"the pattern of {name!r}",
         )
 
-    def _check_model(self) -> None:
-        warn_of_other_nonlinearities(f"{type(self).__name__} is made", self._steps)
-
-    @staticmethod
-    def _start(weights, output):
+    def start(self, weights, output):
         return weights * output
 
 
@@ -346,39 +340,38 @@ def _check_neurons(steps: list[Step]) -> None:
             )
 
 
-def _projected(line: Line, narrow: set[int]) -> Line:
+def _projected(line: Line, narrow: set[Step]) -> Line:
     return Line(
         Projected(line.rule),
-        lambda step: id(step) in narrow and line.matches(step),
+        lambda step: step in narrow and line.matches(step),
         f"{line.why}; a bottleneck",
     )
 
 
-def _bottlenecks(graph: Graph, steps: list[Step], output: KerasTensor) -> set[int]:
+def _bottlenecks(task: Task) -> set[Step]:
     """Steps whose only output all signals pass on their way, one row for each sample."""
-    last = {id(t): i for i, step in enumerate(steps) for t in step.inputs}
-    last[id(output)] = len(steps)
-    written = {id(t) for step in steps for t in step.outputs}
-    open_tensors = {i for i in last if i not in written}
-    by_sample = _with_sample_axis(graph)
+    steps = task.steps
+    last = {t: i for i, step in enumerate(steps) for t in step.inputs}
+    last[task.output] = len(steps)
+    written = {t for step in steps for t in step.outputs}
+    open_tensors = {t for t in last if t not in written}
+    by_sample = _with_sample_axis(task.graph)
     found = set()
     for i, step in enumerate(steps):
-        open_tensors |= {id(t) for t in step.outputs}
-        open_tensors = {t for t in open_tensors if last.get(t, -1) > i}
-        tensor = id(step.outputs[0])
-        if len(step.outputs) == 1 and open_tensors == {tensor} and tensor in by_sample:
-            found.add(id(step))
+        open_tensors = {t for t in (*open_tensors, *step.outputs) if last.get(t, -1) > i}
+        if open_tensors == set(step.outputs) and len(step.outputs) == 1:
+            found |= {step} if step.outputs[0] in by_sample else set()
     return found
 
 
-def _with_sample_axis(graph: Graph) -> set[int]:
+def _with_sample_axis(graph: Graph) -> set[KerasTensor]:
     """Tensors whose first axis is known to count samples: no operation could have moved it."""
-    known = {id(t) for t in graph.flat_inputs}
+    known = set(graph.flat_inputs)
     for step in graph.steps:
         kept = isinstance(step.operation, keras.Layer) or kind_of(step) not in (
             Kind.SHAPE,
             Kind.OPAQUE,
         )
-        if kept and all(id(t) in known for t in step.inputs):
-            known.update(map(id, step.outputs))
+        if kept and known.issuperset(step.inputs):
+            known.update(step.outputs)
     return known

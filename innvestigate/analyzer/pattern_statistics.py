@@ -15,8 +15,9 @@ from keras import KerasTensor, ops
 from innvestigate.backend import jit_compile, run_batch, vjp
 from innvestigate.engine.inputs import InputSpec
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.mirror import build_forward, float_type
-from innvestigate.graph.operations import keras_name
+from innvestigate.graph.mirror import build_forward
+from innvestigate.graph.operations import Trait, has, keras_name
+from innvestigate.graph.run import float_type
 from innvestigate.graph.step import Graph, Step
 from innvestigate.utils.files import replacing
 
@@ -42,11 +43,6 @@ PATTERN_TYPES: dict[str, Callable] = {
 SUMS = ("active", "count", "y", "x", "xy")
 FORMAT = 1
 _ROUNDING = 1e-12
-_KEEPING_ORDER = (
-    *("Reshape", "Flatten", "Ravel", "ExpandDims", "Squeeze", "Identity", "ActivityRegularization"),
-    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout"),
-    *("GaussianDropout", "GaussianNoise"),
-)
 
 
 def kernel_steps(steps: list[Step]) -> dict[str, list[Step]]:
@@ -56,7 +52,7 @@ def kernel_steps(steps: list[Step]) -> dict[str, list[Step]]:
     it; further kernels of the same name are numbered. A diagonal kernel (BatchNormalization) is
     left out: its pattern needs no data.
     """
-    uses: dict[int, list[Step]] = {}
+    uses: dict[int, list[Step]] = {}  # holders may be arrays, which are told apart by identity
     for step in steps:
         if isinstance(step.operation, Linear) and not step.operation.pointwise:
             uses.setdefault(id(step.operation.holder), []).append(step)
@@ -268,7 +264,7 @@ class Collector:
         graph, readers = self._graph, self._graph.readers()
         select, dtype = PATTERN_TYPES[self._pattern_type], float_type(graph)
         steps = [
-            _sums_step(step, _pre_activation(step, graph, readers), select, dtype)
+            _sums_step(step, _pre_activation(step, readers), select, dtype)
             for uses in self._kernels.values()
             for step in uses
         ]
@@ -315,16 +311,16 @@ def _sums_step(step: Step, pre_activation: KerasTensor, select: Callable, dtype:
     outputs = [*of_neurons, kernel, KerasTensor(kernel.shape, dtype)]
     read = (step.inputs[0], pre_activation)
     sums = _Sums(step.operation, select)
-    return Step(f"{step.name}.sums", sums, (read, {}), list(read), outputs)
+    return Step(f"{step.name}.sums", sums, (read, {}), outputs)
 
 
-def _pre_activation(step: Step, graph: Graph, readers: dict[int, list[Step]]) -> KerasTensor:
+def _pre_activation(step: Step, readers: dict[KerasTensor, list[Step]]) -> KerasTensor:
     """What the activation after a linear step reads: behind BatchNormalization, if one follows."""
     tensor = found = step.outputs[0]
-    while len(readers.get(id(tensor), [])) == 1:
-        reader = readers[id(tensor)][0]
+    while len(readers.get(tensor, [])) == 1:
+        reader = readers[tensor][0]
         normalizes = isinstance(reader.operation, Linear) and reader.operation.pointwise
-        keeps_order = keras_name(reader.operation) in _KEEPING_ORDER
+        keeps_order = has(reader.operation, Trait.KEEPS_ORDER)
         if not normalizes and not keeps_order:
             break
         tensor = reader.outputs[0]

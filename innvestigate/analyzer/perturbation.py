@@ -16,7 +16,8 @@ from innvestigate.engine.references import References, picked
 from innvestigate.engine.variants import (
     VariantsAnalyzer,
 )
-from innvestigate.graph.mirror import float_type
+from innvestigate.graph.mirror import Task
+from innvestigate.graph.run import float_type
 from innvestigate.utils.arguments import check_seed, check_whole, seed_or_fresh
 from innvestigate.utils.batching import Progress
 
@@ -32,21 +33,19 @@ class PerturbationAnalyzer(VariantsAnalyzer):
 
     def __init__(self, model, reference_inputs, **kwargs):
         super().__init__(model, **kwargs)
-        self._refuse_hidden_layers("features of the input are replaced.")
         self._references = References(reference_inputs, self.input_spec)
-        self._dtype = float_type(self._graph)
 
-    def _prepare(self, keep_output_activation: bool) -> None:
-        if not keep_output_activation:
-            self._drop_softmax()
+    def check_model(self, task: Task) -> None:
+        self.refuse_hidden_layers("features of the input are replaced.")
+        self._dtype = float_type(task.graph)
 
-    def _check_count(self, count: int | None) -> None:
+    def check_count(self, count: int | None) -> None:
         if count is not None:
             self._references.check_count(count)
 
     def _explained(self, inputs: list, weights: np.ndarray) -> np.ndarray:
         """The explained sum of outputs of every row, `(rows,)`."""
-        weighted = self._outputs(inputs).astype("float64") * weights
+        weighted = self.outputs(inputs).astype("float64") * weights
         return weighted.reshape(len(weighted), -1).sum(axis=1)
 
 
@@ -87,7 +86,7 @@ class Occlusion(PerturbationAnalyzer):
         given = zip(self.input_spec.names, shapes, self._window_shapes, self._steps, strict=True)
         return [Windows.fitting(*one) for one in given]
 
-    def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
+    def explain(self, batch: Batch) -> dict[str, np.ndarray]:
         values = self._references.of(batch)
         count = values[0].shape[1]
         windows = self._windows([x.shape[1:] for x in batch.inputs])
@@ -110,11 +109,11 @@ class Occlusion(PerturbationAnalyzer):
             means = [total / w.coverage() for total, w in zip(totals, windows, strict=True)]
         return {f"input:{i}": mean.astype(self._dtype) for i, mean in enumerate(means)}
 
-    def _finished(self, result: Any) -> Any:
+    def finished(self, result: Any) -> Any:
         leaves = tree.flatten(result)
         windows = self._windows([leaf.shape[1:] for leaf in leaves])
         covered = [w.coverage() > 0 for w in windows]
-        super()._finished([np.where(c, leaf, 0) for c, leaf in zip(covered, leaves, strict=True)])
+        super().finished([np.where(c, leaf, 0) for c, leaf in zip(covered, leaves, strict=True)])
         missing = sum(int((~c).sum()) for c in covered)
         if missing:
             warn(
@@ -188,7 +187,7 @@ class ShapleySampling(PerturbationAnalyzer):
         if not any(None in shape for shape in shapes):
             self._labels(shapes)
 
-    def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
+    def explain(self, batch: Batch) -> dict[str, np.ndarray]:
         references = self._references.of(batch)
         labels, sizes = self._labels([x.shape[1:] for x in batch.inputs])
         walks = Walks(references[0].shape[1], len(sizes), seed_or_fresh(self._seed))
@@ -222,12 +221,12 @@ class ShapleySampling(PerturbationAnalyzer):
         """Values of features `(rows, features)` at the entries of each input."""
         return {f"input:{i}": values[:, x].astype(self._dtype) for i, x in enumerate(labels)}
 
-    def _restore(self, results: dict, batch: Any) -> Any:
-        return [super(ShapleySampling, self)._restore(y, batch) for y in (results, self._error)]
+    def restore(self, results: dict, batch: Any) -> Any:
+        return [super(ShapleySampling, self).restore(y, batch) for y in (results, self._error)]
 
-    def _finished(self, result: Any) -> Any:
+    def finished(self, result: Any) -> Any:
         result, self.standard_error = result
-        return super()._finished(result)
+        return super().finished(result)
 
     def _at_references(self, batch: Batch, references: list) -> np.ndarray:
         """The explained output at each reference, `(n, rows)`."""

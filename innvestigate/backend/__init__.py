@@ -8,24 +8,23 @@ Keras offers no vector-Jacobian product, so each backend brings its own under on
 `function` maps tensors to a list of tensors; `inputs` are floating point tensors; `cotangents`
 holds one tensor per output, `gradients` one per input (zeros where an output does not depend on
 an input). `jit_compile` says whether a model should be compiled by XLA on this backend;
-`wear_masks(values, owners)` puts Keras masks on tensors; `after(signal, values)` keeps values from
-being used before a signal is there; `run_batch(model, inputs)` is a quiet `model.predict_on_batch`.
+`after(signal, values)` keeps values from being used before a signal is there; `run_batch(model,
+inputs)` is a quiet `model.predict_on_batch`; `call_once(function, inputs)` runs a function of
+tensors a single time, the quickest way there is for that.
 """
 
 import keras
 
-from innvestigate.backend.masks import wear_masks
-
 if keras.backend.backend() == "tensorflow":
-    from innvestigate.backend.tensorflow import after, jit_compile, run_batch, vjp
+    from innvestigate.backend.tensorflow import after, call_once, jit_compile, run_batch, vjp
 elif keras.backend.backend() == "jax":
-    from innvestigate.backend.jax import after, jit_compile, run_batch, vjp
+    from innvestigate.backend.jax import after, call_once, jit_compile, run_batch, vjp
 elif keras.backend.backend() == "torch":
-    from innvestigate.backend.torch import after, jit_compile, run_batch, vjp
+    from innvestigate.backend.torch import after, call_once, jit_compile, run_batch, vjp
 else:
     raise ImportError(
         f"innvestigate needs a Keras backend with gradients (tensorflow, jax or torch); "
         f"received: {keras.backend.backend()!r}. Set KERAS_BACKEND before importing keras."
     )
 
-__all__ = ["after", "jit_compile", "run_batch", "vjp", "wear_masks"]
+__all__ = ["after", "call_once", "jit_compile", "run_batch", "vjp"]

@@ -2,14 +2,12 @@
 
 import jax
 
-from innvestigate.backend.masks import keep_masks
-
 jit_compile = True
 
 
 def vjp(function, inputs):
     """`function(*inputs)` and the map from cotangents of its outputs to gradients of its inputs."""
-    outputs, pullback = jax.vjp(keep_masks(function, inputs), *inputs)
+    outputs, pullback = jax.vjp(function, *inputs)
 
     def typed_pullback(cotangents):
         return list(pullback([c.astype(y.dtype) for c, y in zip(cotangents, outputs, strict=True)]))
@@ -20,6 +18,11 @@ def vjp(function, inputs):
 def after(signal, values):
     """The values themselves: XLA orders operations so that memory is saved."""
     return values
+
+
+def call_once(function, inputs):
+    """What a function makes of some arrays, compiled as a whole: one by one operations are slow."""
+    return jax.jit(function)(*inputs)
 
 
 def run_batch(model, inputs):

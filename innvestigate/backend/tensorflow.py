@@ -32,6 +32,11 @@ def after(signal, values):
         return [tf.identity(value) for value in values]
 
 
+def call_once(function, inputs):
+    """What a function makes of some arrays, eagerly: to compile it would take longer."""
+    return function(*inputs)
+
+
 def run_batch(model, inputs):
     """What the model writes for a batch, without TensorFlow's advice against compiling too often.
 

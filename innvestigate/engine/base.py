@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import os
 import warnings
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
-from keras import tree
+from keras import ops, tree
 
 from innvestigate.backend import jit_compile, run_batch
 from innvestigate.engine.batch import Batch
 from innvestigate.engine.config import Configured
+from innvestigate.engine.guard import Guard
 from innvestigate.engine.inputs import InputSpec
 from innvestigate.engine.plan import Plan, plan_line
 from innvestigate.engine.selection import Selection, check_mode
+from innvestigate.engine.storage import save_analyzer
 from innvestigate.engine.targets import choose_output, choose_targets
-from innvestigate.graph.mirror import Method, build_forward, build_mirror, on_the_way
-from innvestigate.graph.operations import activation_name, annotate
-from innvestigate.graph.rewrite import drop_activation
-from innvestigate.graph.step import Graph, Step
+from innvestigate.graph.final import Final, explained
+from innvestigate.graph.mirror import OUTPUT, Method, Task, build_forward, build_mirror
+from innvestigate.graph.operations import annotate
+from innvestigate.graph.run import run
+from innvestigate.graph.step import Graph
 from innvestigate.graph.trace import trace
 from innvestigate.rules import Composite
 from innvestigate.utils.batching import is_dataset, map_batches
@@ -41,13 +45,31 @@ class Analyzer(Configured):
         output: Name or index of the output to explain, where the model has several.
         layers: Names of layers. If given, `analyze` returns a dict of the results at these
             layers' outputs; `"input"` stands for the model's inputs.
-        keep_output_activation: Whether a final softmax is explained too. By default it is taken
-            off, with a warning, and the logit is explained.
+        keep_output_activation: Whether a final softmax or sigmoid is explained too. By default it
+            is taken off, with a warning, and the logit is explained; with methods that share out
+            the output's value, so is any other final activation whose sign is not that of what
+            it reads.
+        check: Whether what is computed in the model's place is compared with the model's own
+            output, at the first batch.
+
+    A subclass states `explain`. Its hooks are called in this order: when the analyzer is created,
+    after `__init__`, `rewrite` and `check_model`; in `analyze`, `check_count` once, then `weights`
+    and `explain` for each batch, and `finished` at the end.
+
+    Attributes:
+        task: What is asked: the graph that the method works on, its output and targets.
+        input_spec: What inputs the model takes.
+        guard: What compares forward passes.
+        explains_value: Whether the method shares out the output's value among the inputs, as LRP
+            does. It then takes off every final activation that may change the sign.
 
     Raises:
         TypeError: If `model` is not a Keras model.
         ValueError: If the model is not built, or an argument does not fit it.
     """
+
+    explains_value = False
+    task: Task
 
     def __init__(
         self,
@@ -57,18 +79,29 @@ class Analyzer(Configured):
         output: str | int | None = None,
         layers: tuple[str, ...] | list[str] | None = None,
         keep_output_activation: bool = False,
+        check: bool = True,
     ):
-        self.neuron_selection_mode = check_mode(neuron_selection_mode)
-        self._wants_layers = layers is not None
+        self._mode = check_mode(neuron_selection_mode)
+        self._layers, self._keep = layers, keep_output_activation
         graph = trace(model)
         self.input_spec = InputSpec(graph)
-        self._output = choose_output(model, graph, output)
-        graph.outputs = [self._output]
-        self._graph = graph
-        self._prepare(keep_output_activation)
-        self._targets = choose_targets(graph, layers)
-        self._forward: keras.Model | None = None
-        self._build()
+        tensor = choose_output(model, graph, output)
+        self.guard = Guard(model, graph, graph.flat_outputs.index(tensor), check)
+        self._traced = replace(graph, outputs=[tensor])
+        self.final: Final | None = None
+
+    @property
+    def neuron_selection_mode(self) -> str:
+        return self.task.mode
+
+    def build(self) -> None:
+        graph = self._taken_off(self._traced)
+        graph = self.rewrite(graph)
+        annotate(graph)
+        output, *logits = graph.flat_outputs
+        targets = choose_targets(graph, self._layers)
+        self.task = Task(graph, output, targets, self._mode, *logits)
+        self.check_model(self.task)
 
     def analyze(
         self, x: Any, neuron_selection: Any = None, *, batch_size: int = 32, verbose: int = 0
@@ -96,20 +129,19 @@ class Analyzer(Configured):
         count = None
         if not is_dataset(x):
             x, count = self.input_spec.check(x)
-        selection = Selection(
-            self.neuron_selection_mode, neuron_selection, self._output.shape[1:], count
-        )
+        shape = self.task.output.shape[1:]
+        selection = Selection(self.neuron_selection_mode, neuron_selection, shape, count)
+        self.check_count(count)
 
-        self._check_count(count)
-
-        def run(given, offset, progress):
+        def explain(given, offset, progress):
             inputs = self.input_spec.flat(given, offset)
-            weights = self._weights(selection, inputs, offset)
+            weights = self.weights(selection, inputs, offset)
             samples = offset + np.arange(len(inputs[0]))
-            batch = Batch(inputs, weights, samples, batch_size, progress)
-            return self._restore(self._explain(batch), given)
+            found = self.explain(Batch(inputs, weights, samples, batch_size, progress))
+            self.verify(self.task, inputs, found.pop(OUTPUT, None))
+            return self.restore(found, given)
 
-        return self._finished(map_batches(run, x, batch_size, verbose))
+        return self.finished(map_batches(explain, x, batch_size, verbose))
 
     def save(self, path: str | os.PathLike) -> None:
         """Save the analyzer in one file: model, method, arguments and what was fitted.
@@ -126,8 +158,6 @@ class Analyzer(Configured):
                 with `keras.saving.register_keras_serializable`; names it.
             ValueError: If Keras cannot save the model.
         """
-        from innvestigate.engine.storage import save_analyzer
-
         save_analyzer(self, path)
 
     def rebuilt(self, model: keras.Model | None = None, **changes) -> Analyzer:
@@ -155,99 +185,97 @@ class Analyzer(Configured):
             }
         found = type(self)(**config)
         if model is None:
-            found._set_state(self._state())
+            found.set_state(self.state())
         return found
 
-    def _state(self) -> dict[str, np.ndarray]:
-        """What was fitted, as flat arrays by name."""
-        return {}
+    def rewrite(self, graph: Graph) -> Graph:
+        """The graph in the form that the method works on."""
+        return graph
 
-    def _set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Take over what `_state` returned."""
+    def check_model(self, task: Task) -> None:
+        """Refuse or warn of models that the method is not made for."""
 
-    def _prepare(self, keep_output_activation: bool) -> None:
-        """Bring the graph into the form that the method works on."""
-
-    def _build(self) -> None:
-        """Make ready what `_explain` runs."""
-
-    def _check_count(self, count: int | None) -> None:
+    def check_count(self, count: int | None) -> None:
         """Refuse arguments that do not fit the number of samples, where it is known."""
 
-    def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
-        """The result at each target, by name, for the rows of a batch."""
-        raise NotImplementedError
-
-    def _finished(self, result: Any) -> Any:
-        """What `analyze` returns, given the results of all batches."""
-        _warn_if_not_finite(result)
-        return result
-
-    def _weights(self, selection: Selection, inputs: list, offset: int) -> np.ndarray | None:
+    def weights(self, selection: Selection, inputs: list, offset: int) -> np.ndarray | None:
         """The weights of the output neurons; None where the mirror picks the largest itself."""
         if self.neuron_selection_mode == "max_activation":
             return None
-        shape = self._output.shape[1:]
+        shape = self.task.output.shape[1:]
         if None in shape:
-            shape = self._outputs([x[:1] for x in inputs]).shape[1:]
+            shape = self.outputs([x[:1] for x in inputs]).shape[1:]
         return selection.weights(offset, len(inputs[0]), shape)
 
-    def _weighted(self) -> Analyzer:
-        """The same analyzer, for batches that bring weights even where the mirror would choose."""
-        if self.neuron_selection_mode != "max_activation":
-            return self
-        return self._twin(neuron_selection_mode="weights")
+    def explain(self, batch: Batch) -> dict[str, np.ndarray]:
+        """The result at each target, by name, for the rows of a batch.
 
-    def _twin(self, **changes) -> Analyzer:
-        """The same analyzer with other attributes, made ready anew; warns of nothing twice."""
-        twin = copy.copy(self)
-        vars(twin).update(changes)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            twin._build()
-        return twin
+        Under the name `OUTPUT` there may be the value of `task.checked`, for the guard.
+        """
+        raise NotImplementedError
 
-    def _outputs(self, inputs: list) -> np.ndarray:
-        """The value of the chosen output for rows of inputs."""
-        if self._forward is None:
-            graph = Graph(self._graph.steps, self._graph.flat_inputs, self._output)
-            self._forward = build_forward(graph, "forward")
-            self._forward.compile(jit_compile=jit_compile)
-        return run_batch(self._forward, inputs)
-
-    def _drop_softmax(self) -> None:
-        """Take a final softmax off, with a warning."""
-        self._drop_final("softmax")
-
-    def _drop_final(self, *names: str) -> Step | None:
-        """Take a final activation of one of these names off, with a warning; returns its step."""
-        dropped = []
-
-        def wanted(step: Step) -> bool:
-            dropped.append(step)
-            return activation_name(step.operation) in names
-
-        logits = drop_activation(self._graph, self._output, wanted)
-        if logits is None:
-            return None
-        self._output = logits
-        name = activation_name(dropped[0].operation)
-        without = "wo_softmax" if name == "softmax" else "wo_output_activation"
-        warn(
-            f"The model ends in a {name}. It is taken off for the analysis: the logit is "
-            "explained, not the probability. Pass keep_output_activation=True to explain the "
-            f"probability, or hand over innvestigate.model_{without}(model)."
-        )
-        return dropped[0]
-
-    def _restore(self, results: dict, batch) -> Any:
-        inputs = [results[name] for name in self._targets if name.startswith("input:")]
-        if not self._wants_layers:
+    def restore(self, results: dict, batch: Any) -> Any:
+        """The results at all targets, in the structure of a batch that the user gave."""
+        inputs = [results[name] for name in self.task.targets if name.startswith("input:")]
+        if not self.by_layer:
             return self.input_spec.restore(inputs, batch)
         found = {name: y for name, y in results.items() if not name.startswith("input:")}
         if inputs:
             found["input"] = self.input_spec.restore(inputs, batch)
         return found
+
+    def finished(self, result: Any) -> Any:
+        """What `analyze` returns, given the results of all batches."""
+        _warn_if_not_finite(result)
+        return result
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether results are returned by the names of layers."""
+        return self._layers is not None
+
+    def outputs(self, inputs: list) -> np.ndarray:
+        """The value of the explained output for rows of inputs."""
+        found, checked = run_batch(self._forward, inputs)
+        self.verify("forward", inputs, checked)
+        return found
+
+    def verify(self, key: Any, inputs: list, checked: np.ndarray | None) -> None:
+        """Compare what was computed in the model's place with its own output, once for each key.
+
+        Args:
+            key: What computed it.
+            inputs: The model's inputs.
+            checked: The value of `task.checked`; None if it was not computed.
+
+        Raises:
+            ForwardDiffersError: If they differ by more than rounding.
+        """
+        if checked is None or not self.guard.wants(key):
+            return
+        if self.final is not None:
+            tail = self.final.tail
+            (checked,) = run(tail, [ops.convert_to_tensor(checked)], tail.flat_outputs)
+        self.guard.check(key, inputs, self.task.graph, checked)
+
+    @cached_property
+    def _forward(self) -> keras.Model:
+        outputs = [self.task.output, self.task.checked]
+        model = build_forward(
+            Graph(self.task.graph.steps, self.input_spec.tensors, outputs), "forward"
+        )
+        model.compile(jit_compile=jit_compile)
+        return model
+
+    def _taken_off(self, graph: Graph) -> Graph:
+        """The graph without a final activation that the method does not explain, with a warning."""
+        (output,) = graph.flat_outputs
+        self.final, told = explained(graph, output, self.explains_value, self._keep)
+        if told is not None:
+            warn(told)
+        if self.final is None:
+            return graph
+        return replace(self.final.graph, outputs=[self.final.output, self.final.logits])
 
 
 class MirrorAnalyzer(Analyzer):
@@ -257,7 +285,13 @@ class MirrorAnalyzer(Analyzer):
         model: The mirror, a `keras.Model` whose summary reads as the method.
     """
 
-    _build_model = staticmethod(build_mirror)
+    build_model = staticmethod(build_mirror)
+
+    def build(self) -> None:
+        self._mirrors: dict[Task, keras.Model] = {}
+        super().build()
+        self.model = self.mirror(self.task)
+        self._warn_of_silent()
 
     def plan(self) -> Plan:
         """Print and return, step by step, which rule is used and why.
@@ -265,52 +299,53 @@ class MirrorAnalyzer(Analyzer):
         Returns:
             One `PlanLine` for each step between the chosen output and the tensors asked for.
         """
-        plan = Plan(plan_line(step, self._composite.choose(step)) for step in self._steps)
+        composite = self.composite(self.task)
+        plan = Plan(plan_line(step, composite.choose(step)) for step in self.task.steps)
         print(plan)
         return plan
 
-    def _prepare(self, keep_output_activation: bool) -> None:
-        if not keep_output_activation:
-            self._drop_softmax()
-        self._rewrite(self._graph)
-        annotate(self._graph)
+    def mirror(self, task: Task) -> keras.Model:
+        """The mirror that answers a task: the model's own, or one on other inputs or targets."""
+        if task not in self._mirrors:
+            composite = self.composite(task)
+            method = Method(lambda step: composite.choose(step).rule, self.start, self.finish)
+            self._mirrors[task] = self.build_model(task, method, type(self).__name__)
+        return self._mirrors[task]
 
-    def _build(self) -> None:
-        targets = list(self._targets.values())
-        self._steps = on_the_way(self._graph, self._output, targets)
-        self._composite = self._make_composite()
-        self._check_model()
-        method = Method(
-            rule=lambda step: self._composite.choose(step).rule,
-            start=self._start,
-            finish=self._finish,
-            select_max=self.neuron_selection_mode == "max_activation",
-        )
-        name = type(self).__name__
-        self.model = self._build_model(self._graph, method, self._output, self._targets, name)
+    def explain(self, batch: Batch, task: Task | None = None) -> dict[str, np.ndarray]:
+        task = task or self.task
+        if batch.weights is None:
+            return run_batch(self.mirror(task), batch.inputs)
+        return run_batch(self.mirror(task.weighted), [*batch.inputs, batch.weights])
 
-    def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
-        weights = [] if batch.weights is None else [batch.weights]
-        return run_batch(self.model, batch.inputs + weights)
-
-    def _rewrite(self, graph: Graph) -> None:
-        """Bring the graph into the form that the method's rules speak of."""
-
-    def _make_composite(self) -> Composite:
-        """The rules of the method."""
+    def composite(self, task: Task) -> Composite:
+        """The rules of the method, for the steps of a task."""
         raise NotImplementedError
 
-    def _check_model(self) -> None:
-        """Refuse or warn of models that the method is not made for."""
-
-    @staticmethod
-    def _start(weights, output):
-        """The signal at the output."""
+    def start(self, weights, output):
+        """The signal at the output, given the weights of its neurons."""
         raise NotImplementedError
 
-    def _finish(self, value, signal):
+    def finish(self, value, signal):
         """The result at a tensor of the given value where the given signal arrives."""
         return signal
+
+    def per_token(self, found):
+        """One number for each token, from what `finish` makes of its vector (the last axis)."""
+        return ops.sum(found, axis=-1)
+
+    def _warn_of_silent(self) -> None:
+        task = self.task
+        silent = [int(name.split(":")[1]) for name in task.silent]
+        names = [
+            self.input_spec.names[i] for i in silent if task.matters(self.input_spec.tensors[i])
+        ]
+        if names:
+            warn(
+                f"No signal can reach the input {', '.join(map(repr, names))}: the model only "
+                "compares it, or computes with it as integers or strings, as it does with padding "
+                "masks. Its result is zero."
+            )
 
 
 def _warn_if_not_finite(result: Any) -> None:

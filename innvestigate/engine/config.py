@@ -1,4 +1,4 @@
-"""What an analyzer was created with."""
+"""What an analyzer was created with, and the order in which it is made."""
 
 from __future__ import annotations
 
@@ -6,17 +6,30 @@ import inspect
 from typing import Any
 
 
-class Configured:
+class Made(type):
+    """Of classes whose objects are completed by `build`, once all of `__init__` is done.
+
+    A subclass may therefore set what its hooks need before or after `super().__init__`.
+    """
+
+    def __call__(cls, *args, **kwargs):
+        made = super().__call__(*args, **kwargs)
+        made.created_with = _kept(args), _kept(kwargs)
+        made.build()
+        return made
+
+
+class Configured(metaclass=Made):
     """Base of classes whose objects know the arguments that they were created with."""
 
-    def __new__(cls, *args, **kwargs):
-        created = super().__new__(cls)
-        created._created_with = _kept(args), _kept(kwargs)
-        return created
+    created_with: tuple
+
+    def build(self) -> None:
+        """Complete the object: called when `__init__` is done."""
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that the object was created with, by name, the defaults included."""
-        args, kwargs = self._created_with
+        args, kwargs = self.created_with
         signature = inspect.signature(type(self).__init__)
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
@@ -26,6 +39,13 @@ class Configured:
             found.update(value if further else {name: value})
         return found
 
+    def state(self) -> dict[str, Any]:
+        """What was learned since, as flat arrays by name."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+
 
 def _kept(value: Any) -> Any:
     """The value with its lists and dicts copied: what the user adds later is no argument."""
@@ -34,14 +54,18 @@ def _kept(value: Any) -> Any:
     return {k: _kept(v) for k, v in value.items()} if type(value) is dict else value
 
 
-def argument_names(cls: type) -> list[str]:
-    """The names of the arguments that a class takes besides the first, its own first.
+def argument_names(create: Any) -> list[str]:
+    """The names of the arguments that a class or function takes besides the first, its own first.
 
-    What `**kwargs` takes are the arguments of the next class in line, or of `cls.kwargs_of`.
+    What `**kwargs` takes are the arguments of the next class in line, or of `create.kwargs_of`.
     """
-    owner, *rest = (base for base in cls.__mro__ if "__init__" in vars(base))
-    _, _, *parameters = inspect.signature(owner.__init__).parameters.values()
+    if isinstance(create, type):
+        owner, *rest = (base for base in create.__mro__ if "__init__" in vars(base))
+        _, _, *parameters = inspect.signature(owner.__init__).parameters.values()
+    else:
+        owner, rest = create, []
+        _, *parameters = inspect.signature(create).parameters.values()
     names = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
     if len(names) < len(parameters):
-        names += argument_names(vars(owner).get("kwargs_of", rest[0]))
+        names += argument_names(vars(owner).get("kwargs_of") or rest[0])
     return list(dict.fromkeys(names))

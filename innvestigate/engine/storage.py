@@ -26,7 +26,7 @@ import keras
 import numpy as np
 
 from innvestigate import rules
-from innvestigate.engine.base import Analyzer
+from innvestigate.engine.config import Configured
 from innvestigate.genomics import ShuffledReferences
 from innvestigate.graph.layers import MirrorLayer
 from innvestigate.utils.files import pack, unpack
@@ -42,7 +42,7 @@ _CLASSES = {
 }
 
 
-def save_analyzer(analyzer: Analyzer, path: str | os.PathLike) -> None:
+def save_analyzer(analyzer: Configured, path: str | os.PathLike) -> None:
     """See `Analyzer.save`."""
     encoder = _Encoder()
     description = encoder.encode(analyzer, "The analyzer")
@@ -57,7 +57,7 @@ def save_analyzer(analyzer: Analyzer, path: str | os.PathLike) -> None:
 
 def load_analyzer(
     path: str | os.PathLike, custom_objects: dict[str, Any] | None = None
-) -> Analyzer:
+) -> Configured:
     """Load an analyzer that `Analyzer.save` has written.
 
     No code in the file is run: there is no pickle, and models are loaded in Keras's safe mode. The
@@ -87,7 +87,7 @@ def load_analyzer(
             arrays = dict(file)
         decoder = _Decoder(parts, arrays, custom_objects)
         analyzer = decoder.decode(json.loads((parts / _ANALYZER).read_text()))
-    if not isinstance(analyzer, Analyzer):
+    if not isinstance(analyzer, Configured):
         raise ValueError(f"{path} holds no analyzer, but an object of type {type(analyzer)}.")
     return analyzer
 
@@ -135,7 +135,7 @@ class _Encoder:
             return {"is": "array", "name": self._array(value, place)}
         if isinstance(value, keras.Model):
             return {"is": "model", "name": self._model(value)}
-        if isinstance(value, Analyzer):
+        if isinstance(value, Configured):
             return self._analyzer(value, place)
         if isinstance(value, (type, types.FunctionType)):
             return {"is": "name", "name": _name(value, value, place)}
@@ -157,7 +157,7 @@ class _Encoder:
         self.models[name] = model
         return name
 
-    def _analyzer(self, analyzer: Analyzer, place: str) -> dict:
+    def _analyzer(self, analyzer: Configured, place: str) -> dict:
         name = _analyzer_name(type(analyzer), place)
         arguments = {
             key: self.encode(value, f"The argument {key} of {name}")
@@ -165,7 +165,7 @@ class _Encoder:
         }
         state = {
             key: self._array(np.asarray(value), f"{key} of {name}")
-            for key, value in analyzer._state().items()
+            for key, value in analyzer.state().items()
         }
         return {"is": "analyzer", "class": name, "arguments": arguments, "state": state}
 
@@ -216,10 +216,10 @@ class _Decoder:
     def _object(self, value: dict) -> Any:
         return self._create(self._find(value["class"], _CLASSES), value["arguments"])
 
-    def _analyzer(self, value: dict) -> Analyzer:
+    def _analyzer(self, value: dict) -> Configured:
         cls = self._find(value["class"], _analyzers())
         analyzer = self._create(cls, value["arguments"])
-        analyzer._set_state({key: self._arrays[name] for key, name in value["state"].items()})
+        analyzer.set_state({key: self._arrays[name] for key, name in value["state"].items()})
         return analyzer
 
     def _create(self, cls: Any, arguments: dict) -> Any:
@@ -238,9 +238,9 @@ class _Decoder:
         return found
 
 
-def _analyzers() -> dict[str, type[Analyzer]]:
+def _analyzers() -> dict[str, type[Configured]]:
     """The library's own analyzers, by the name of their class."""
-    found, open_classes = {}, [Analyzer]
+    found, open_classes = {}, [Configured]
     while open_classes:
         cls = open_classes.pop()
         open_classes += cls.__subclasses__()
@@ -249,7 +249,7 @@ def _analyzers() -> dict[str, type[Analyzer]]:
     return found
 
 
-def _analyzer_name(cls: type[Analyzer], place: str) -> str:
+def _analyzer_name(cls: type[Configured], place: str) -> str:
     return cls.__name__ if _analyzers().get(cls.__name__) is cls else _name(cls, cls, place)
 
 

@@ -15,13 +15,14 @@ class VariantsAnalyzer(Analyzer):
     whose output is largest at the sample itself.
     """
 
-    def _weights(self, selection, inputs, offset) -> np.ndarray:
+    def weights(self, selection, inputs, offset) -> np.ndarray:
         if self.neuron_selection_mode == "max_activation":
-            return one_hot_max(self._outputs(inputs))
-        return super()._weights(selection, inputs, offset)
+            return one_hot_max(self.outputs(inputs))
+        return super().weights(selection, inputs, offset)
 
-    def _refuse_hidden_layers(self, why: str) -> None:
-        hidden = [name for name in self._targets if not name.startswith("input:")]
+    def refuse_hidden_layers(self, why: str) -> None:
+        """Refuse layers other than the input as places where results are asked for."""
+        hidden = [name for name in self.task.targets if not name.startswith("input:")]
         if hidden:
             raise ValueError(
                 f"{type(self).__name__} explains the model's inputs only: {why} Received: "

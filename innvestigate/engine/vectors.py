@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from keras import KerasTensor, ops, tree
 
 from innvestigate.backend import jit_compile, run_batch
-from innvestigate.engine.base import MirrorAnalyzer
-from innvestigate.graph.mirror import build_forward, on_the_way
+from innvestigate.graph.mirror import Task, build_forward
 from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.rewrite import from_vectors
+from innvestigate.graph.run import run
 from innvestigate.graph.step import Graph
 
 
@@ -21,26 +23,25 @@ def looks_up(graph: Graph) -> bool:
 
 
 class Vectors:
-    """An analyzer that starts from the vectors of a model's tokens, and the ways there and back.
+    """A task that starts from the vectors of a model's tokens, and the ways there and back.
 
     Args:
-        analyzer: A mirror analyzer of a model that looks up tokens.
+        task: What is asked of a model that looks up tokens.
 
     Attributes:
-        analyzer: The same analyzer for the model's n inputs and the vectors, which are inputs
-            n, n + 1, ..., one array for each look-up. Its batches bring weights.
+        task: The same for the model's n inputs and the vectors, which are inputs n, n + 1, ...,
+            one array for each look-up, and for neurons that are given by their weights.
         tokens: Positions of the inputs that hold tokens.
 
     Raises:
         ValueError: If the model also computes with the numbers of its tokens.
     """
 
-    def __init__(self, analyzer: MirrorAnalyzer):
-        self._graph = analyzer._graph
+    def __init__(self, task: Task):
+        self._graph = task.graph
         cut, lookups = from_vectors(self._graph)
         self._read = [step.inputs[0] for step in lookups]
         self.tokens = _sources(self._graph, self._read)
-        self._refuse_numbers(analyzer._output, cut)
         found = [step.outputs[0] for step in lookups]
         self._forward = build_forward(
             Graph(self._graph.steps, self._graph.flat_inputs, found), "vectors"
@@ -49,47 +50,50 @@ class Vectors:
         inputs = self._graph.flat_inputs
         self._names = [f"input:{len(inputs) + k}" for k in range(len(lookups))]
         gone = [f"input:{i}" for i in self.tokens]
-        targets = {name: t for name, t in analyzer._targets.items() if name not in gone}
-        if len(targets) < len(analyzer._targets):
+        targets = {name: t for name, t in task.targets.items() if name not in gone}
+        if len(targets) < len(task.targets):
             targets.update(zip(self._names, cut.inputs[len(inputs) :], strict=True))
-        self.analyzer = analyzer._twin(
-            neuron_selection_mode="weights", _graph=cut, _targets=targets
-        )
+        self.task = Task(cut, task.output, targets, "weights", task.checked)
+        self._refuse_numbers(Task(cut, task.output, {str(i): cut.inputs[i] for i in self.tokens}))
 
     def of(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """The vectors of the tokens in rows of inputs, for each look-up `(rows, ..., size)`."""
         return tree.flatten(run_batch(self._forward, inputs))
 
     def to_tokens(
-        self, results: dict[str, np.ndarray], inputs: list[np.ndarray]
+        self, results: dict[str, np.ndarray], inputs: list[np.ndarray], per_token: Callable
     ) -> dict[str, np.ndarray]:
-        """The results with those at vectors summed over each vector, at its token."""
+        """The results with those at vectors made one number each, at its token.
+
+        Args:
+            results: Results by the name of their target.
+            inputs: The model's inputs.
+            per_token: Maps the results at vectors to one number for each.
+        """
         if self._names[0] not in results:
             return results
         places, count = list(inputs), 1
         for i in self.tokens:
             places[i] = count + np.arange(inputs[i].size, dtype="int32").reshape(inputs[i].shape)
             count += inputs[i].size
-        read = self._graph.run([ops.convert_to_tensor(x) for x in places], self._read)
+        read = run(self._graph, [ops.convert_to_tensor(x) for x in places], self._read)
         sums = np.zeros(count)
         for name, place in zip(self._names, read, strict=True):
-            summed = results[name].sum(axis=-1, dtype="float64")
-            np.add.at(sums, ops.convert_to_numpy(place).reshape(-1), summed.reshape(-1))
+            found = per_token(results[name])
+            np.add.at(sums, ops.convert_to_numpy(place).reshape(-1), found.reshape(-1))
         at_tokens = {f"input:{i}": sums[places[i]] for i in self.tokens}
         return {name: y for name, y in results.items() if name not in self._names} | at_tokens
 
-    def _refuse_numbers(self, output: KerasTensor, cut: Graph) -> None:
-        steps = on_the_way(cut, output, [cut.inputs[i] for i in self.tokens])
-        if steps:
+    def _refuse_numbers(self, at_tokens: Task) -> None:
+        if at_tokens.steps:
             raise ValueError(
                 "The model looks up vectors for its tokens, and also computes with their numbers "
-                f"(at {steps[0].name!r}): there is no path between tokens for both. Give the "
-                "numbers an input of their own."
+                f"(at {at_tokens.steps[0].name!r}): there is no path between tokens for both. Give "
+                "the numbers an input of their own."
             )
 
 
 def _sources(graph: Graph, tensors: list[KerasTensor]) -> list[int]:
     """Positions of the inputs that tensors are made of."""
-    read = {id(t) for step in graph.leading_to(tensors) for t in step.inputs}
-    read |= set(map(id, tensors))
-    return [i for i, t in enumerate(graph.flat_inputs) if id(t) in read]
+    read = {t for step in graph.leading_to(tensors) for t in step.inputs} | set(tensors)
+    return [i for i, t in enumerate(graph.flat_inputs) if t in read]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from functools import cached_property
 
 import numpy as np
 
@@ -12,17 +11,23 @@ from innvestigate.engine.base import Analyzer, MirrorAnalyzer
 from innvestigate.engine.batch import Batch
 from innvestigate.engine.variants import VariantsAnalyzer
 from innvestigate.engine.vectors import Vectors, looks_up
-from innvestigate.graph.mirror import float_type
+from innvestigate.graph.mirror import OUTPUT, Task
+from innvestigate.graph.run import float_type
 
 
 class Wrapper(VariantsAnalyzer):
     """Base of analyzers that run another one at many points in place of each sample.
 
+    A subclass states `reduced`.
+
     Args:
         analyzer: Any analyzer. Its output, layers and neuron selection are the wrapper's.
+        neuron_selection_mode: Another neuron selection than that of the analyzer.
 
     Attributes:
         analyzer: The analyzer that is run.
+        varied: Positions of the inputs (and vectors of tokens) that are no integers.
+        float: The floating point type of the results.
 
     Raises:
         TypeError: If `analyzer` is not an analyzer.
@@ -30,40 +35,41 @@ class Wrapper(VariantsAnalyzer):
             from their vectors; or if it takes nothing but integers.
     """
 
-    def __init__(self, analyzer: Analyzer):
+    def __init__(self, analyzer: Analyzer, neuron_selection_mode: str | None = None):
         if not isinstance(analyzer, Analyzer):
             raise TypeError(
-                f"{type(self).__name__} wraps an analyzer. Received: {analyzer!r} (of type "
-                f"{type(analyzer).__name__}). Create it with innvestigate.create_analyzer."
+                f"{type(self).__name__} wraps an analyzer. Received: analyzer={analyzer!r} (of "
+                f"type {type(analyzer).__name__}). Create it with innvestigate.create_analyzer."
             )
-        self.analyzer = analyzer
-        self.neuron_selection_mode = analyzer.neuron_selection_mode
-        self.input_spec = analyzer.input_spec
-        self._graph, self._output, self._forward = analyzer._graph, analyzer._output, None
-        self._targets, self._wants_layers = analyzer._targets, analyzer._wants_layers
-        self._float = float_type(self._graph)
+        self.analyzer, self.input_spec = analyzer, analyzer.input_spec
+        self.task = replace(analyzer.task, mode=neuron_selection_mode or analyzer.task.mode)
+        self.float = float_type(self.task.graph)
         self._vectors = self._find_vectors()
-        self._varied = self._find_varied()
+        self.varied = self._find_varied()
 
-    @cached_property
-    def _inner(self) -> Analyzer:
-        """The analyzer that is run, on batches that bring weights."""
-        return self._vectors.analyzer if self._vectors else self.analyzer._weighted()
-
-    def _build(self) -> None:
+    def build(self) -> None:
         """Nothing: what is run belongs to the analyzer inside."""
 
-    def _check_count(self, count: int | None) -> None:
-        self.analyzer._check_count(count)
+    @property
+    def by_layer(self) -> bool:
+        return self.analyzer.by_layer
 
-    def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
-        found = self._reduced(batch, replace(batch, inputs=self._continuous(batch.inputs)))
+    def outputs(self, inputs):
+        return self.analyzer.outputs(inputs)
+
+    def check_count(self, count: int | None) -> None:
+        self.analyzer.check_count(count)
+
+    def explain(self, batch: Batch) -> dict[str, np.ndarray]:
+        start = replace(batch, inputs=self.continuous(batch.inputs))
+        self._verify(batch, start)
+        found = self.reduced(batch, start)
         if self._vectors:
-            found = self._vectors.to_tokens(found, batch.inputs)
-        return {name: y.astype(self._float) for name, y in found.items()}
+            found = self._vectors.to_tokens(found, batch.inputs, self.per_token)
+        return {name: y.astype(self.float) for name, y in found.items()}
 
     @abstractmethod
-    def _reduced(self, batch: Batch, start: Batch) -> dict[str, np.ndarray]:
+    def reduced(self, batch: Batch, start: Batch) -> dict[str, np.ndarray]:
         """The reduced results of all points.
 
         Args:
@@ -71,26 +77,42 @@ class Wrapper(VariantsAnalyzer):
             start: The samples as the analyzer inside takes them: in floats, tokens with vectors.
         """
 
-    def _continuous(self, inputs: list) -> list:
+    def inner(self, batch: Batch) -> dict[str, np.ndarray]:
+        """The results of the analyzer inside, for points that bring weights."""
+        found = self._ask(batch)
+        return {name: y for name, y in found.items() if name != OUTPUT}
+
+    def per_token(self, found: np.ndarray) -> np.ndarray:
+        """One number for each token, from the result at its vector (the last axis)."""
+        return found.sum(axis=-1, dtype="float64")
+
+    def continuous(self, inputs: list) -> list:
         """Inputs in floats where points may lie between them, followed by the tokens' vectors."""
-        floats = [x.astype(self._float) if i in self._varied else x for i, x in enumerate(inputs)]
+        floats = [x.astype(self.float) if i in self.varied else x for i, x in enumerate(inputs)]
         return floats + self._vectors.of(inputs) if self._vectors else floats
 
+    def _ask(self, batch: Batch) -> dict[str, np.ndarray]:
+        return self.analyzer.explain(batch, *([self._vectors.task] if self._vectors else []))
+
+    def _verify(self, batch: Batch, start: Batch) -> None:
+        """Compare the mirror's forward pass with the model's, at the samples themselves."""
+        if self.analyzer.guard.wants(self.task):
+            found = self._ask(start).get(OUTPUT)
+            self.analyzer.verify(self.task, batch.inputs, found)
+
     def _find_vectors(self) -> Vectors | None:
-        if not looks_up(self._graph):
+        if not looks_up(self.task.graph):
             return None
-        if type(self.analyzer)._explain is not MirrorAnalyzer._explain:
+        if type(self.analyzer).explain is not MirrorAnalyzer.explain:
             raise ValueError(
                 f"The model takes tokens, and {type(self.analyzer).__name__} cannot start from "
                 f"their vectors, between which {type(self).__name__} moves. Wrap an analyzer "
                 "that sends one signal back, such as 'gradient' or 'lrp.epsilon'."
             )
-        return Vectors(self.analyzer)
+        return Vectors(self.analyzer.task)
 
     def _find_varied(self) -> list[int]:
-        """Positions of the inputs (and vectors) of the analyzer inside that are no integers."""
-        inner = self._vectors.analyzer if self._vectors else self.analyzer
-        types = _run_types(inner)[: len(inner._graph.flat_inputs)]
+        types = _run_types(self.analyzer, self._vectors.task if self._vectors else None)
         fixed = self._vectors.tokens if self._vectors else []
         varied = [i for i, t in enumerate(types) if "float" in t and i not in fixed]
         if not varied:
@@ -102,9 +124,11 @@ class Wrapper(VariantsAnalyzer):
         return varied
 
 
-def _run_types(analyzer: Analyzer) -> list[str]:
+def _run_types(analyzer: Analyzer, task: Task | None) -> list[str]:
     """The types in which an analyzer runs the model's inputs."""
     if isinstance(analyzer, Wrapper):
-        return _run_types(analyzer.analyzer)
-    mirrored = isinstance(analyzer, MirrorAnalyzer)
-    return [t.dtype for t in (analyzer.model.inputs if mirrored else analyzer.input_spec.tensors)]
+        return _run_types(analyzer.analyzer, None)
+    if not isinstance(analyzer, MirrorAnalyzer):
+        return [t.dtype for t in analyzer.input_spec.tensors]
+    task = task or analyzer.task
+    return [t.dtype for t in analyzer.mirror(task).inputs[: len(task.graph.flat_inputs)]]

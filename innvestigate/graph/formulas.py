@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import keras
 from keras import KerasTensor, ops
 
-from innvestigate.graph.operations import keras_name
+from innvestigate.graph.operations import Trait, has, keras_name
 from innvestigate.graph.rewrite import open_layers
 from innvestigate.graph.step import Graph, Step
+from innvestigate.graph.trace import ComputeMask
 
 
-def take_apart(graph: Graph) -> None:
-    """Put products in place of quotients, attention and gated linear units of a graph."""
-    for step in graph.steps:
+def take_apart(graph: Graph) -> Graph:
+    """Put products in place of quotients, masking, attention and gated linear units of a graph."""
+    steps = []
+    for step in _masked_by_product(graph):
         formula = FORMULAS.get(keras_name(step.operation))
         if formula is not None and _applies(step):
-            step.operation = _Formula(step.operation, formula)
-    open_layers(graph, lambda step: isinstance(step.operation, _Formula))
+            step = replace(step, operation=_Formula(step.operation, formula))
+        steps.append(step)
+    return open_layers(graph.replaced(steps), lambda step: isinstance(step.operation, _Formula))
+
+
+def _masked_by_product(graph: Graph) -> list[Step]:
+    """The steps of a graph, each Masking as the product of its input and the mask that it makes."""
+    steps, masks = [], {}
+    for step in graph.steps:
+        if isinstance(step.operation, ComputeMask):
+            masks[step.operation.layer, step.arguments[0][0]] = step.outputs[0]
+        if has(step.operation, Trait.MASKING):
+            steps += _product_with(masks[step.operation, step.inputs[0]], step)
+        else:
+            steps.append(step)
+    return steps
+
+
+def _product_with(mask: KerasTensor, step: Step) -> list[Step]:
+    x, y = step.inputs[0], step.outputs[0]
+    factor = KerasTensor((*y.shape[:-1], 1), y.dtype)
+    cast = lambda mask: ops.expand_dims(ops.cast(mask, y.dtype), -1)  # noqa: E731
+    return [
+        Step(f"{step.name}.exists", cast, ((mask,), {}), [factor], step.layers),
+        Step(step.name, keras.layers.Multiply(), (([x, factor],), {}), [y], step.layers),
+    ]
 
 
 class _Formula(keras.Layer):
@@ -35,11 +62,20 @@ class _Formula(keras.Layer):
 def _applies(step: Step) -> bool:
     """A quotient by a constant is left alone: it is a change of units."""
     args = step.arguments[0]
-    return "Divide" not in keras_name(step.operation) or isinstance(args[1], KerasTensor)
+    return not has(step.operation, Trait.QUOTIENT) or isinstance(args[1], KerasTensor)
 
 
 def _quotient(operation, x, y):
     return ops.multiply(x, ops.reciprocal(y))
+
+
+def _quotient_or_zero(operation, x, y):
+    inverse = keras.layers.Activation(_reciprocal_or_zero, dtype=y.dtype, name="reciprocal")
+    return ops.multiply(x, inverse(y))
+
+
+def _reciprocal_or_zero(y):
+    return ops.divide_no_nan(ops.ones_like(y), y)
 
 
 def _gated_linear_unit(operation, x):
@@ -67,6 +103,7 @@ def _attention(operation, query, key, value, bias=None, mask=None, scale=None):
 FORMULAS = {
     "Divide": _quotient,
     "TrueDivide": _quotient,
+    "DivideNoNan": _quotient_or_zero,
     "Glu": _gated_linear_unit,
     "DotProductAttention": _attention,
 }

@@ -251,6 +251,25 @@ def separable_parts(step: Step) -> list | None:
     return [(first, KerasTensor(shape)), (second, step.outputs[0])]
 
 
+def _reverse_embedding(layer, step):
+    """The way back from vectors to logits of tokens, which language models end with."""
+    args, kwargs = step.arguments
+    reverse = kwargs.get("reverse", args[1] if len(args) > 1 else False)
+    if not reverse or layer.logit_soft_cap is not None:
+        return None
+
+    def kernel():
+        return ops.transpose(layer.embeddings) if layer.tie_weights else layer.reverse_embeddings
+
+    return Linear(
+        layer,
+        ops.matmul,
+        lambda: _single(ops.convert_to_tensor(kernel())),
+        _reader(None),
+        neuron_sums=_channel_sums(-1, (1, -1)),
+    )
+
+
 _LAYERS = {
     keras.layers.Dense: _dense,
     keras.layers.EinsumDense: _einsum_dense,
@@ -263,6 +282,7 @@ _LAYERS = {
     keras.layers.Conv2DTranspose: _conv_transpose,
     keras.layers.Conv3DTranspose: _conv_transpose,
     keras.layers.BatchNormalization: _batch_normalization,
+    keras.layers.ReversibleEmbedding: _reverse_embedding,
 }
 
 _OPERATIONS = ("Matmul", "Einsum", "Dot", "Tensordot", "Conv", "DepthwiseConv", "ConvTranspose")
@@ -370,7 +390,7 @@ def _channel_shape(layer, channels: int) -> tuple:
 
 def _kernel_of(layer) -> Callable:
     """Reads the kernel in effect: with LoRA, the sum of the frozen and the learned part."""
-    return lambda: ops.convert_to_tensor(layer.kernel)
+    return lambda: _single(ops.convert_to_tensor(layer.kernel))
 
 
 def _reader(variable, shape: tuple | None = None) -> Callable:
@@ -378,5 +398,11 @@ def _reader(variable, shape: tuple | None = None) -> Callable:
     if variable is None:
         return lambda: None
     if shape is None:
-        return lambda: ops.convert_to_tensor(variable)
-    return lambda: ops.reshape(variable, shape)
+        return lambda: _single(ops.convert_to_tensor(variable))
+    return lambda: _single(ops.reshape(variable, shape))
+
+
+def _single(tensor):
+    """Numbers of half precision in single precision: mirrors compute in that."""
+    half = keras.utils.standardize_dtype(tensor.dtype) in ("float16", "bfloat16")
+    return ops.cast(tensor, "float32") if half else tensor

@@ -1,17 +1,108 @@
-"""From a graph and a plan to the mirror: a Keras model from inputs to relevance."""
+"""From a task and the rules of a method to the mirror: a Keras model from inputs to relevance."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
 
 import keras
-from keras import KerasTensor, ops
+from keras import KerasTensor, ops, tree
 
 from innvestigate.backend import jit_compile
-from innvestigate.graph.layers import Backward, Fill, Finish, Forward, Start
+from innvestigate.graph.layers import MirrorLayer, holders_of_variables, shaped, unpack
 from innvestigate.graph.operations import Kind, kind_of
+from innvestigate.graph.run import (
+    At,
+    active_inputs,
+    active_tensors,
+    backward,
+    execute,
+    float_type,
+    forward,
+)
 from innvestigate.graph.step import Graph, Step, is_float
+
+OUTPUT = "output:"
+"""The name under which a mirror returns a value that the model's output can be compared with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is asked of a model.
+
+    Attributes:
+        graph: The model, in the form that the method works on.
+        output: The tensor whose neurons are explained.
+        targets: The tensors at which results are asked for, by name; inputs are `input:` and a
+            number.
+        mode: How neurons are chosen, one of `engine.selection.MODES`. In the mode
+            "max_activation" a mirror takes the largest of each sample, in all others it has one
+            more input, `weights`, of the output's shape.
+        checked: The tensor whose value the mirror returns under the name `OUTPUT`, to be compared
+            with the model's; by default the output.
+    """
+
+    graph: Graph
+    output: KerasTensor
+    targets: dict[str, KerasTensor]
+    mode: str = "max_activation"
+    checked: KerasTensor | None = None
+
+    def __post_init__(self):
+        if self.checked is None:
+            object.__setattr__(self, "checked", self.output)
+
+    @cached_property
+    def active(self) -> set[KerasTensor]:
+        """Tensors that depend on a target through numbers that a signal can pass."""
+        return active_tensors(self.graph, self.targets.values())
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """The steps that a signal passes from the output to the targets, in forward order."""
+        return [
+            step
+            for step in self.graph.leading_to([self.output])
+            if active_inputs(step, self.active) and not self.active.isdisjoint(step.outputs)
+        ]
+
+    @cached_property
+    def weighted(self) -> Task:
+        """The same question for neurons that are given by their weights."""
+        return self if self.mode != "max_activation" else replace(self, mode="weights")
+
+    @cached_property
+    def silent(self) -> list[str]:
+        """Names of targets that no signal reaches."""
+        reached = {self.output}
+        for step in reversed(self.steps):
+            if not reached.isdisjoint(step.outputs):
+                reached.update(step.inputs[i] for i in active_inputs(step, self.active))
+        return [name for name, tensor in self.targets.items() if tensor not in reached]
+
+    def matters(self, tensor: KerasTensor) -> bool:
+        """Whether the output depends on a tensor in any way."""
+        steps = self.graph.leading_to([self.output])
+        return any(tensor in step.inputs for step in steps)
+
+
+@dataclass(frozen=True)
+class Method:
+    """What the mirror needs to know of a method.
+
+    Attributes:
+        rule: Gives the rule of each step on the way.
+        start: Maps (weights, output) to the signal at the output.
+        finish: Maps (value, signal) to the result at a tensor asked for.
+    """
+
+    rule: Callable[[Step], Any]
+    start: Callable
+    finish: Callable
 
 
 class Mirror(keras.Model):
@@ -27,241 +118,227 @@ class Mirror(keras.Model):
             return super().call(inputs, training=training, mask=mask)
 
 
-@dataclass(frozen=True)
-class Method:
-    """What the mirror needs to know of a method.
-
-    Attributes:
-        rule: Gives the rule of each step on the way.
-        start: Maps (weights, output) to the signal at the output.
-        finish: Maps (value, signal) to the result at a tensor asked for.
-        select_max: Whether the mirror itself picks each sample's largest output; otherwise it has
-            one more input, `weights`, of the output's shape.
-    """
-
-    rule: Callable[[Step], Callable]
-    start: Callable
-    finish: Callable
-    select_max: bool
-
-
-def build_mirror(
-    graph: Graph, method: Method, output: KerasTensor, targets: dict[str, KerasTensor], name: str
-) -> keras.Model:
-    """The model that runs the graph forward and sends the output's signal back to the targets.
+def build_mirror(task: Task, method: Method, name: str) -> keras.Model:
+    """The model that runs a graph forward and sends the output's signal back to the targets.
 
     Args:
-        graph: The rewritten graph.
+        task: What is asked.
         method: Rules, start and finish.
-        output: The tensor whose neurons are explained.
-        targets: The tensors at which the signal is asked for, by name.
         name: Name of the mirror.
 
     Returns:
-        A model from the flat inputs (and `weights`, unless `method.select_max`) to a dict of
-        signals, one for each target.
+        A model from the flat inputs (and `weights`, unless the mirror chooses the neuron) to a
+        dict of results, one for each target, and the value of `task.checked` as `OUTPUT`.
 
     Raises:
         ValueError: If no signal can reach a target.
     """
-    return Builder(graph, method, output, targets).build(name)
+    return Builder(task, method).build(name)
 
 
 def build_forward(graph: Graph, name: str) -> keras.Model:
     """The model that runs a graph forward, on the weights of the user's model."""
-    dtype = float_type(graph)
-    values = {id(t): _input(t, t.dtype, t.name) for t in graph.flat_inputs}
-    _run(graph.leading_to(graph.flat_outputs), values, {}, dtype)
-    wear = lambda t: values[id(t)]  # noqa: E731
-    inputs = keras.tree.map_structure(wear, graph.inputs)
-    return keras.Model(inputs, keras.tree.map_structure(wear, graph.outputs), name=name)
-
-
-def float_type(graph: Graph) -> str:
-    """The type that mirrors compute in: float64 if any of the graph's tensors is, else float32.
-
-    Half precision would lose the small denominators that relevance is divided by.
-    """
-    types = {t.dtype for step in graph.steps for t in (*step.inputs, *step.outputs)}
-    return "float64" if "float64" in types else "float32"
-
-
-def on_the_way(graph: Graph, output: KerasTensor, targets: list[KerasTensor]) -> list[Step]:
-    """The steps that a signal passes from the output to the targets, in forward order."""
-    active = active_tensors(graph, targets)
-    return [
-        step
-        for step in graph.leading_to([output])
-        if active_inputs(step, active) and any(id(t) in active for t in step.outputs)
-    ]
-
-
-def active_tensors(graph: Graph, targets: list[KerasTensor]) -> set[int]:
-    """Tensors that depend on a target through numbers that a signal can pass."""
-    active = set(map(id, targets))
-    for step in graph.steps:
-        if active_inputs(step, active):
-            shape_only = kind_of(step) is Kind.SHAPE
-            active.update(id(t) for t in step.outputs if is_float(t) or shape_only)
-    return active
-
-
-def active_inputs(step: Step, active: set[int]) -> list[int]:
-    """Positions of the inputs that a step sends a signal to.
-
-    What an opaque step does with integers is unknown: they may be indices, which have no gradient.
-    """
-    opaque = kind_of(step) is Kind.OPAQUE
-    return [i for i, t in enumerate(step.inputs) if id(t) in active and (is_float(t) or not opaque)]
+    values = {t: _input(t, t.dtype, t.name) for t in graph.flat_inputs}
+    with _deep(graph.steps):
+        run = partial(_run_by_layer, {}, float_type(graph))
+        values = forward(graph.leading_to(graph.flat_outputs), values, run)
+        wear = lambda t: values[t]  # noqa: E731
+        inputs = tree.map_structure(wear, graph.inputs)
+        return keras.Model(inputs, tree.map_structure(wear, graph.outputs), name=name)
 
 
 class Builder:
-    """Builds a mirror. What arrives at a tensor is a tuple of signals, here of a single one."""
+    """Builds a mirror: forward and backward pass with a Keras layer in the place of each step."""
 
-    def __init__(self, graph, method, output, targets):
-        self.graph, self.method, self.output, self.targets = graph, method, output, targets
-        self.dtype = float_type(graph)
-        self.active = active_tensors(graph, list(targets.values()))
-        self.steps = on_the_way(graph, output, list(targets.values()))
-        self.needed = graph.leading_to([output, *targets.values()])
-        self.values: dict[int, KerasTensor] = {}
-        self.forward_layers: dict[int, Forward] = {}
-        self.arriving: dict[int, list[tuple]] = {}
-        self.looked_up: set[int] = set()
+    def __init__(self, task: Task, method: Method):
+        self.task, self.method, self.graph = task, method, task.graph
+        self.dtype = float_type(self.graph)
+        self.needed = self.graph.leading_to([task.output, task.checked, *task.targets.values()])
+        self.values: dict[KerasTensor, KerasTensor] = {}
+        self.looked_up: set[KerasTensor] = set()
         self.sums = 0
+        self.run = partial(_run_by_layer, {}, self.dtype)
 
     def build(self, name: str) -> keras.Model:
-        inputs = self._run_forward() + self._start()
-        for step in reversed(self.steps):
-            if any(self.arriving.get(id(t)) for t in step.outputs):
-                self._send_back(step, self.method.rule(step))
-        results = {target: self._finish(target, t) for target, t in self.targets.items()}
-        mirror = Mirror(inputs, results, name=name)
+        self._check_silent()
+        with _deep(self.needed):
+            inputs = self.run_forward()
+            first, weights = self._start()
+            signals = backward(self.task.steps, {self.task.output: [first]}, self.send, self.total)
+            targets = self.task.targets.items()
+            results = {label: self._result(label, t, signals.get(t)) for label, t in targets}
+            results[OUTPUT] = self.values[self.task.checked]
+            mirror = Mirror(inputs + weights, results, name=name)
         mirror.compile(jit_compile=jit_compile)
         return mirror
 
-    def _run_forward(self) -> list:
+    def run_forward(self) -> list:
         """Run the graph; returns the mirror's inputs."""
-        inputs = self._inputs("model_input")
-        self.values.update(zip(map(id, self.graph.flat_inputs), inputs, strict=True))
-        _run(self.needed, self.values, self.forward_layers, self.dtype)
+        inputs = self.inputs("model_input")
+        start = dict(zip(self.graph.flat_inputs, inputs, strict=True))
+        self.values = forward(self.needed, start, self.run)
         return inputs
 
-    def _inputs(self, name: str) -> list:
+    def send(self, step: Step, arriving: list) -> list:
+        """Send what arrives at a step's outputs back to its inputs."""
+        rule = self.method.rule(step)
+        probes = self._probes(step, rule) if step.first else []
+        values = self.all(step.inputs), self.all(step.outputs)
+        return self.send_by_layer(step, rule, At, 1, [*values, arriving, probes])
+
+    def result(self, label: str, tensor: KerasTensor, signal: tuple) -> KerasTensor:
+        """What the method makes of the signal at a tensor asked for."""
+        return self.layer(label, self.method.finish, tensor, [self.values[tensor], *signal])
+
+    def send_by_layer(self, step, rule, at: type, width: int, arguments: list) -> list:
+        """Pairs of an active input and the signal, `width` tensors, that a rule sends there."""
+        active = active_inputs(step, self.task.active)
+        tensors = [step.inputs[i] for i in active]
+
+        def send(inputs, outputs, arriving, *further):
+            place = at(step, active, inputs, outputs, self.dtype, *further)
+            return unpack(
+                [s for signal in rule.send(place, place.floats(arriving)) for s in signal]
+            )
+
+        sent = MirrorLayer(
+            send,
+            unpack([shaped(t, self.dtype) for t in tensors for _ in range(width)]),
+            self.dtype,
+            f"{step.name}.{type(rule).__name__}",
+            [*holders_of_variables(step), *rule.variables],
+        )(arguments)
+        sent = iter(sent if isinstance(sent, list) else [sent])
+        if kind_of(step) is Kind.LOOKUP or not self.looked_up.isdisjoint(step.outputs):
+            self.looked_up.update(tensors)
+        return [(t, tuple(next(sent) for _ in range(width))) for t in tensors]
+
+    def total(self, signals: list[tuple]) -> tuple:
+        """Signals that meet at a tensor, added up; a single one counts for both of a pair."""
+        width = max(map(len, signals))
+        self.sums += 1
+        columns = zip(*(s if len(s) == width else s * width for s in signals), strict=True)
+        names = [f"signal.sum.{self.sums}", f"signal.sum.{self.sums}.negative"]
+        return tuple(
+            keras.layers.Add(dtype=self.dtype, name=name)(list(column))
+            for name, column in zip(names, columns, strict=False)
+        )
+
+    def all(self, tensors) -> list:
+        """The values of tensors in the forward pass."""
+        return [self.values[t] for t in tensors]
+
+    def inputs(self, name: str) -> list:
+        """Inputs of the mirror, one for each of the model."""
         tensors = self.graph.flat_inputs
         return [_input(t, self._input_type(t), f"{name}_{i}") for i, t in enumerate(tensors)]
+
+    def layer(self, name: str, function: Callable, outputs, arguments: list):
+        """What a layer of the mirror makes of some tensors, shaped like `outputs`."""
+        like = tree.map_structure(lambda t: shaped(t, self.dtype), outputs)
+        return MirrorLayer(function, like, self.dtype, name)(arguments)
 
     def _input_type(self, tensor) -> str:
         """Integers stay integers where they are indices; otherwise signals need floats."""
         if is_float(tensor):
             return self.dtype
-        indices, tensors = id(tensor) not in self.active, {id(tensor)}
+        indices, tensors = tensor not in self.task.active, {tensor}
         for step in self.graph.steps:
-            if any(id(t) in tensors for t in step.inputs):
+            if not tensors.isdisjoint(step.inputs):
                 indices |= kind_of(step) in (Kind.LOOKUP, Kind.OPAQUE)
-                tensors.update(id(t) for t in step.outputs if not is_float(t))
+                tensors.update(t for t in step.outputs if not is_float(t))
         return tensor.dtype if indices or tensor.dtype in ("string", "bool") else self.dtype
 
-    def _start(self) -> list:
-        """Put the first signal at the output; returns the input for the weights, if there is."""
-        output = self.values[id(self.output)]
-        start = Start(self.method.start, self.method.select_max, self.dtype, "signal.start")
-        if self.method.select_max:
-            self.arriving[id(self.output)] = [(start(output),)]
-            return []
+    def _start(self) -> tuple[tuple, list]:
+        """The first signal, and the input for the weights, if there is."""
+        output, start = self.values[self.task.output], self.method.start
+        if self.task.mode == "max_activation":
+            largest = lambda output: start(_one_hot_max(output), output)  # noqa: E731
+            return (self.layer("signal.start", largest, output, [output]),), []
         weights = keras.Input(output.shape[1:], dtype=self.dtype, name="signal.weights")
-        self.arriving[id(self.output)] = [(start(output, weights),)]
-        return [weights]
+        return (self.layer("signal.start", start, output, [weights, output]),), [weights]
 
-    def _send_back(self, step: Step, rule) -> None:
-        """Send what arrives at a step's outputs back to its inputs."""
-        active = active_inputs(step, self.active)
-        layer = Backward(step, rule, active, self.dtype, f"{step.name}.{type(rule).__name__}")
-        relevances = [signals and signals[0] for signals in map(self._sum, step.outputs)]
-        references = self._references(step, rule) if step.first and rule.references else None
-        sent = layer(self._all(step.inputs), self._all(step.outputs), relevances, references)
-        self._arrive(step, active, sent if isinstance(sent, list) else [sent])
-
-    def _all(self, tensors) -> list:
-        return [self.values[id(t)] for t in tensors]
-
-    def _references(self, step: Step, rule) -> list:
+    def _probes(self, step: Step, rule) -> list:
         """The input of a first step at the constant inputs that its rule asks for."""
         found = []
-        for i, constant in enumerate(rule.references):
-            at = {}
-            for t in self.graph.flat_inputs:
-                fill = Fill(constant, self.dtype, f"{step.name}.reference.{i}.{t.name}")
-                at[id(t)] = fill(self.values[id(t)])
-            _run(self.graph.leading_to(step.inputs), at, self.forward_layers, self.dtype)
-            found.append(at[id(step.inputs[0])])
+        for i, constant in enumerate(rule.probes):
+            at = {
+                t: self.layer(
+                    f"{step.name}.probe.{i}.{t.name}",
+                    partial(_filled, constant),
+                    t,
+                    [self.values[t]],
+                )
+                for t in self.graph.flat_inputs
+            }
+            found.append(forward(self.graph.leading_to(step.inputs), at, self.run)[step.inputs[0]])
         return found
 
-    def _arrive(self, step: Step, active: list[int], sent: list) -> None:
-        """Note the signals that a step sent, the same number of them to each active input."""
-        width = len(sent) // len(active)
-        if kind_of(step) is Kind.LOOKUP or any(id(t) in self.looked_up for t in step.outputs):
-            self.looked_up.update(id(step.inputs[i]) for i in active)
-        for k, i in enumerate(active):
-            signals = tuple(sent[k * width : (k + 1) * width])
-            self.arriving.setdefault(id(step.inputs[i]), []).append(signals)
-
-    def _sum(self, tensor: KerasTensor) -> tuple | None:
-        """All signals that meet at a tensor, added up; a single one counts for all of a tuple."""
-        met = self.arriving.get(id(tensor), [])
-        if len(met) > 1:
-            width = max(map(len, met))
-            self.sums += 1
-            columns = zip(*(s if len(s) == width else s * width for s in met), strict=True)
-            names = [f"signal.sum.{self.sums}", f"signal.sum.{self.sums}.negative"]
-            met[:] = [
-                tuple(
-                    keras.layers.Add(dtype=self.dtype, name=name)(list(column))
-                    for name, column in zip(names, columns, strict=False)
-                )
-            ]
-        return met[0] if met else None
-
-    def _finish(self, name: str, tensor: KerasTensor):
-        signals = self._sum(tensor)
-        label = f"{name.replace(':', '.')}.result"
-        if signals is None and name.startswith("input:") and not self._matters(tensor):
-            return Fill(0.0, self.dtype, label)(self.values[id(tensor)])
+    def _result(self, target: str, tensor: KerasTensor, signals: list | None):
+        label = f"{target.replace(':', '.')}.result"
         if signals is None:
+            return self.layer(label, _zeros_like(self.dtype), tensor, [self.values[tensor]])
+        if tensor in self.looked_up:  # the method has been applied to the tokens' vectors
+            return self.layer(label, lambda signal: signal, tensor, [signals[0][0]])
+        return self.result(label, tensor, signals[0])
+
+    def _check_silent(self) -> None:
+        """Whether signals get somewhere, and to every layer that was asked for."""
+        task, silent = self.task, self.task.silent
+        hidden = [name for name in silent if not name.startswith("input:")]
+        lost = [name for name in silent if task.matters(task.targets[name])]
+        if hidden or (lost and len(silent) == len(task.targets)):
+            name = (hidden or lost)[0]
             raise ValueError(
                 f"No signal can get from the chosen output back to {name!r} (dtype "
-                f"{tensor.dtype}): the output does not depend on it, or only through operations "
-                "on integers or strings, or the layer was folded into another. Choose other "
-                "`layers`, such as the first one that holds floating point numbers."
+                f"{task.targets[name].dtype}): the output does not depend on it, or only through "
+                "operations on integers or strings, or the layer was folded into another. Choose "
+                "other `layers`, such as the first one that holds floating point numbers."
             )
-        if id(tensor) in self.looked_up:  # the method has been applied to the tokens' vectors
-            return Finish(_as_is, self.dtype, label)(self.values[id(tensor)], signals[0])
-        return self._result(tensor, signals, label)
-
-    def _result(self, tensor: KerasTensor, signals: tuple, label: str):
-        """What the method makes of the signals at a tensor asked for."""
-        layer = Finish(self.method.finish, self.dtype, label)
-        return layer(self.values[id(tensor)], signals[0])
-
-    def _matters(self, tensor) -> bool:
-        """Whether the output depends on a tensor in any way."""
-        steps = self.graph.leading_to([self.output])
-        return any(t is tensor for step in steps for t in step.inputs)
 
 
-def _as_is(value, signal):
-    """At tokens the method has been applied to their vectors already."""
-    return signal
+def _run_by_layer(layers: dict[Step, MirrorLayer], dtype: str, step: Step, values: list) -> list:
+    """What a step writes, one layer for each step."""
+    if step not in layers:
+        layers[step] = MirrorLayer(
+            lambda *values: unpack(execute(step, values)),
+            unpack(step.outputs),
+            dtype,
+            step.name,
+            holders_of_variables(step),
+            runs=step,
+        )
+    written = layers[step](values)
+    return written if isinstance(written, list) else [written]
 
 
-def _run(steps: list[Step], values: dict, layers: dict[int, Forward], dtype: str) -> None:
-    """Run steps forward on symbolic values, one layer for each step."""
-    for step in steps:
-        if id(step) not in layers:
-            layers[id(step)] = Forward(step, dtype, step.name)
-        written = layers[id(step)]([values[id(t)] for t in step.inputs])
-        written = written if isinstance(written, list) else [written]
-        values.update(zip(map(id, step.outputs), written, strict=True))
+@contextmanager
+def _deep(steps: list[Step]) -> Iterator[None]:
+    """Within it, Keras can follow a chain of all steps, there and back: it does so by recursion."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 1000 + 20 * len(steps)))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _filled(value, x):
+    """A tensor of the shape of x that holds a value."""
+    return ops.zeros_like(x) + ops.cast(value, x.dtype)
+
+
+def _zeros_like(dtype: str) -> Callable:
+    return lambda x: ops.zeros(ops.shape(x), dtype)
+
+
+def _one_hot_max(output):
+    shape = ops.shape(output)
+    flat = ops.reshape(output, (shape[0], -1))
+    chosen = ops.arange(ops.shape(flat)[1], dtype="int32") == ops.expand_dims(
+        ops.cast(ops.argmax(flat, axis=-1), "int32"), -1
+    )
+    return ops.reshape(ops.cast(chosen, output.dtype), shape)
 
 
 def _input(tensor: KerasTensor, dtype: str, name: str):

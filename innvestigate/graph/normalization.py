@@ -94,7 +94,6 @@ NORMALIZATIONS = {
     "RMSNormalization": Normalization(lambda layer, x: x, _mean_square, _rms_affine),
     "UnitNormalization": Normalization(lambda layer, x: x, _sum_of_squares, lambda layer, n, x: n),
 }
-DETACHED = {name: parts.detached for name, parts in NORMALIZATIONS.items()}
 
 
 def _scaled(layer, y, axes):

@@ -1,21 +1,25 @@
-"""What kind of step an operation is: the vocabulary that rules speak.
+"""What is known of operations: the vocabulary that rules speak.
 
-One table maps the names of Keras's layers and operations to a kind. A new layer type needs one
-word in it. Layers of the user's own that inherit from a listed layer count as that layer unless
-they override `call`.
+One table maps the names of Keras's layers and operations to a kind, another one to traits. A new
+layer type needs one word in the first. Layers of the user's own that inherit from a listed layer
+count as that layer unless they override `call`.
 """
 
 from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import partial
+from typing import Any
 
 import keras
-from keras import KerasTensor, tree
+import numpy as np
+from keras import KerasTensor, ops, tree
 
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.normalization import DETACHED
-from innvestigate.graph.step import Graph, Step
+from innvestigate.graph.normalization import NORMALIZATIONS, Normalization
+from innvestigate.graph.step import Graph, Step, is_float
+from innvestigate.graph.trace import ComputeMask
 
 
 class Kind(Enum):
@@ -31,6 +35,27 @@ class Kind(Enum):
     SHAPE = "shape only"
     LOOKUP = "look-up of vectors"
     OPAQUE = "unknown"
+
+
+class Trait(Enum):
+    """What rules, methods and rewrites ask of an operation besides its kind."""
+
+    ADDS = "a sum of two tensors"
+    BATCH_NORMALIZATION = "normalisation by fixed statistics"
+    CONVOLUTION = "a kernel that is applied at many places"
+    DENSE = "a kernel for the last axis"
+    ELEMENTWISE = "a product or quotient of numbers in the same place"
+    EXTREMUM = "the largest or smallest of numbers in the same place"
+    INDEXES = "a choice by indices"
+    KEEPS_ORDER = "keeps the order of all numbers"
+    MASKING = "zeros at places that do not exist"
+    DEPENDS = "an activation whose arguments decide what it does"
+    MINIMUM = "the smallest of some numbers"
+    NONNEGATIVE = "writes no negative number"
+    OVERSHOOTS = "a sum that may be negative though no summand is"
+    PLAIN_CONVOLUTION = "a convolution whose kernel's last axes are inputs and outputs"
+    QUOTIENT = "divides its first argument by the second"
+    SORTS = "moves numbers by their size"
 
 
 _NAMES = {
@@ -74,13 +99,67 @@ _NAMES = {
 }
 KINDS: dict[str, Kind] = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 
+_TRAITS = {
+    Trait.ADDS: "Add",
+    Trait.BATCH_NORMALIZATION: "BatchNormalization",
+    Trait.CONVOLUTION: """
+        Conv1D Conv2D Conv3D Conv DepthwiseConv1D DepthwiseConv2D DepthwiseConv
+        Conv1DTranspose Conv2DTranspose Conv3DTranspose ConvTranspose
+        SeparableConv1D SeparableConv2D SeparableConv
+        """,
+    Trait.DENSE: "Dense",
+    Trait.DEPENDS: "Clip Threshold Power ReLU Maximum Minimum Fmax Fmin",
+    Trait.ELEMENTWISE: "Multiply Divide TrueDivide DivideNoNan",
+    Trait.EXTREMUM: "Maximum Minimum Fmax Fmin",
+    Trait.INDEXES: "Take TakeAlongAxis",
+    Trait.KEEPS_ORDER: """
+        Reshape Flatten Ravel ExpandDims Squeeze Identity ActivityRegularization
+        Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout
+        GaussianNoise
+        """,
+    Trait.MASKING: "Masking",
+    Trait.MINIMUM: "Minimum Fmin Min Amin",
+    Trait.NONNEGATIVE: "Abs Absolute Fabs Exp Exp2 Square Sqrt Rsqrt",
+    Trait.OVERSHOOTS: "Subtract Resizing Resize UpSampling2D",
+    Trait.PLAIN_CONVOLUTION: "Conv1D Conv2D Conv3D",
+    Trait.QUOTIENT: "Divide TrueDivide DivideNoNan",
+    Trait.SORTS: "TopK Sort",
+}
+TRAITS: dict[Trait, frozenset[str]] = {t: frozenset(names.split()) for t, names in _TRAITS.items()}
+
 _FRAMEWORKS = ("keras.", "tensorflow.", "jax.", "torch.")
-_OVERSHOOTING = ("Subtract", "Resizing", "Resize", "UpSampling2D")
+_SPELLINGS = {
+    "exp": "exponential",
+    "expit": "sigmoid",
+    "logistic": "sigmoid",
+    "swish": "silu",
+    "hardswish": "hard_silu",
+    "hard_swish": "hard_silu",
+    "leakyrelu": "leaky_relu",
+    "logsigmoid": "log_sigmoid",
+    "hardsigmoid": "hard_sigmoid",
+    "hardtanh": "hard_tanh",
+    "softshrink": "soft_shrink",
+    "hardshrink": "hard_shrink",
+    "tanhshrink": "tanh_shrink",
+}
+_OF_AN_AXIS = ("softmax", "log_softmax")
 _RELU = ("relu", "relu6")
 _SOFTMAX = ("softmax",)
+_KEEP_SIGN = {
+    *("linear", "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu"),
+    *("mish", "hard_silu", "tanh", "hard_tanh", "softsign", "soft_shrink", "hard_shrink"),
+    *("tanh_shrink", "arctan", "arcsin", "arctanh", "arcsinh", "sinh", "cbrt", "erf", "expm1"),
+    *("log1p", "nan_to_num", "stop_gradient"),
+}
+_INCREASE = {*_KEEP_SIGN, "log", "log2", "log10", "sqrt", "exponential", "exp2", "clip"}
+_NO_MOVES = {
+    *("Masking", "Concatenate", "Append", "Where", "Diag", "Diagonal", "Tril", "Triu", "Stack"),
+    *("Dstack", "Hstack", "Vstack", "Pad", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"),
+    *("PadImages", "ExtractPatches"),
+}
 _GATES = ("sigmoid", "hard_sigmoid", "sparse_sigmoid", "softmax", "sparsemax")
 _NONNEGATIVE = ("exponential", "softplus", "squareplus", "sparse_plus", *_RELU, *_GATES)
-_NONNEGATIVE_OPERATIONS = ("Abs", "Absolute", "Fabs", "Exp", "Exp2", "Square", "Sqrt", "Rsqrt")
 
 
 def kind_of(step: Step) -> Kind:
@@ -89,18 +168,35 @@ def kind_of(step: Step) -> Kind:
     if isinstance(operation, Linear):
         return Kind.LINEAR
     name = keras_name(operation)
-    if name in DETACHED:
+    if name in NORMALIZATIONS:
         return Kind.NORMALIZATION
     if name is None:
-        return Kind.OPAQUE if isinstance(operation, keras.Operation) else Kind.ACTIVATION
+        opaque = isinstance(operation, (keras.Operation, ComputeMask))
+        return Kind.OPAQUE if opaque else Kind.ACTIVATION
+    if name == "Lambda" and activation_name(operation) is not None:
+        return Kind.ACTIVATION
     kind = KINDS.get(name, Kind.OPAQUE)
-    if kind in (Kind.SUM, Kind.PRODUCT) and _one_to_one(step, kind):
+    if kind in (Kind.SUM, Kind.PRODUCT) and _one_to_one(step):
         return Kind.UNITS
     if name == "UpSampling2D" and operation.interpolation != "nearest":
         return Kind.SUM
     if name == "Dot" and getattr(operation, "normalize", False):
         return Kind.OPAQUE  # opened into two normalisations and a plain product
+    if name == "Take" and _reads_table(step):
+        return Kind.LOOKUP
+    if kind is Kind.LOOKUP and not _one_vector_each(step):
+        return Kind.OPAQUE
     return kind
+
+
+def has(operation: Any, trait: Trait) -> bool:
+    """Whether an operation is one of Keras's that have a trait."""
+    return keras_name(operation) in TRAITS[trait]
+
+
+def normalization_of(operation: Any) -> Normalization | None:
+    """The parts of a layer that normalises by the sample's own statistics; None for all others."""
+    return NORMALIZATIONS.get(keras_name(operation))
 
 
 def keras_name(operation) -> str | None:
@@ -113,17 +209,26 @@ def keras_name(operation) -> str | None:
 
 
 def activation_name(operation) -> str | None:
-    """`relu`, `tanh`, ... for an activation in any form: function, operation or layer."""
+    """`relu`, `tanh`, ... for an activation in any form: function, operation or layer.
+
+    A function of a framework goes by the name that Keras has for it: `softmax` for
+    `tf.nn.softmax`, whose own name is `softmax_v2`. One with arguments of its own
+    (`functools.partial`) counts as what it is made of only where they could be nothing but an axis.
+    """
     name = keras_name(operation)
     if name == "Activation":
         return activation_name(operation.activation)
+    if name == "Lambda":
+        return _lambda_name(operation)
     if name == "ReLU":
         return "relu" if not operation.negative_slope else "leaky_relu"
     if name in KINDS and KINDS[name] is Kind.ACTIVATION:
         return _snake_case(name)
+    if isinstance(operation, partial):
+        inner = activation_name(operation.func)
+        return inner if inner in _OF_AN_AXIS else f"partial {inner} (custom)"
     if callable(operation) and not isinstance(operation, keras.Operation):
-        own = not getattr(operation, "__module__", "").startswith(_FRAMEWORKS)
-        return getattr(operation, "__name__", type(operation).__name__) + (" (custom)" * own)
+        return _function_name(operation)
     return None
 
 
@@ -134,6 +239,11 @@ def is_relu(step: Step) -> bool:
     return activation_name(step.operation) in _RELU
 
 
+def keeps_sign(name: str | None) -> bool:
+    """Whether an activation of this name never writes a number of the other sign."""
+    return name in _KEEP_SIGN
+
+
 def is_softmax(step: Step) -> bool:
     """Whether a step is a softmax, in any form."""
     return activation_name(step.operation) in _SOFTMAX
@@ -141,35 +251,34 @@ def is_softmax(step: Step) -> bool:
 
 def annotate(graph: Graph) -> None:
     """Note in each step what the graph tells of its inputs: sign, gates, nearness to the input."""
-    nonnegative: set[int] = set()
-    gates: set[int] = set()
-    near = {id(tensor) for tensor in graph.flat_inputs}
+    nonnegative: set[KerasTensor] = set()
+    gates: set[KerasTensor] = set()
+    near = set(graph.flat_inputs)
     for step in graph.steps:
         kind = kind_of(step)
-        known = [id(tensor) in nonnegative for tensor in step.inputs]
+        known = [tensor in nonnegative for tensor in step.inputs]
         step.nonnegative = all(known)
-        step.gates = tuple(i for i, x in enumerate(step.inputs) if id(x) in gates)
+        step.gates = tuple(i for i, x in enumerate(step.inputs) if x in gates)
         if isinstance(step.operation, Linear):
             step.operation.nonnegative = step.nonnegative
-        step.first = all(id(tensor) in near for tensor in step.inputs)
-        written = set(map(id, step.outputs))
+        step.first = near.issuperset(step.inputs)
         if _writes_nonnegative(step, kind, known):
-            nonnegative |= written
+            nonnegative.update(step.outputs)
         if _writes_gate(step, kind):
-            gates |= written
+            gates.update(step.outputs)
         if step.first and kind in (Kind.SHAPE, Kind.UNITS):
-            near |= written
+            near.update(step.outputs)
 
 
 def _writes_nonnegative(step: Step, kind: Kind, known: list[bool]) -> bool:
-    name = keras_name(step.operation)
-    if kind is Kind.ACTIVATION and activation_name(step.operation) in _NONNEGATIVE:
+    operation = step.operation
+    if kind is Kind.ACTIVATION and activation_name(operation) in _NONNEGATIVE:
         return True
-    if name in _NONNEGATIVE_OPERATIONS or is_relu(step):
+    if has(operation, Trait.NONNEGATIVE) or is_relu(step):
         return True
     if kind in (Kind.SHAPE, Kind.WINNER, Kind.PRODUCT):
         return all(known) and _constants_nonnegative(step)
-    adds = kind is Kind.SUM and name not in _OVERSHOOTING
+    adds = kind is Kind.SUM and not has(operation, Trait.OVERSHOOTS)
     return adds and all(known) and _constants_nonnegative(step)
 
 
@@ -179,7 +288,71 @@ def _writes_gate(step: Step, kind: Kind) -> bool:
     return kind in (Kind.SHAPE, Kind.UNITS) and len(step.gates) == len(step.inputs)
 
 
-def _one_to_one(step: Step, kind: Kind) -> bool:
+def _reads_table(step: Step) -> bool:
+    """Whether `ops.take` looks rows of a table up that does not depend on the input."""
+    table = step.arguments[0][0]
+    rank, axis = len(getattr(table, "shape", ())), getattr(step.operation, "axis", None)
+    return not isinstance(table, KerasTensor) and rank == 2 and axis in (0, -2)
+
+
+def _one_vector_each(step: Step) -> bool:
+    """Whether a look-up writes one vector for each token: not counts of them, nor their logits."""
+    counts = getattr(step.operation, "output_mode", None) in ("multi_hot", "count")
+    return not counts and not is_float(step.inputs[0])
+
+
+def keeps_order(step: Step) -> bool:
+    """Whether a step is an increasing function of each number in its place."""
+    if not in_place(step):
+        return False
+    if kind_of(step) is Kind.UNITS:
+        return _has_positive_scale(step)
+    return activation_name(step.operation) in _INCREASE or is_clip(step)
+
+
+def is_move(step: Step) -> bool:
+    """Whether a step only moves, picks or repeats the numbers of its only tensor."""
+    name = keras_name(step.operation) or ""
+    if len(step.inputs) != 1 or not all(map(is_float, step.outputs)):
+        return False
+    if name in ("Cast", "SaturateCast"):
+        return True
+    moves = kind_of(step) is Kind.SHAPE and name not in _NO_MOVES
+    return moves and not name.startswith("Random")
+
+
+def is_clip(step: Step) -> bool:
+    """Whether a step is the larger or smaller of each number and a constant."""
+    return has(step.operation, Trait.EXTREMUM) and in_place(step)
+
+
+def in_place(step: Step) -> bool:
+    """Whether a step reads one tensor and writes one of the same shape."""
+    shapes = [t.shape for t in (*step.inputs, *step.outputs)]
+    return len(step.inputs) == len(step.outputs) == 1 and shapes[0] == shapes[1]
+
+
+def _has_positive_scale(step: Step) -> bool:
+    operation, args = step.operation, step.arguments[0]
+    if keras_name(operation) == "Rescaling":
+        return _is_positive(operation.scale)
+    constants = [x for x in args if not isinstance(x, KerasTensor)]
+    if has(operation, Trait.ELEMENTWISE):
+        return all(map(_is_positive, constants))
+    name = keras_name(operation)
+    return name == "Add" or (name == "Subtract" and isinstance(args[0], KerasTensor))
+
+
+def _is_positive(constant) -> bool:
+    """Whether all numbers of a constant are > 0, and stay so: a variable may be trained."""
+    if isinstance(constant, keras.Variable):
+        return False
+    if ops.is_tensor(constant):
+        constant = ops.convert_to_numpy(constant)
+    return bool(np.all(np.asarray(constant) > 0))
+
+
+def _one_to_one(step: Step) -> bool:
     """Whether each output number depends on one input number, by constants that are no summands.
 
     `x * c` scales for any constant c. `x + c` shifts the scale only for a plain number; an array
@@ -191,7 +364,7 @@ def _one_to_one(step: Step, kind: Kind) -> bool:
     args = step.arguments[0]
     if name in ("Add", "Subtract"):
         return len(args) == 2 and any(_is_number(x) for x in args)
-    if name in ("Divide", "TrueDivide", "DivideNoNan"):
+    if has(step.operation, Trait.QUOTIENT):
         return isinstance(args[0], KerasTensor) and not isinstance(args[1], KerasTensor)
     return name == "Multiply" and len(args) == 2 and len(_constants(step)) == 1
 
@@ -213,8 +386,32 @@ def _is_number(x) -> bool:
     return isinstance(x, (int, float)) and not isinstance(x, bool)
 
 
+def _function_name(function) -> str:
+    name = getattr(function, "__name__", None) or type(function).__name__
+    if not _of_a_framework(function):
+        return f"{name} (custom)"
+    return _snake_case(re.sub(r"_v\d+$", "", name))
+
+
+def _of_a_framework(function) -> bool:
+    """Whether a function comes with a framework; one that is written in C names its owner's."""
+    module = getattr(function, "__module__", None)
+    owner = getattr(function, "__self__", None)
+    return (module or getattr(owner, "__module__", None) or "").startswith(_FRAMEWORKS)
+
+
+def _lambda_name(layer) -> str | None:
+    """The activation that a Lambda layer of a framework's own function is."""
+    if not _of_a_framework(layer.function):
+        return None  # opening the layer shows what is inside
+    name = activation_name(layer.function)
+    known = name in _OF_AN_AXIS or (name in _ACTIVATION_NAMES and not layer.arguments)
+    return name if known else None
+
+
 def _snake_case(name: str) -> str:
-    if name.endswith("LU"):
-        return name.lower()
-    spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    return "exponential" if spelled == "exp" else spelled
+    spelled = name if name.endswith("LU") else re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    return _SPELLINGS.get(spelled.lower(), spelled.lower())
+
+
+_ACTIVATION_NAMES = {_snake_case(name) for name, kind in KINDS.items() if kind is Kind.ACTIVATION}

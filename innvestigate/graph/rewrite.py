@@ -1,15 +1,16 @@
-"""Passes over a graph that leave the function it computes unchanged."""
+"""Passes over a graph that leave the function it computes unchanged: each returns a new one."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 
 import keras
-from keras import KerasTensor, ops, tree
+from keras import KerasTensor, ops
 
 from innvestigate.graph.linear import Linear, linear_part, separable_parts
-from innvestigate.graph.operations import Kind, is_softmax, keras_name, kind_of
+from innvestigate.graph.operations import Kind, Trait, has, keras_name, kind_of
 from innvestigate.graph.step import Graph, Step, like
 from innvestigate.graph.trace import open_step
 
@@ -21,53 +22,55 @@ def is_opaque(step: Step) -> bool:
     )
 
 
-def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> None:
+def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> Graph:
     """Put the operations inside a layer in its place, for every layer wanted, however deep."""
-    steps = []
+    steps, swap, layer_outputs, masks = [], {}, dict(graph.layer_outputs), graph.masks
     queue = graph.steps[::-1]
     while queue:
-        step = queue.pop()
+        step = queue.pop().renamed(swap)
         inside = open_step(step, _OPENERS.get(keras_name(step.operation))) if wanted(step) else None
         if inside is None:
             steps.append(step)
             continue
-        queue.extend(_joined(inside, step, graph)[::-1])
-        graph.layer_outputs.update(inside.layer_outputs)
-    graph.steps = steps
+        queue.extend(inside.steps[::-1])
+        swap.update(zip(step.outputs, inside.outputs, strict=True))
+        layer_outputs.update(inside.layer_outputs)
+        masks |= inside.masks
+    return replace(graph, layer_outputs=layer_outputs, masks=masks).replaced(steps, swap)
 
 
-def split(graph: Graph, wanted: Callable[[Step], bool] = lambda step: True) -> None:
+def split(graph: Graph, wanted: Callable[[Step], bool] = lambda step: True) -> Graph:
     """Part layers with a kernel into their linear steps and their activation."""
-    graph.steps = [
-        part for step in graph.steps for part in (_parts(step) if wanted(step) else [step])
-    ]
+    return graph.replaced(
+        [part for step in graph.steps for part in (_parts(step) if wanted(step) else [step])]
+    )
 
 
-def fuse_bias(graph: Graph) -> None:
+def fuse_bias(graph: Graph) -> Graph:
     """Make `matmul(x, W) + b` one linear step with a bias, as a layer would have it."""
-    writers, gone = graph.writers(), set()
+    steps: list[Step] = []
+    places: dict[KerasTensor, int] = {}
+    private = _read_once(graph)
     for step in graph.steps:
         constant = _added_constant(step)
-        if constant is None:
-            continue
-        writer = writers.get(id(step.inputs[0]))
-        if writer is None or not isinstance(writer.operation, Linear):
-            continue
-        if not _only_read_by(step, graph):
-            continue
-        if writer.operation.bias is None and step.inputs[0].shape == step.outputs[0].shape:
-            writer.operation = replace(
-                writer.operation,
+        place = None if constant is None else places.get(step.inputs[0])
+        if place is not None and step.inputs[0] in private and _takes_bias(steps[place], step):
+            linear = steps[place].operation
+            biased = replace(
+                linear,
                 read_bias=lambda constant=constant: ops.convert_to_tensor(constant),
-                constants=(*writer.operation.constants, constant),
+                constants=(*linear.constants, constant),
             )
-            writer.outputs = step.outputs
-            writers[id(step.outputs[0])] = writer
-            gone.add(id(step))
-    graph.steps = [step for step in graph.steps if id(step) not in gone]
+            steps[place] = replace(steps[place], operation=biased, outputs=step.outputs)
+        else:
+            place = len(steps)
+            steps.append(step)
+        if isinstance(steps[place].operation, Linear):
+            places[step.outputs[0]] = place
+    return graph.replaced(steps)
 
 
-def fold_batch_norm(graph: Graph) -> None:
+def fold_batch_norm(graph: Graph) -> Graph:
     """Merge every BatchNormalization into the linear step before or after it, where one fits.
 
     Before: (gamma/std) (W x + b) + shift is one linear step. After: W ((gamma/std) x + shift) + b
@@ -75,20 +78,30 @@ def fold_batch_norm(graph: Graph) -> None:
     other kinds stays.
     """
     queue = [step for step in graph.steps if _is_norm(step)]
-    for step in queue:
-        before = graph.writers().get(id(step.inputs[0]))
-        after = graph.readers().get(id(step.outputs[0]), [None])[0]
-        if before is not None and _only_read_by(step, graph) and _folds_before(before, step):
-            before.operation = _merged(before.operation, step.operation)
-            before.outputs = step.outputs
-            if _is_norm(before):
-                queue.append(before)
-        elif after is not None and _only_read_by(after, graph) and _folds_after(step, after):
-            after.operation = _premerged(step.operation, after.operation)
-            after.inputs, after.arguments = step.inputs, ((step.inputs[0],), {})
-        else:
-            continue
-        graph.steps.remove(step)
+    while queue:
+        norm = queue.pop(0)
+        neighbour, merged = _fold(graph, norm)
+        if merged is not None:
+            swap = lambda step: merged if step is neighbour else step  # noqa: B023, E731
+            graph = graph.replaced([swap(step) for step in graph.steps if step is not norm])
+            queue = [swap(step) for step in queue]
+            if _is_norm(merged) and merged not in queue:
+                queue.append(merged)
+    return graph
+
+
+def _fold(graph: Graph, norm: Step) -> tuple[Step | None, Step | None]:
+    """A neighbour of a BatchNormalization, and the step that stands for both."""
+    private = _read_once(graph)
+    before = graph.writers().get(norm.inputs[0])
+    after = graph.readers().get(norm.outputs[0], [None])[0]
+    if before is not None and norm.inputs[0] in private and _folds_before(before, norm):
+        merged = _merged(before.operation, norm.operation)
+        return before, replace(before, operation=merged, outputs=norm.outputs)
+    if after is not None and norm.outputs[0] in private and _folds_after(norm, after):
+        merged = _premerged(norm.operation, after.operation)
+        return after, replace(after, operation=merged, arguments=((norm.inputs[0],), {}))
+    return None, None
 
 
 def from_vectors(graph: Graph) -> tuple[Graph, list[Step]]:
@@ -97,48 +110,40 @@ def from_vectors(graph: Graph) -> tuple[Graph, list[Step]]:
     The tokens stay inputs: masks are made of them. A look-up of anything else than inputs that
     were at most moved, such as sums of them, stays as it is.
     """
-    moved = set(map(id, graph.flat_inputs))
+    moved = set(graph.flat_inputs)
     lookups = []
     for step in graph.steps:
-        known = bool(step.inputs) and all(id(t) in moved for t in step.inputs)
+        known = bool(step.inputs) and moved.issuperset(step.inputs)
         if known and kind_of(step) is Kind.SHAPE:
-            moved.update(map(id, step.outputs))
+            moved.update(step.outputs)
         if known and kind_of(step) is Kind.LOOKUP:
             lookups.append(step)
     steps = [step for step in graph.steps if step not in lookups]
     inputs = [*graph.flat_inputs, *(step.outputs[0] for step in lookups)]
-    return Graph(steps, inputs, graph.outputs, graph.layer_outputs), lookups
-
-
-def drop_activation(
-    graph: Graph, tensor: KerasTensor, wanted: Callable[[Step], bool] = is_softmax
-) -> KerasTensor | None:
-    """Take a final activation off: the tensor it reads, or None if there was none to take."""
-
-    def writes(step: Step) -> bool:
-        return any(y is tensor for y in step.outputs)
-
-    open_layers(graph, lambda step: writes(step) and is_opaque(step))
-    split(graph, writes)
-    last = graph.writers().get(id(tensor))
-    if last is None or not wanted(last) or len(last.inputs) != 1:
-        return None
-    if id(tensor) not in graph.readers():
-        graph.steps.remove(last)
-    replaced = {id(tensor): last.inputs[0]}
-    swap = lambda t: replaced.get(id(t), t)  # noqa: E731
-    graph.outputs = tree.map_structure(swap, graph.outputs)
-    for name, tensors in graph.layer_outputs.items():
-        graph.layer_outputs[name] = [swap(t) for t in tensors]
-    return last.inputs[0]
+    return replace(graph, steps=steps, inputs=inputs), lookups
 
 
 def _time_distributed(layer, x, training=None, mask=None):
     """TimeDistributed as its layer on a batch of all time steps, instead of a loop over them."""
-    if mask is not None or x.shape[1] is None:
+    if x.shape[1] is None:
         return layer.call(x, training=training, mask=mask)
-    y = layer.layer(ops.reshape(x, (-1, *x.shape[2:])))
+    takes_mask = "mask" in inspect.signature(layer.layer.call).parameters
+    masks = {"mask": _all_steps(mask)} if takes_mask and mask is not None else {}
+    y = layer.layer(_all_steps(x), **masks)
     return ops.reshape(y, (-1, x.shape[1], *y.shape[1:]))
+
+
+def _all_steps(x):
+    """All time steps of all samples, one after the other."""
+    return ops.reshape(x, (-1, *x.shape[2:]))
+
+
+def _category_counts(layer, tokens, count_weights=None):
+    """CategoryEncoding of several tokens: one vector for each, and their sum or largest."""
+    vectors = ops.one_hot(tokens, layer.num_tokens, dtype=layer.compute_dtype)
+    if count_weights is not None:
+        vectors = vectors * ops.expand_dims(count_weights, -1)
+    return (ops.sum if layer.output_mode == "count" else ops.max)(vectors, axis=-2)
 
 
 def _cosine(layer, inputs):
@@ -152,19 +157,11 @@ def _cosine(layer, inputs):
     return keras.layers.Dot(axes, dtype=dtype)(units)
 
 
-_OPENERS = {"TimeDistributed": _time_distributed, "Dot": _cosine}
-
-
-def _joined(inside: Graph, step: Step, graph: Graph) -> list[Step]:
-    """The steps of an opened layer, writing the tensors the layer wrote."""
-    swap = {id(new): old for new, old in zip(inside.outputs, step.outputs, strict=True)}
-    for inner in inside.steps:
-        inner.outputs = [swap.get(id(t), t) for t in inner.outputs]
-        inner.inputs = [swap.get(id(t), t) for t in inner.inputs]
-        inner.arguments = tree.map_structure(lambda x: swap.get(id(x), x), inner.arguments)
-    for name, tensors in inside.layer_outputs.items():
-        inside.layer_outputs[name] = [swap.get(id(t), t) for t in tensors]
-    return inside.steps
+_OPENERS = {
+    "CategoryEncoding": _category_counts,
+    "Dot": _cosine,
+    "TimeDistributed": _time_distributed,
+}
 
 
 def _parts(step: Step) -> list[Step]:
@@ -178,22 +175,22 @@ def _parts(step: Step) -> list[Step]:
     names = [step.name, *(f"{step.name}.{_name(part)}" for part, _ in parts[1:])]
     steps, source = [], step.inputs[0]
     for name, (operation, spec) in zip(names, parts, strict=True):
-        written = like(spec)
-        steps.append(Step(name, operation, ((source,), {}), [source], [written], step.layers))
+        written = like(spec) if len(steps) < len(parts) - 1 else step.outputs[0]
+        steps.append(Step(name, operation, ((source,), {}), [written], step.layers))
         source = written
-    steps[-1].outputs = step.outputs
     return steps
 
 
 def _name(operation) -> str:
     if isinstance(operation, Linear):
         return "pointwise"
-    return getattr(operation, "__name__", None) or getattr(operation, "name", "activation")
+    name = getattr(operation, "__name__", None) or getattr(operation, "name", "")
+    return name if name.isidentifier() else "activation"  # a lambda's name is no name of a layer
 
 
 def _added_constant(step: Step):
     """The array or variable that a step adds to its only tensor, or None."""
-    if keras_name(step.operation) != "Add" or kind_of(step) is Kind.UNITS:
+    if not has(step.operation, Trait.ADDS) or kind_of(step) is Kind.UNITS:
         return None
     args = step.arguments[0]
     if len(args) != 2 or len(step.inputs) != 1 or len(step.inputs[0].shape) < 2:
@@ -202,16 +199,20 @@ def _added_constant(step: Step):
     return constants[0] if len(constants) == 1 else None
 
 
-def _only_read_by(step: Step, graph: Graph) -> bool:
-    """Whether nobody but the step wants its first input, so that it need not be computed."""
-    tensor = step.inputs[0]
-    wanted = any(t is tensor for t in (*graph.flat_outputs, *graph.flat_inputs))
-    return not wanted and graph.readers()[id(tensor)] == [step]
+def _takes_bias(writer: Step, step: Step) -> bool:
+    same = step.inputs[0].shape == step.outputs[0].shape
+    return writer.operation.bias is None and same
+
+
+def _read_once(graph: Graph) -> set[KerasTensor]:
+    """Tensors that a single step reads and nobody else wants: they need not be computed."""
+    wanted = {*graph.flat_outputs, *graph.flat_inputs}
+    return {t for t, readers in graph.readers().items() if len(readers) == 1 and t not in wanted}
 
 
 def _is_norm(step: Step) -> bool:
     linear = step.operation
-    return isinstance(linear, Linear) and keras_name(linear.layer) == "BatchNormalization"
+    return isinstance(linear, Linear) and has(linear.layer, Trait.BATCH_NORMALIZATION)
 
 
 def _folds_before(before: Step, norm: Step) -> bool:
@@ -228,9 +229,9 @@ def _folds_after(norm: Step, after: Step) -> bool:
     if not isinstance(linear, Linear) or norm.operation.channel_axis != -1:
         return False
     layer = linear.layer
-    if keras_name(layer) == "Dense":
+    if has(layer, Trait.DENSE):
         return True
-    return keras_name(layer) in ("Conv1D", "Conv2D", "Conv3D") and (
+    return has(layer, Trait.PLAIN_CONVOLUTION) and (
         layer.padding == "valid" and layer.groups == 1 and layer.data_format == "channels_last"
     )
 

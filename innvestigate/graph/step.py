@@ -1,9 +1,12 @@
-"""The Keras model as data: operations (steps) that read and write symbolic tensors."""
+"""The Keras model as data: operations (steps) that read and write symbolic tensors.
+
+`KerasTensor`s are told apart by identity, so they serve as keys of dicts and members of sets.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -21,10 +24,12 @@ class Step:
         operation: What is called: a Keras layer, a `keras.ops` operation, a
             `graph.linear.Linear`, or a plain function such as an activation.
         arguments: `(args, kwargs)` of the call, `KerasTensor`s standing for the tensors read.
-        inputs: The tensors read, each once.
         outputs: The tensors written.
         layers: The layers around the step, outermost first: nested models, opened layers and,
             last, the layer itself.
+        masks: Pairs of a tensor read and the boolean tensor that says which of its places exist,
+            for operations that look for such a mask on the tensor itself.
+        inputs: The tensors read, each once: those of the arguments, then the masks.
         nonnegative: Whether all values read are known to be >= 0, whatever the model's input.
         gates: Positions in `inputs` of tensors that come out of a sigmoid or softmax.
         first: Whether the model's inputs reach the step through shape-only steps.
@@ -33,26 +38,32 @@ class Step:
     name: str
     operation: Callable
     arguments: tuple[tuple, dict]
-    inputs: list[KerasTensor]
     outputs: list[KerasTensor]
     layers: tuple[keras.Layer, ...] = ()
+    masks: tuple[tuple[KerasTensor, KerasTensor], ...] = ()
+    inputs: list[KerasTensor] = field(init=False)
     nonnegative: bool = False
     gates: tuple[int, ...] = ()
     first: bool = False
+
+    def __post_init__(self):
+        self.inputs = tensors_in((self.arguments, [mask for _, mask in self.masks]))
 
     @property
     def layer(self) -> Any:
         """The innermost Keras layer the step belongs to; the operation itself outside any layer."""
         return self.layers[-1] if self.layers else self.operation
 
-    def __call__(self, *values):
-        """The tensors written, as a list, when `values` are read in place of `inputs`."""
-        args, kwargs = substitute(
-            self.arguments, dict(zip(map(id, self.inputs), values, strict=True))
+    def renamed(self, swap: Mapping[KerasTensor, KerasTensor]) -> Step:
+        """The step on other tensors: those that are keys of `swap` replaced by their values."""
+        if not any(t in swap for t in (*self.inputs, *self.outputs)):
+            return self
+        return replace(
+            self,
+            arguments=substitute(self.arguments, swap),
+            outputs=[swap.get(t, t) for t in self.outputs],
+            masks=substitute(self.masks, swap),
         )
-        with FrozenState():
-            outputs = self.operation(*args, **kwargs)
-        return [y for y in tree.flatten(outputs) if y is not None]
 
     def __repr__(self) -> str:
         return f"<Step {self.name}: {type(self.operation).__name__}>"
@@ -67,12 +78,14 @@ class Graph:
         inputs: The model's inputs in its own structure (a tensor, list or dict of tensors).
         outputs: The model's outputs in its own structure.
         layer_outputs: What each call of each layer and nested model wrote, by dotted name.
+        masks: Tensors that say which places of others exist.
     """
 
     steps: list[Step]
     inputs: Any
     outputs: Any
     layer_outputs: dict[str, list[KerasTensor]] = field(default_factory=dict)
+    masks: frozenset[KerasTensor] = frozenset()
 
     @property
     def flat_inputs(self) -> list[KerasTensor]:
@@ -82,59 +95,67 @@ class Graph:
     def flat_outputs(self) -> list[KerasTensor]:
         return tree.flatten(self.outputs)
 
-    def writers(self) -> dict[int, Step]:
-        """The step that writes each tensor, by the tensor's id."""
-        return {id(tensor): step for step in self.steps for tensor in step.outputs}
+    def writers(self) -> dict[KerasTensor, Step]:
+        """The step that writes each tensor."""
+        return {tensor: step for step in self.steps for tensor in step.outputs}
 
-    def readers(self) -> dict[int, list[Step]]:
-        """The steps that read each tensor, by the tensor's id."""
-        readers: dict[int, list[Step]] = {}
+    def readers(self) -> dict[KerasTensor, list[Step]]:
+        """The steps that read each tensor."""
+        readers: dict[KerasTensor, list[Step]] = {}
         for step in self.steps:
             for tensor in step.inputs:
-                readers.setdefault(id(tensor), []).append(step)
+                readers.setdefault(tensor, []).append(step)
         return readers
 
-    def leading_to(self, tensors: list[KerasTensor]) -> list[Step]:
+    def leading_to(self, tensors: Iterable[KerasTensor]) -> list[Step]:
         """The steps that `tensors` are computed by, in order."""
-        wanted, steps = {id(tensor) for tensor in tensors}, []
+        wanted, steps = set(tensors), []
         for step in reversed(self.steps):
-            if any(id(tensor) in wanted for tensor in step.outputs):
-                wanted.update(map(id, step.inputs))
+            if not wanted.isdisjoint(step.outputs):
+                wanted.update(step.inputs)
                 steps.append(step)
         return steps[::-1]
 
-    def run(self, values: list, tensors: list[KerasTensor]) -> list:
-        """The values of `tensors` when the model's flat inputs have the given values."""
-        known = dict(zip(map(id, self.flat_inputs), values, strict=True))
-        for step in self.leading_to(tensors):
-            written = step(*(known[id(tensor)] for tensor in step.inputs))
-            known.update(zip(map(id, step.outputs), written, strict=True))
-        return [known[id(tensor)] for tensor in tensors]
+    def replaced(self, steps: list[Step], swap: Mapping[KerasTensor, KerasTensor] = {}) -> Graph:
+        """The graph with other steps, and other tensors in place of some (see `Step.renamed`)."""
+        found = lambda t: _last(swap, t)  # noqa: E731
+        return Graph(
+            steps,
+            self.inputs,
+            tree.map_structure(found, self.outputs),
+            {name: list(map(found, tensors)) for name, tensors in self.layer_outputs.items()},
+            frozenset(map(found, self.masks)),
+        )
 
+    def check(self) -> None:
+        """Ask that every tensor is written once, before it is read, and that names are unique.
 
-class FrozenState(keras.StatelessScope):
-    """Within it, what layers assign to their variables (states, random seeds) is forgotten."""
-
-    def __init__(self):
-        super().__init__(initialize_variables=False)
-
-    def get_current_value(self, variable):
-        value = super().get_current_value(variable)
-        if value is None and self.original_scope is not None:
-            return self.original_scope.get_current_value(variable)
-        return value
+        Raises:
+            ValueError: If not; says where.
+        """
+        known, names = set(self.flat_inputs), set()
+        for step in self.steps:
+            if step.name in names:
+                raise ValueError(f"Two steps are called {step.name!r}.")
+            if not known.issuperset(step.inputs):
+                raise ValueError(f"{step!r} reads a tensor that no step before it has written.")
+            if not known.isdisjoint(step.outputs) or len(set(step.outputs)) < len(step.outputs):
+                raise ValueError(f"{step!r} writes a tensor that is written already.")
+            names.add(step.name)
+            known.update(step.outputs)
+        if not known.issuperset(self.flat_outputs):
+            raise ValueError("No step writes one of the graph's outputs.")
 
 
 def tensors_in(structure: Any) -> list[KerasTensor]:
     """The `KerasTensor`s in a structure of arguments, each once, in order of appearance."""
-    found = {id(x): x for x in tree.flatten(structure) if isinstance(x, KerasTensor)}
-    return list(found.values())
+    return list(dict.fromkeys(x for x in tree.flatten(structure) if isinstance(x, KerasTensor)))
 
 
-def substitute(structure: Any, values: dict[int, Any]) -> Any:
+def substitute(structure: Any, values: Mapping[KerasTensor, Any]) -> Any:
     """The structure with the value of every known `KerasTensor` in its place."""
     return tree.map_structure(
-        lambda x: values.get(id(x), x) if isinstance(x, KerasTensor) else x, structure
+        lambda x: _last(values, x) if isinstance(x, KerasTensor) else x, structure
     )
 
 
@@ -144,5 +165,26 @@ def like(tensor: KerasTensor) -> KerasTensor:
 
 
 def is_float(tensor: Any) -> bool:
-    """Whether a tensor holds floating point numbers."""
-    return "float" in keras.utils.standardize_dtype(tensor.dtype)
+    """Whether a tensor holds floating point numbers, real or complex."""
+    return is_real(tensor) or is_complex(tensor)
+
+
+def is_real(tensor: Any) -> bool:
+    """Whether a tensor holds real floating point numbers."""
+    return "float" in _dtype(tensor)
+
+
+def is_complex(tensor: Any) -> bool:
+    """Whether a tensor holds complex numbers."""
+    return "complex" in _dtype(tensor)
+
+
+def _dtype(tensor: Any) -> str:
+    return str(getattr(tensor.dtype, "name", tensor.dtype))
+
+
+def _last(swap: Mapping[KerasTensor, Any], tensor: Any) -> Any:
+    """What a tensor stands for in the end, where what replaces it may be replaced, too."""
+    while isinstance(tensor, KerasTensor) and tensor in swap:
+        tensor = swap[tensor]
+    return tensor

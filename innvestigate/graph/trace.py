@@ -1,17 +1,26 @@
-"""From a Keras model to a `Graph`. The only module that touches private Keras attributes."""
+"""From a Keras model to a `Graph`. The only module that touches private Keras attributes.
+
+Keras hands a mask on as an attribute of the tensor it belongs to, while the model runs. Here every
+mask is a boolean tensor of the graph: what a layer's `compute_mask` writes is a step of its own,
+and a step whose operation would look for a mask on one of its tensors lists the pair (see `Step`).
+What counts is what happens when the model runs, also where that loses a mask.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import keras
 from keras import KerasTensor, tree
+from keras.src import backend as keras_backend
+from keras.src.layers.merging.base_merge import Merge
 from keras.src.models.functional import Functional
 
-from innvestigate.graph.layers import Forward
 from innvestigate.graph.step import Graph, Step, like, substitute, tensors_in
 
 
@@ -37,11 +46,11 @@ def trace(model: keras.Model) -> Graph:
         inputs = tree.map_structure(
             lambda t: KerasTensor(t.shape, t.dtype, name=t.name), function._inputs_struct
         )
-        bindings = dict(zip(map(id, function.inputs), tree.flatten(inputs), strict=True))
+        bindings = dict(zip(function.inputs, tree.flatten(inputs), strict=True))
         tracer = _Tracer()
-        tracer.walk(function, bindings, prefix="", layers=())
+        tracer.walk(_nodes_of(function), bindings, prefix="", layers=())
         outputs = substitute(function._outputs_struct, bindings)
-        return Graph(tracer.steps, inputs, outputs, tracer.layer_outputs)
+        return Graph(tracer.steps, inputs, outputs, tracer.layer_outputs, tracer.all_masks)
     return _trace_subclassed(model)
 
 
@@ -53,26 +62,64 @@ def open_step(step: Step, call: Callable | None = None) -> Graph | None:
         call: `(layer, *args, **kwargs) -> outputs`, in place of the layer's own `call`.
 
     Returns:
-        A graph from the step's inputs to the step's outputs, or None where the layer refuses: it
-        is no layer, is quantized, calls a backend's own functions, or computes something from its
-        weights alone, which would freeze the weights' present values into the graph.
+        A graph from the step's inputs to what the step writes, in its order, or None where the
+        layer refuses: it is no layer, is quantized, calls a backend's own functions, or computes
+        something from its weights alone, which would freeze the weights' present values into the
+        graph.
     """
-    layer = step.operation
-    if not isinstance(layer, keras.Layer) or layer.quantization_mode is not None:
-        return None
-    inputs = [like(tensor) for tensor in step.inputs]
-    args, kwargs = substitute(step.arguments, dict(zip(map(id, step.inputs), inputs, strict=True)))
-    if "training" in inspect.signature(layer.call).parameters and kwargs.get("training") is None:
-        kwargs = {**kwargs, "training": False}
-    run = layer.call if call is None else partial(call, layer)
-    function = _call_symbolically(layer, inputs, lambda: run(*args, **kwargs))
-    if function is None or len(function.outputs) != len(step.outputs):
-        return None
-    bindings = dict(zip(map(id, inputs), step.inputs, strict=True))
-    tracer = _Tracer(opened=True)
-    tracer.walk(function, bindings, prefix=step.name + ".", layers=step.layers)
-    outputs = [bindings[id(tensor)] for tensor in function.outputs]
-    return Graph(tracer.steps, step.inputs, outputs, tracer.layer_outputs)
+    opened = _open(step, call)
+    return None if opened is None else opened[0]
+
+
+def call_model(model: keras.Model, inputs: Any) -> Any:
+    """What a model writes for inputs in the structure of its graph's, in inference mode."""
+    each = _function_of(model) is None and len(model._build_shapes_dict) > 1
+    return model(*inputs, training=False) if each else model(inputs, training=False)
+
+
+@contextmanager
+def wearing(masks: list[tuple[Any, Any]]) -> Iterator[None]:
+    """Within it, tensors wear their masks as Keras's layers look for them.
+
+    Args:
+        masks: Pairs of a tensor and its mask.
+    """
+    for tensor, mask in masks:
+        keras_backend.set_keras_mask(tensor, mask)
+    try:
+        yield
+    finally:
+        take_masks_off([tensor for tensor, _ in masks])
+
+
+def take_masks_off(tensors: list) -> None:
+    """Take off the masks that layers have put on tensors."""
+    for tensor in tensors:
+        if keras_backend.get_keras_mask(tensor) is not None:
+            keras_backend.set_keras_mask(tensor, None)
+
+
+class ComputeMask:
+    """The mask that a layer computes for what it writes, as an operation of its own.
+
+    Args:
+        layer: The layer.
+        which: Which of the layer's masks, in the order of its outputs.
+    """
+
+    def __init__(self, layer: keras.Layer, which: int):
+        self.layer, self.which = layer, which
+
+    def __call__(self, inputs, previous_mask):
+        return _masks_of(self.layer, inputs, previous_mask)[self.which]
+
+
+def _masks_of(layer: keras.Layer, inputs, previous_mask) -> list:
+    """The masks that the outputs of a layer wear after its call, None where there is none."""
+    if isinstance(layer, keras.layers.ReversibleEmbedding):  # its call puts the mask on itself
+        is_tokens = "int" in keras.utils.standardize_dtype(inputs.dtype)
+        return [keras.layers.Embedding.compute_mask(layer, inputs)] if is_tokens else [None]
+    return tree.flatten(layer.compute_mask(inputs, previous_mask))
 
 
 class _Tracer:
@@ -82,54 +129,111 @@ class _Tracer:
         opened: Whether the nodes come from running a layer's `call`, in inference mode: what they
             say of `training` holds. A functional model's nodes only say what was the default when
             it was built; Keras overrides it when the model is run.
+        masks: The masks that tensors wear at the start.
     """
 
-    def __init__(self, opened: bool = False):
+    def __init__(self, opened: bool = False, masks: dict[KerasTensor, KerasTensor] | None = None):
         self.opened = opened
+        self.masks = dict(masks or {})
+        self.all_masks: frozenset[KerasTensor] = frozenset(self.masks.values())
         self.steps: list[Step] = []
         self.layer_outputs: dict[str, list[KerasTensor]] = {}
         self._names: set[str] = set()
 
-    def walk(self, function, bindings: dict[int, KerasTensor], prefix: str, layers: tuple) -> None:
-        """Append the steps of a functional graph; `bindings` maps its tensors' ids to ours."""
-        for depth in sorted(function._nodes_by_depth, reverse=True):
-            for node in function._nodes_by_depth[depth]:
-                if not node.is_input and node.operation is not None:
-                    self._add(node, bindings, prefix, layers)
+    def walk(self, nodes, bindings: dict, prefix: str, layers: tuple) -> None:
+        """Append the steps of some nodes; `bindings` maps their tensors to ours."""
+        for node in nodes:
+            self._add(node, bindings, prefix, layers)
 
     def _add(self, node, bindings, prefix, layers) -> None:
         operation = node.operation
-        arguments = substitute((node.arguments.args, node.arguments.kwargs), bindings)
-        if not self.opened and "training" in arguments[1]:
-            arguments = (arguments[0], {**arguments[1], "training": False})
+        args, kwargs = substitute((node.arguments.args, node.arguments.kwargs), bindings)
+        if not self.opened and "training" in kwargs:
+            kwargs = {**kwargs, "training": False}
         name = self._unique(prefix + operation.name)
         is_layer = isinstance(operation, keras.Layer)
         inner = (*layers, operation) if is_layer else layers
         function = _function_of(operation)
-        values = None if function is None else _inputs_for(function, arguments)
-        if isinstance(operation, Forward):
-            written = self._add_forward(operation.step, arguments, name, layers)
+        values = None if function is None else _inputs_for(function, args, kwargs)
+        runs = getattr(operation, "runs", None)  # a layer of a mirror stands for the step it runs
+        if isinstance(runs, Step):
+            written = self._add_step(runs, args, name, layers)
         elif values is not None:
-            local = dict(zip(map(id, function.inputs), values, strict=True))
-            self.walk(function, local, name + ".", inner)
-            written = [local[id(tensor)] for tensor in function.outputs]
+            self._wear(values, kwargs.get("mask"))
+            local = dict(zip(function.inputs, values, strict=True))
+            self.walk(_nodes_of(function), local, name + ".", inner)
+            written = [local[tensor] for tensor in function.outputs]
         else:
             written = [like(tensor) for tensor in node.outputs]
-            self.steps.append(
-                Step(name, operation, arguments, tensors_in(arguments), written, inner)
-            )
-        bindings.update(zip(map(id, node.outputs), written, strict=True))
+            read = self._masks_read(operation, (args, kwargs))
+            given = tensors_in([x for argument, x in kwargs.items() if "mask" in argument])
+            self.all_masks |= {*given, *(mask for _, mask in read)}
+            self.steps.append(Step(name, operation, (args, kwargs), written, inner, read))
+            if is_layer:
+                self._hand_masks_on(self.steps[-1])
+        bindings.update(zip(node.outputs, written, strict=True))
         if is_layer:
             self.layer_outputs[name] = written
 
-    def _add_forward(self, step, arguments, name, layers) -> list[KerasTensor]:
-        """A layer of a mirror stands for the step it runs."""
-        values = dict(zip(map(id, step.inputs), tree.flatten(arguments[0]), strict=True))
-        own = substitute(step.arguments, values)
+    def _add_step(self, step, args, name, layers) -> list[KerasTensor]:
+        values = dict(zip(step.inputs, tree.flatten(args[0]), strict=True))
         written = [like(tensor) for tensor in step.outputs]
-        inner = (*layers, *step.layers)
-        self.steps.append(Step(name, step.operation, own, tensors_in(own), written, inner))
+        own = step.renamed({**values, **dict(zip(step.outputs, written, strict=True))})
+        own.name, own.layers = name, (*layers, *step.layers)
+        self.steps.append(own)
         return written
+
+    def _wear(self, tensors: list[KerasTensor], masks: Any) -> None:
+        """Put masks on tensors where there are any, in order."""
+        for tensor, mask in zip(tensors, tree.flatten(masks), strict=False):
+            if isinstance(mask, KerasTensor):
+                self.masks.setdefault(tensor, mask)
+
+    def _masks_read(self, operation, arguments) -> tuple:
+        """The masks that an operation could find on the tensors that it is called on."""
+        if not _looks_for_masks(operation):
+            return ()
+        return tuple((t, self.masks[t]) for t in tensors_in(arguments) if t in self.masks)
+
+    def _hand_masks_on(self, step: Step) -> None:
+        """Find out which masks a layer's outputs wear, and its inputs do no longer."""
+        layer, (args, kwargs) = step.operation, step.arguments
+        first = args[0] if args else next(iter(kwargs.values()), None)
+        previous = kwargs.get("mask")
+        if previous is None:
+            previous = tree.map_structure(self._mask_of, first)
+        for tensor in self._stripped(step):
+            self.masks.pop(tensor, None)
+        if not layer.supports_masking:
+            return
+        masks = _computed_masks(layer, first, previous)
+        for which, (tensor, mask) in enumerate(zip(step.outputs, masks, strict=False)):
+            if isinstance(mask, KerasTensor):
+                self.masks[tensor] = self._known(mask, layer, which, (first, previous), step)
+
+    def _known(self, mask, layer, which, arguments, step) -> KerasTensor:
+        """The mask itself if it was there before, otherwise what a step of its own writes."""
+        if mask in tensors_in(arguments):
+            return mask
+        written = like(mask)
+        name = self._unique(f"{step.name}.mask")
+        mask_step = Step(name, ComputeMask(layer, which), (arguments, {}), [written], step.layers)
+        self.steps.insert(len(self.steps) - 1, mask_step)  # it needs what the layer reads, no more
+        return written
+
+    def _mask_of(self, tensor: Any) -> KerasTensor | None:
+        return self.masks.get(tensor) if isinstance(tensor, KerasTensor) else None
+
+    def _stripped(self, step: Step) -> list[KerasTensor]:
+        """Tensors whose masks a layer takes off, which Keras's MultiHeadAttention does in place."""
+        layer = step.operation
+        if isinstance(layer, keras.layers.MultiHeadAttention):
+            read = [t for t in tensors_in(step.arguments) if t in self.masks]
+            return [t for t in read if t.dtype == layer.compute_dtype]  # others are copied first
+        if not step.masks or type(layer).__module__.startswith("keras."):
+            return []
+        opened = _open(step)
+        return [] if opened is None else [t for t, _ in step.masks if t not in opened[1]]
 
     def _unique(self, name: str) -> str:
         candidate, count = name, 1
@@ -138,6 +242,26 @@ class _Tracer:
             candidate = f"{name}.{count}"
         self._names.add(candidate)
         return candidate
+
+
+def _looks_for_masks(operation: Any) -> bool:
+    """Whether an operation may look for masks on its tensors: layers of which nothing is known."""
+    if not isinstance(operation, keras.Layer):
+        return False
+    if not type(operation).__module__.startswith("keras.") or isinstance(operation, Merge):
+        return True
+    return any("mask" in name for name in inspect.signature(operation.call).parameters)
+
+
+def _computed_masks(layer, first, previous) -> list:
+    """What `compute_mask` makes of symbolic tensors: given masks, new ones, None."""
+    if previous is None and type(layer).compute_mask is keras.Layer.compute_mask:
+        return []
+    with _untouched(layer):
+        try:
+            return _masks_of(layer, first, previous)
+        except Exception:  # a backend's own functions do not take symbolic tensors
+            return keras_backend.compute_output_spec(partial(_masks_of, layer), first, previous)
 
 
 def _function_of(operation: Any):
@@ -153,9 +277,15 @@ def _function_of(operation: Any):
     return None
 
 
-def _inputs_for(function, arguments) -> list | None:
+def _nodes_of(function) -> list:
+    """The nodes of a functional model in the order in which Keras runs them."""
+    depths = sorted(function._nodes_by_depth, reverse=True)
+    nodes = [node for depth in depths for node in function._nodes_by_depth[depth]]
+    return [node for node in nodes if not node.is_input and node.operation is not None]
+
+
+def _inputs_for(function, args, kwargs) -> list | None:
     """What a nested model was called on, in the order of its own inputs."""
-    args, kwargs = arguments
     given = args[0] if args else kwargs.get("inputs")
     expected = function._inputs_struct
     if isinstance(given, dict) and not isinstance(expected, dict):
@@ -178,7 +308,7 @@ def _trace_subclassed(model: keras.Model) -> Graph:
     )
     inputs = args[0] if len(args) == 1 else list(args)
     outputs = model.compute_output_spec(*args)
-    step = Step(model.name, model, (args, {}), tensors_in(args), tree.flatten(outputs), (model,))
+    step = Step(model.name, model, (args, {}), tree.flatten(outputs), (model,))
     opened = open_step(step)
     if opened is None:
         return Graph([step], inputs, outputs)
@@ -187,52 +317,113 @@ def _trace_subclassed(model: keras.Model) -> Graph:
         inner.layers = tuple(layer for layer in inner.layers if layer is not model)
     names = {n.removeprefix(model.name + "."): t for n, t in opened.layer_outputs.items()}
     found = tree.pack_sequence_as(outputs, opened.outputs)
-    return Graph(opened.steps, inputs, found, names)
+    return replace(opened, inputs=inputs, outputs=found, layer_outputs=names)
 
 
-def _call_symbolically(layer, inputs, run):
-    """What `run` does to `inputs` as a `keras.Function`, or None if the layer refuses.
+def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict] | None:
+    """See `open_step`; with the masks that tensors wear at the end."""
+    layer = step.operation
+    if not isinstance(layer, keras.Layer) or layer.quantization_mode is not None:
+        return None
+    fresh = {t: like(t) for t in step.inputs}
+    masks = substitute(step.masks, fresh)
+    args, kwargs = substitute(step.arguments, fresh)
+    if "training" in inspect.signature(layer.call).parameters and kwargs.get("training") is None:
+        kwargs = {**kwargs, "training": False}
+    kwargs = {**_masks_for(layer, args, kwargs, dict(masks)), **kwargs}
+    run = layer.call if call is None else partial(call, layer)
+    with wearing(masks):
+        found = _call_symbolically(layer, list(fresh.values()), lambda: run(*args, **kwargs))
+    if found is None or len(found[1]) != len(step.outputs):
+        return None
+    nodes, written = found
+    bindings = {new: old for old, new in fresh.items()}
+    tracer = _Tracer(opened=True, masks=dict(step.masks))
+    tracer.walk(nodes, bindings, prefix=step.name + ".", layers=step.layers)
+    outputs = [bindings[tensor] for tensor in written]
+    found = Graph(tracer.steps, step.inputs, outputs, tracer.layer_outputs, tracer.all_masks)
+    return found, tracer.masks
 
-    Leaves no node behind on the layer or any layer inside it.
-    """
-    inside = layer._flatten_layers()
-    nodes = [(sub, list(sub._inbound_nodes), list(sub._outbound_nodes)) for sub in inside]
-    reads, function = _WeightReads(), None
+
+def _masks_for(layer, args, kwargs, masks: dict) -> dict[str, Any]:
+    """The mask arguments that Keras fills in from the tensors of a call, where none is given."""
+    parameters = inspect.signature(layer.call).parameters
+    given = {**dict(zip(parameters, args, strict=False)), **kwargs}
+    tensors = {name: x for name, x in given.items() if tensors_in(x)}
+    find = lambda x: masks.get(x) if isinstance(x, KerasTensor) else None  # noqa: E731
+    names = {f"{name}_mask": x for name, x in tensors.items()}
+    if len(tensors) == 1:
+        names = {"mask": next(iter(tensors.values()))}
+    return {
+        name: tree.map_structure(find, x)
+        for name, x in names.items()
+        if name in parameters and given.get(name) is None
+    }
+
+
+def _call_symbolically(layer, inputs, run) -> tuple[list, list] | None:
+    """The nodes by which `run` computes its outputs, and these; None if the layer refuses."""
+    reads = _WeightReads()
     layer._get_call_context().set_value("training", False)
     try:
-        with reads:
-            outputs = run()
-        if not reads.seen and _all_computed(outputs):
-            function = keras.Function(inputs, outputs)
-            _forget_nodes(function)
+        with _untouched(layer) as touch, reads:
+            outputs = [y for y in tree.flatten(run()) if y is not None]
+            nodes = None if reads.seen else _nodes_between(inputs, outputs)
+            touch(nodes or [])
     except Exception:  # whatever a layer raises when it is given symbolic tensors, it refuses them
-        function = None
+        nodes = None
     finally:
         layer._maybe_reset_call_context()
-        for sub, inbound, outbound in nodes:
+    return None if nodes is None else (nodes, outputs)
+
+
+@contextmanager
+def _untouched(layer: keras.Layer) -> Iterator[Callable]:
+    """Takes off the nodes that layers gain within it; yields what is told of nodes elsewhere."""
+    inside = layer._flatten_layers()
+    before = [(sub, list(sub._inbound_nodes), list(sub._outbound_nodes)) for sub in inside]
+    others: list = []
+    try:
+        yield others.extend
+    finally:
+        for node in others:
+            _forget(node)
+        for sub, inbound, outbound in before:
             sub._inbound_nodes[:], sub._outbound_nodes[:] = inbound, outbound
-    return function
 
 
-def _all_computed(outputs) -> bool:
-    """Whether all outputs are symbolic and were written by an operation."""
-    return all(
-        isinstance(x, KerasTensor) and hasattr(x, "_keras_history") and x._keras_history.operation
-        for x in tree.flatten(outputs)
-    )
+def _forget(node) -> None:
+    """Take a node off its operation and those that it reads from."""
+    touched = [node.operation._inbound_nodes]
+    for tensor in node.input_tensors:
+        history = getattr(tensor, "_keras_history", None)
+        if history is not None and history.operation is not None:
+            touched.append(history.operation._outbound_nodes)
+    for recorded in touched:
+        if node in recorded:
+            recorded.remove(node)
 
 
-def _forget_nodes(function) -> None:
-    """Take a function's nodes off its operations: some are layers from outside the traced one."""
-    for nodes in function._nodes_by_depth.values():
-        for node in nodes:
-            touched = [node.operation._inbound_nodes] if node.operation else []
-            for tensor in node.input_tensors:
-                if tensor._keras_history.operation is not None:
-                    touched.append(tensor._keras_history.operation._outbound_nodes)
-            for recorded in touched:
-                if node in recorded:
-                    recorded.remove(node)
+def _nodes_between(inputs: list, outputs: list) -> list | None:
+    """Nodes that lead from inputs to outputs, in order; None if something else leads there, too."""
+    ordered, done, stack = [], set(), [(t, False) for t in reversed(outputs)]
+    known = set(inputs)
+    while stack:
+        found, ready = stack.pop()
+        if ready:
+            ordered.append(found)
+        if ready or found in known:
+            continue
+        history = getattr(found, "_keras_history", None)
+        if history is None or history.operation is None:
+            return None
+        node = history.operation._inbound_nodes[history.node_index]
+        if node in done:
+            continue
+        done.add(node)
+        stack.append((node, True))
+        stack.extend((t, False) for t in reversed(node.input_tensors))
+    return ordered
 
 
 class _WeightReads(keras.StatelessScope):

@@ -7,13 +7,13 @@ from innvestigate.rules.deeplift_structure import MeanGradient
 from innvestigate.rules.linear import (
     AlphaBeta,
     AlphaBetaX,
-    Bounded,
     Epsilon,
     Flat,
     Gamma,
     KernelRule,
     WSquare,
     Z,
+    ZBox,
     ZPlus,
     ZPlusFast,
 )
@@ -24,7 +24,6 @@ from innvestigate.rules.structure import Detached, Lookup, Product, Summands
 __all__ = [
     "AlphaBeta",
     "AlphaBetaX",
-    "Bounded",
     "Composite",
     "Deconvolution",
     "Detached",
@@ -50,6 +49,7 @@ __all__ = [
     "Summands",
     "WSquare",
     "Z",
+    "ZBox",
     "ZPlus",
     "ZPlusFast",
     "as_rule",

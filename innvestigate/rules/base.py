@@ -13,25 +13,34 @@ from innvestigate.graph.operations import Kind
 class Rule:
     """How one step sends the signal that arrives at its outputs back to its inputs.
 
-    A rule is called with the step as a function of its active inputs (see
-    `graph.layers.LocalStep`), the values of those inputs and of the outputs, and the signal
-    arriving at each output; it returns one signal per input. Rules hold no state: one instance
-    may serve many steps.
+    `rule(at, signals) -> signals`: `at` holds what there is to know of the step (`graph.run.At`),
+    `signals` what arrives at each of its floating point outputs; one signal is returned for each
+    active input. Rules hold no state: one instance may serve many steps.
 
     Attributes:
         kinds: The kinds of steps the rule is made for; None for any.
-        references: Constant inputs (numbers or arrays shaped like the model's input) for which a
-            first step also wants to know its own inputs; the mirror runs them forward and hands
-            them over as a fifth argument.
+        compares: Whether the rule speaks of the difference from a reference, so that `at` must be
+            a `graph.difference.Between`.
+        probes: Constant inputs of the model (numbers or arrays shaped like it) at which a first
+            step also wants to know its own input: `at.probes`.
         variables: Variables that the rule reads, for Keras to track.
     """
 
     kinds: tuple[Kind, ...] | None = None
-    references: tuple = ()
+    compares = False
+    probes: tuple = ()
     variables: tuple = ()
 
-    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
+    def __call__(self, at, signals: list) -> list:
         raise NotImplementedError
+
+    def send(self, at, signals: list) -> list[tuple]:
+        """What the engine asks for: signals as tuples, None where nothing arrives."""
+        arriving = [
+            ops.zeros_like(y) if signal is None else signal[0]
+            for y, signal in zip(at.outputs, signals, strict=True)
+        ]
+        return [(sent,) for sent in self(at, arriving)]
 
     def fits(self, kind: Kind) -> bool:
         """Whether the rule is made for steps of this kind."""
@@ -58,8 +67,8 @@ class Gradient(Rule):
     For steps that only move numbers or pick winners this is also how relevance follows them.
     """
 
-    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
-        _, pullback = vjp(step, inputs)
+    def __call__(self, at, signals) -> list:
+        _, pullback = vjp(at, at.inputs)
         return pullback(signals)
 
     def __repr__(self) -> str:
@@ -69,8 +78,8 @@ class Gradient(Rule):
 class Pass(Rule):
     """Signals pass elementwise steps unchanged: R_x = R_y."""
 
-    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
-        return [signals[0] for _ in inputs]
+    def __call__(self, at, signals) -> list:
+        return [signals[0] for _ in at.inputs]
 
     def __repr__(self) -> str:
         return "Pass()"

@@ -27,7 +27,7 @@ RULES: dict[str, Callable[[], Rule]] = {
     "ZPlus": linear.ZPlus,
     "ZPlusFast": linear.ZPlusFast,
     "Gamma": linear.Gamma,
-    "Bounded": linear.Bounded,
+    "ZBox": linear.ZBox,
 }
 
 

@@ -33,38 +33,33 @@ class DifferenceRule(Rule):
         passes_parts: Whether the parts of the outputs follow from the parts of the inputs.
     """
 
+    compares = True
     splits = False
     passes_parts = False
 
-    def multipliers(self, step, x, y, m) -> list:
+    def __call__(self, at, m: list) -> list:
         """One multiplier for each input.
 
         Args:
-            step: The step as a function of its active inputs (`graph.layers.LocalStep`).
-            x: The change of each input (`graph.difference.Change`).
-            y: The change of each output.
+            at: The step at the input and at the reference (`graph.difference.Between`): `at.x`
+                and `at.y` hold the change of each input and output.
             m: The multiplier of each output.
         """
         raise NotImplementedError
 
-    def send(self, step, x, y, signals) -> list[tuple]:
+    def send(self, at, signals: list) -> list[tuple]:
         """One signal, a tuple of one or two multipliers, for each input, given each output's."""
-        m = [_by_sign_of(change.delta, s) for change, s in zip(y, signals, strict=True)]
-        return [(sent,) for sent in self.multipliers(step, x, y, m)]
+        pairs = zip(at.y, filled(at, signals), strict=True)
+        m = [_by_sign_of(change.delta, signal) for change, signal in pairs]
+        return [(sent,) for sent in self(at, m)]
 
-    def parts(self, step, x, y) -> list[tuple]:
+    def parts(self, at) -> list[tuple]:
         """The positive and negative part of each output's difference."""
-        return [by_sign(change.delta) for change in y]
+        return [by_sign(change.delta) for change in at.y]
 
     def width(self, arriving: int) -> int:
         """How many multipliers each input gets, given how many arrive."""
         return 1
-
-    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
-        raise TypeError(
-            f"{self!r} is a DeepLIFT rule: it needs a reference. Use it with the analyzer "
-            "'deeplift', or choose a rule for relevance, such as 'Epsilon'."
-        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -80,8 +75,8 @@ class LinearDifference(DifferenceRule):
     Reference: Shrikumar et al. 2017, section 3.5.1.
     """
 
-    def send(self, step, x, y, signals):
-        linear, change, (signal,) = step.operation, x[0], signals
+    def send(self, at, signals):
+        linear, change, (signal,) = at.operation, at.x[0], signals
         if len(signal) == 1:
             return [(_transposed(linear, change.value, linear.kernel, signal[0]),)]
         up, down = signal
@@ -90,9 +85,9 @@ class LinearDifference(DifferenceRule):
         tilt = _transposed(linear, change.value, ops.abs(kernel), up - down)
         return [(0.5 * (mean + ops.sign(change.delta) * tilt),)]
 
-    def parts(self, step, x, y):
-        linear = step.operation
-        (up, down), (rise, fall) = by_sign(x[0].delta), by_sign(linear.kernel)
+    def parts(self, at):
+        linear = at.operation
+        (up, down), (rise, fall) = by_sign(at.x[0].delta), by_sign(linear.kernel)
         positive = linear.map(up, rise) + linear.map(down, fall)
         return [(positive, linear.map(up, fall) + linear.map(down, rise))]
 
@@ -108,20 +103,21 @@ class Rescale(DifferenceRule):
 
     passes_parts = True
 
-    def send(self, step, x, y, signals):
-        slope = self._slope(step, x[0], y[0])
+    def send(self, at, signals):
+        slope = self._slope(at)
         scaled = tuple(slope * m for m in signals[0])
         return [scaled if len(scaled) == 1 else swapped(slope, *scaled)]
 
-    def parts(self, step, x, y):
-        slope = self._slope(step, x[0], y[0])
-        return [swapped(slope, *(slope * part for part in x[0].parts))]
+    def parts(self, at):
+        slope = self._slope(at)
+        return [swapped(slope, *(slope * part for part in at.x[0].parts))]
 
     def width(self, arriving):
         return arriving
 
-    def _slope(self, step, x, y):
-        return quotient(y.delta, x.delta, _derivative(step, x.reference))
+    def _slope(self, at):
+        x, y = at.x[0], at.y[0]
+        return quotient(y.delta, x.delta, _derivative(at, x.reference))
 
 
 class RevealCancel(DifferenceRule):
@@ -137,33 +133,33 @@ class RevealCancel(DifferenceRule):
     splits = True
     passes_parts = True
 
-    def send(self, step, x, y, signals):
-        changes = self.parts(step, x, y)[0]
+    def send(self, at, signals):
+        changes, x = self.parts(at)[0], at.x[0]
         slopes = [
-            quotient(change, part, self._limit(step, x[0].reference, other, side))
+            quotient(change, part, self._limit(at, x.reference, other, side))
             for change, part, other, side in zip(
-                changes, x[0].parts, x[0].parts[::-1], (NEAR, -NEAR), strict=True
+                changes, x.parts, x.parts[::-1], (NEAR, -NEAR), strict=True
             )
         ]
         pair = signals[0] if len(signals[0]) == 2 else signals[0] * 2
         return [tuple(slope * m for slope, m in zip(slopes, pair, strict=True))]
 
-    def parts(self, step, x, y):
-        with_up, with_down = (step(x[0].reference + part)[0] for part in x[0].parts)
-        at, at_reference = y[0].value, y[0].reference
+    def parts(self, at):
+        x, y = at.x[0], at.y[0]
+        with_up, with_down = (at(x.reference + part)[0] for part in x.parts)
         return [
             (
-                0.5 * ((with_up - at_reference) + (at - with_down)),
-                0.5 * ((with_down - at_reference) + (at - with_up)),
+                0.5 * ((with_up - y.reference) + (y.value - with_down)),
+                0.5 * ((with_down - y.reference) + (y.value - with_up)),
             )
         ]
 
     def width(self, arriving):
         return 2
 
-    def _limit(self, step, reference, other, side):
-        first = _derivative(step, reference + side)
-        return 0.5 * (first + _derivative(step, reference + other + side))
+    def _limit(self, at, reference, other, side):
+        first = _derivative(at, reference + side)
+        return 0.5 * (first + _derivative(at, reference + other + side))
 
 
 def quotient(numerator, denominator, limit):
@@ -178,9 +174,9 @@ def pulled_back(function, at, m):
     return pullback(m)
 
 
-def _derivative(step, at):
+def _derivative(function, x):
     """The derivative of an elementwise function; zero where it is infinite."""
-    slope = pulled_back(step, [at], [ops.ones_like(at)])[0]
+    slope = pulled_back(function, [x], [ops.ones_like(x)])[0]
     return ops.where(ops.isfinite(slope), slope, 0.0)
 
 
@@ -193,6 +189,17 @@ def swapped(sign, positive, negative) -> tuple:
     """A pair, its two in each other's place where the sign is negative."""
     keep = sign >= 0
     return ops.where(keep, positive, negative), ops.where(keep, negative, positive)
+
+
+def filled(at, signals) -> list[tuple]:
+    """Signals of one width, zeros where nothing arrives."""
+    width = max(len(signal) for signal in signals if signal)
+    return [
+        (ops.zeros_like(change.value),) * width
+        if signal is None
+        else (tuple(signal) if len(signal) == width else tuple(signal) * width)
+        for change, signal in zip(at.y, signals, strict=True)
+    ]
 
 
 def _by_sign_of(delta, signal):

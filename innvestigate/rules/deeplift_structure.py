@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from innvestigate.graph.normalization import NORMALIZATIONS
-from innvestigate.graph.operations import activation_name, keras_name
+from innvestigate.graph.operations import Trait, activation_name, has, normalization_of
 from innvestigate.rules.base import Rule, divide
-from innvestigate.rules.deeplift import DifferenceRule, pulled_back, quotient, swapped
+from innvestigate.rules.deeplift import DifferenceRule, filled, pulled_back, quotient, swapped
 
 
 class AtInput(DifferenceRule):
@@ -29,9 +28,8 @@ class AtInput(DifferenceRule):
     def __init__(self, rule: Rule):
         self.rule = rule
 
-    def multipliers(self, step, x, y, m):
-        inputs, outputs = [c.value for c in x], [c.value for c in y]
-        return self.rule(step, inputs, outputs, m)
+    def __call__(self, at, m):
+        return self.rule(at, m)
 
     def __repr__(self) -> str:
         return f"AtInput({self.rule!r})"
@@ -46,16 +44,16 @@ class Affine(DifferenceRule):
 
     passes_parts = True
 
-    def send(self, step, x, y, signals):
-        at = [c.value for c in x]
-        columns = [pulled_back(step, at, list(column)) for column in zip(*signals, strict=True)]
+    def send(self, at, signals):
+        columns = zip(*filled(at, signals), strict=True)
+        columns = [pulled_back(at, at.inputs, list(column)) for column in columns]
         sent = list(zip(*columns, strict=True))
-        return sent if len(columns) == 1 else self._signed(step, x, y, sent)
+        return sent if len(columns) == 1 else self._signed(at, sent)
 
-    def parts(self, step, x, y):
-        pairs = self._signed(step, x, y, [c.parts for c in x])
-        at_zero = step(*(ops.zeros_like(c.value) for c in x))
-        columns = [step(*column) for column in zip(*pairs, strict=True)]
+    def parts(self, at):
+        pairs = self._signed(at, [c.parts for c in at.x])
+        at_zero = at(*map(ops.zeros_like, at.inputs))
+        columns = [at(*column) for column in zip(*pairs, strict=True)]
         return [
             tuple(y - zero for y in ys)
             for ys, zero in zip(zip(*columns, strict=True), at_zero, strict=True)
@@ -64,9 +62,9 @@ class Affine(DifferenceRule):
     def width(self, arriving):
         return arriving
 
-    def _signed(self, step, x, y, pairs):
+    def _signed(self, at, pairs):
         """Each input's pair, swapped where the input enters with a negative sign."""
-        signs = pulled_back(step, [c.value for c in x], [ops.ones_like(c.value) for c in y])
+        signs = pulled_back(at, at.inputs, list(map(ops.ones_like, at.outputs)))
         return [swapped(sign, *pair) for sign, pair in zip(signs, pairs, strict=True)]
 
 
@@ -91,12 +89,12 @@ class MeanGradient(DifferenceRule):
         if self.points is not None and self.points < 1:
             raise ValueError(f"points must be at least 1. Received: points={self.points}.")
 
-    def multipliers(self, step, x, y, m):
-        nodes, weights = np.polynomial.legendre.leggauss(self.points or math.ceil(step.factors / 2))
-        total = [0.0] * len(x)
+    def __call__(self, at, m):
+        nodes, weights = np.polynomial.legendre.leggauss(self.points or math.ceil(at.factors / 2))
+        total = [0.0] * len(at.x)
         for node, weight in zip(nodes, weights, strict=True):
-            at = [c.reference + 0.5 * (1 + float(node)) * c.delta for c in x]
-            sent = pulled_back(step, at, m)
+            point = [c.reference + 0.5 * (1 + float(node)) * c.delta for c in at.x]
+            sent = pulled_back(at, point, m)
             total = [t + 0.5 * float(weight) * s for t, s in zip(total, sent, strict=True)]
         return total
 
@@ -116,16 +114,16 @@ class Winner(DifferenceRule):
     the maximum rises on the way there and falls on the way back.
     """
 
-    def multipliers(self, step, x, y, m):
-        rises = ops.cast(y[0].delta > 0, m[0].dtype)
-        now = 1.0 - rises if _is_minimum(step) else rises
-        share = m[0] * y[0].delta
-        values, references = [c.value for c in x], [c.reference for c in x]
+    def __call__(self, at, m):
+        rises = ops.cast(at.y[0].delta > 0, m[0].dtype)
+        now = 1.0 - rises if has(at.operation, Trait.MINIMUM) else rises
+        share = m[0] * at.y[0].delta
+        references = [c.reference for c in at.x]
         columns = (
-            x,
-            pulled_back(step, values, [now * share]),
-            pulled_back(step, references, [(1.0 - now) * share]),
-            pulled_back(step, references, [m[0]]),
+            at.x,
+            pulled_back(at, at.inputs, [now * share]),
+            pulled_back(at, references, [(1.0 - now) * share]),
+            pulled_back(at, references, [m[0]]),
         )
         return [
             quotient(to_now + to_before, change.delta, gradient)
@@ -141,10 +139,10 @@ class Softmax(DifferenceRule):
     place of y. m_x follows as L ⊙ (m_y - Σ L m_y / Σ L), for a log-softmax as m_y - L Σ m_y / Σ L.
     """
 
-    def multipliers(self, step, x, y, m):
-        logarithmic = activation_name(step.operation) == "log_softmax"
-        axis = getattr(step.operation, "axis", -1)
-        means = _logarithmic_mean(x[0], y[0], axis, logarithmic)
+    def __call__(self, at, m):
+        logarithmic = activation_name(at.operation) == "log_softmax"
+        axis = getattr(at.operation, "axis", -1)
+        means = _logarithmic_mean(at.x[0], at.y[0], axis, logarithmic)
         total = ops.sum(means, axis=axis, keepdims=True)
         if logarithmic:
             return [m[0] - means / total * ops.sum(m[0], axis=axis, keepdims=True)]
@@ -159,9 +157,9 @@ class Normalized(DifferenceRule):
     factors stay small where the reference's deviation is zero.
     """
 
-    def multipliers(self, step, x, y, m):
-        layer = step.operation
-        parts, change = NORMALIZATIONS[keras_name(layer)], x[0]
+    def __call__(self, at, m):
+        layer, change = at.operation, at.x[0]
+        parts = normalization_of(layer)
         middle = 0.5 * (change.value + change.reference)
         spreads = [parts.spread(layer, c) for c in (change.value, change.reference)]
         centred = [parts.centred(layer, c) for c in (change.value, change.reference)]
@@ -181,19 +179,15 @@ class LookupDifference(DifferenceRule):
     """One value for each token: what is made of its vector's change, summed over the vector.
 
     Args:
-        method: What the analyzer makes of `(change, signals)` before the sum.
+        finish: What the analyzer makes of `(change, signal)` before the sum.
     """
 
-    def __init__(self, method):
-        self.method = method
+    def __init__(self, finish):
+        self.finish = finish
 
-    def multipliers(self, step, x, y, m):
-        summed = ops.sum(self.method(y[0], (m[0],)), axis=-1)
-        return [ops.reshape(summed, ops.shape(x[0].value))]
-
-
-def _is_minimum(step) -> bool:
-    return "min" in keras_name(step.operation).lower()
+    def __call__(self, at, m):
+        summed = ops.sum(self.finish(at.y[0], (m[0],)), axis=-1)
+        return [ops.reshape(summed, ops.shape(at.inputs[0]))]
 
 
 def _logarithmic_mean(x, y, axis, logarithmic: bool):

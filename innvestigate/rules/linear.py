@@ -25,10 +25,10 @@ class KernelRule(Rule):
 
     kinds = (Kind.LINEAR,)
 
-    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
+    def __call__(self, at, signals) -> list:
         (r,) = signals
-        x, z, *references = after(r, [inputs[0], outputs[0], *(references or ())])
-        return [self.relevance(_waiting(step.operation, r), x, z, r, *references)]
+        x, z, *probes = after(r, [at.inputs[0], at.outputs[0], *at.probes])
+        return [self.relevance(_waiting(at.operation, r), x, z, r, *probes)]
 
     def relevance(self, linear, x, z, r):
         """The relevance of x, given that of z = W x + b.
@@ -319,7 +319,7 @@ class Gamma(KernelRule):
 
 
 @dataclass(frozen=True)
-class Bounded(KernelRule):
+class ZBox(KernelRule):
     """LRP-z^B for inputs in a box: parts of z are x W - low W⁺ - high W⁻. No bias.
 
     In a first layer, low and high bound the *model's* input: they are taken through the padding,
@@ -346,12 +346,12 @@ class Bounded(KernelRule):
             )
 
     @property
-    def references(self):
+    def probes(self):
         return (self.low, self.high)
 
     def relevance(self, linear, x, z, r, at_low=None, at_high=None):
         if at_low is None:
-            at_low, at_high = (ops.zeros_like(x) + bound for bound in self.references)
+            at_low, at_high = (ops.zeros_like(x) + bound for bound in self.probes)
         low, high = ops.minimum(at_low, at_high), ops.maximum(at_low, at_high)
         kernel = linear.kernel
         parts = [(x, kernel), (-low, positive(kernel)), (-high, negative(kernel))]

@@ -33,10 +33,10 @@ class Pattern(Rule):
             return divide(ops.ones_like(kernel), kernel)
         return ops.cast(self.pattern, kernel.dtype)
 
-    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
-        linear = step.operation
+    def __call__(self, at, signals) -> list:
+        linear = at.operation
         kernel = self.backward_kernel(linear.kernel)
-        _, pullback = vjp(lambda x: [linear.map(x, kernel)], inputs)
+        _, pullback = vjp(lambda x: [linear.map(x, kernel)], at.inputs)
         return pullback(signals)
 
     def __repr__(self) -> str:
@@ -67,14 +67,14 @@ class Projected(Rule):
 
     def __init__(self, rule: Rule):
         self.rule = rule
-        self.references, self.variables = rule.references, rule.variables
+        self.probes, self.variables = rule.probes, rule.variables
 
-    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
+    def __call__(self, at, signals) -> list:
         scaled = []
         for signal in signals:
             axes = tuple(range(1, len(signal.shape)))
             scaled.append(divide(signal, ops.max(ops.abs(signal), axis=axes, keepdims=True)))
-        return self.rule(step, inputs, outputs, scaled, references)
+        return self.rule(at, scaled)
 
     def fits(self, kind) -> bool:
         return self.rule.fits(kind)

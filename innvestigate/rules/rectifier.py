@@ -14,8 +14,8 @@ class Deconvolution(Rule):
     section 2.1.
     """
 
-    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
-        return [ops.maximum(signals[0], 0.0) for _ in inputs]
+    def __call__(self, at, signals) -> list:
+        return [ops.maximum(signals[0], 0.0) for _ in at.inputs]
 
     def __repr__(self) -> str:
         return "Deconvolution()"
@@ -28,8 +28,8 @@ class Guided(Rule):
     section 3.4.
     """
 
-    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
-        return Gradient()(step, inputs, outputs, [ops.maximum(signals[0], 0.0)])
+    def __call__(self, at, signals) -> list:
+        return Gradient()(at, [ops.maximum(signals[0], 0.0)])
 
     def __repr__(self) -> str:
         return "Guided()"

@@ -8,8 +8,7 @@ import keras
 from keras import ops
 
 from innvestigate.backend import vjp
-from innvestigate.graph.normalization import DETACHED
-from innvestigate.graph.operations import Kind, keras_name
+from innvestigate.graph.operations import Kind, Trait, has, normalization_of
 from innvestigate.rules.base import Rule, divide
 
 
@@ -24,9 +23,9 @@ class Summands(Rule):
 
     kinds = (Kind.SUM,)
 
-    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
-        _, pullback = vjp(step, inputs)
-        return _weighted(inputs, pullback([divide(signals[0], outputs[0])]))
+    def __call__(self, at, signals) -> list:
+        _, pullback = vjp(at, at.inputs)
+        return _weighted(at.inputs, pullback([divide(signals[0], at.outputs[0])]))
 
     def __repr__(self) -> str:
         return "Summands()"
@@ -41,11 +40,10 @@ class Detached(Rule):
 
     kinds = (Kind.NORMALIZATION,)
 
-    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
-        layer = step.operation
-        normalize = partial(DETACHED[keras_name(layer)], layer)
-        (z,), pullback = vjp(lambda x: [normalize(x)], inputs)
-        return _weighted(inputs, pullback([divide(signals[0], z)]))
+    def __call__(self, at, signals) -> list:
+        normalize = normalization_of(at.operation).detached
+        (z,), pullback = vjp(lambda x: [normalize(at.operation, x)], at.inputs)
+        return _weighted(at.inputs, pullback([divide(signals[0], z)]))
 
     def __repr__(self) -> str:
         return "Detached()"
@@ -64,20 +62,19 @@ class Product(Rule):
 
     kinds = (Kind.PRODUCT,)
 
-    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
-        name = keras_name(step.operation)
-        gates = set(step.gates)
-        if "Divide" in name and len(inputs) == 2:
+    def __call__(self, at, signals) -> list:
+        inputs, gates = at.inputs, set(at.gates)
+        if has(at.operation, Trait.QUOTIENT) and len(inputs) == 2:
             gates = {1}
         if len(gates) == len(inputs):
             gates = set()
         each = signals[0] / (len(inputs) - len(gates))
-        if name == "Multiply" or "Divide" in name:
-            merging = isinstance(step.operation, keras.layers.Layer)
+        if has(at.operation, Trait.ELEMENTWISE):
+            merging = isinstance(at.operation, keras.layers.Layer)
             received = [_unbroadcast(x, each, merging) for x in inputs]
         else:
-            _, pullback = vjp(step, inputs)
-            received = _weighted(inputs, pullback([divide(each, outputs[0])]))
+            _, pullback = vjp(at, inputs)
+            received = _weighted(inputs, pullback([divide(each, at.outputs[0])]))
         return [ops.zeros_like(x) if i in gates else received[i] for i, x in enumerate(inputs)]
 
     def __repr__(self) -> str:
@@ -85,20 +82,21 @@ class Product(Rule):
 
 
 class Lookup(Rule):
-    """One value for each token: the signal at its vector, summed over the vector's axis.
+    """One value for each token, made of what an analyzer finds at its vector.
 
     Args:
-        method: What the analyzer makes of `(vector, signal)` before the sum.
+        finish: What the analyzer makes of `(vector, signal)`.
+        per_token: What it makes of that along the last axis; by default the sum.
     """
 
     kinds = (Kind.LOOKUP,)
 
-    def __init__(self, method):
-        self.method = method
+    def __init__(self, finish, per_token=partial(ops.sum, axis=-1)):
+        self.finish, self.per_token = finish, per_token
 
-    def __call__(self, step, inputs, outputs, signals, references=None) -> list:
-        summed = ops.sum(self.method(outputs[0], signals[0]), axis=-1)
-        return [ops.reshape(summed, ops.shape(inputs[0]))]
+    def __call__(self, at, signals) -> list:
+        found = self.per_token(self.finish(at.outputs[0], signals[0]))
+        return [ops.reshape(found, ops.shape(at.inputs[0]))]
 
     def __repr__(self) -> str:
         return "Lookup()"

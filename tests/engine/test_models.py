@@ -98,7 +98,7 @@ def test_an_input_rule_that_applies_to_no_layer_is_said():
     tokens = keras.Input((5,), dtype="int32")
     y = layers.Conv1D(3, 2, activation="relu")(layers.Embedding(9, 4)(tokens))
     model = keras.Model(tokens, layers.Dense(2)(layers.Flatten()(y)))
-    with pytest.warns(UserWarning, match=r"Bounded\(low=0, high=1\) applies to no layer"):
+    with pytest.warns(UserWarning, match=r"ZBox\(low=0, high=1\) applies to no layer"):
         innvestigate.create_analyzer("deep_taylor.bounded", model, low=0, high=1)
 
 

@@ -149,7 +149,7 @@ def test_models_of_every_form_come_back(model, path):
 
 INPUT = np.linspace(-1, 1, 15, dtype="float32").reshape(3, 5)
 LISTED = [(is_dense, Scaled(factor=0.5)), (everywhere, Scaled)]
-BOX = rules.Bounded(low=np.full(5, -2.0), high=np.float32(2))
+BOX = rules.ZBox(low=np.full(5, -2.0), high=np.float32(2))
 ARGUMENT_LISTS = {
     "numpy number": ("lrp.epsilon", {"epsilon": np.float32(0.1), "bias": np.bool_(False)}),
     "rule": ("lrp", {"rule": rules.AlphaBeta(alpha=3)}),

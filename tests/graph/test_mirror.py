@@ -64,11 +64,11 @@ def test_plan_says_which_rule_and_why(capsys):
         bn_layer_rule="Flat",
     ).plan()
     rules = {line.step: (line.rule, line.why) for line in plan}
-    assert rules["a"][0] == "Bounded(low=0, high=1)" and "first kernel" in rules["a"][1]
+    assert rules["a"][0] == "ZBox(low=0, high=1)" and "first kernel" in rules["a"][1]
     assert rules["n"] == ("Flat()", "bn_layer_rule")
     assert rules["b"] == ("Z(bias=True)", "line 0 of the rule list")
     printed = capsys.readouterr().out
-    assert printed.strip() == str(plan) and "Bounded(low=0, high=1)" in printed
+    assert printed.strip() == str(plan) and "ZBox(low=0, high=1)" in printed
 
 
 def test_steps_off_the_way_are_left_out():

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from innvestigate.graph.operations import KINDS, Kind, activation_name, annotate, is_relu, kind_of
 from innvestigate.graph.rewrite import is_opaque, open_layers, split
+from innvestigate.graph.run import run
 from innvestigate.graph.step import is_float
 from innvestigate.graph.trace import trace
 
@@ -18,8 +19,7 @@ def relu(x):
 
 def annotated(model):
     graph = trace(model)
-    open_layers(graph, is_opaque)
-    split(graph)
+    graph = split(open_layers(graph, is_opaque))
     annotate(graph)
     return graph
 
@@ -137,7 +137,7 @@ def test_tensors_called_nonnegative_are(seed):
     x = rng.normal(size=(3, 6, 6, 4)).astype("float32")
     for step in graph.steps:
         if step.nonnegative:
-            for value in graph.run([x], [t for t in step.inputs if is_float(t)]):
+            for value in run(graph, [x], [t for t in step.inputs if is_float(t)]):
                 assert np.min(value) >= 0, step
 
 

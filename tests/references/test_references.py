@@ -95,7 +95,7 @@ def marked(pairs):
     return [pytest.param(*pair, marks=[] if pair in QUICK else pytest.mark.slow) for pair in pairs]
 
 
-@pytest.mark.filterwarnings("ignore:Bounded.* applies to no layer")  # behind an embedding
+@pytest.mark.filterwarnings("ignore:ZBox.* applies to no layer")  # behind an embedding
 @pytest.mark.parametrize(("network", "label"), marked(cases.table()))
 def test_innvestigate(network, label):
     found = explain(network, cases.CASES[label][0], cases.arguments(label))

@@ -21,6 +21,7 @@ from keras import layers, ops
 import innvestigate
 from innvestigate import rules
 from innvestigate.graph.rewrite import fold_batch_norm, split
+from innvestigate.graph.run import run
 from innvestigate.graph.trace import trace
 
 from . import naive
@@ -47,8 +48,8 @@ RULES = {
     "alpha-beta of x+": (rules.AlphaBetaX(), naive.alpha_beta_x),
     "gamma": (rules.Gamma(), partial(naive.gamma, gamma=0.25)),
     "gamma 2, no bias": (rules.Gamma(2, bias=False), partial(naive.gamma, gamma=2, bias=False)),
-    "box": (rules.Bounded(-2, 2), partial(naive.bounded, low=-2, high=2)),
-    "box above 0": (rules.Bounded(0.0, 1.5), partial(naive.bounded, low=0, high=1.5)),
+    "box": (rules.ZBox(-2, 2), partial(naive.bounded, low=-2, high=2)),
+    "box above 0": (rules.ZBox(0.0, 1.5), partial(naive.bounded, low=0, high=1.5)),
 }
 
 # Layers by name, and the shape of their inputs.
@@ -278,7 +279,7 @@ def test_bounds_may_be_arrays(name):
     r = naive.flat(w) * softplus(naive.forward(maps, x))
     tiled = {"low": np.tile(low, prod(shape[:-1])), "high": np.tile(high, prod(shape[:-1]))}
     expected = naive.backward(maps, partial(naive.bounded, **tiled), x, r)
-    naive.assert_close(lrp(model, x, w, rules.Bounded(low, high)), expected)
+    naive.assert_close(lrp(model, x, w, rules.ZBox(low, high)), expected)
 
 
 def test_array_bounds_of_an_inner_layer():
@@ -290,7 +291,7 @@ def test_array_bounds_of_an_inner_layer():
     w = weights_for(model, x)
     r = naive.flat(w) * softplus(naive.forward(maps, naive.plus(x)))
     expected = naive.bounded(*maps, naive.plus(x), r, low, high)
-    naive.assert_close(lrp(model, x, w, rules.Bounded(low, high)), expected)
+    naive.assert_close(lrp(model, x, w, rules.ZBox(low, high)), expected)
 
 
 def test_bounds_go_through_padding_and_rescaling():
@@ -308,7 +309,7 @@ def test_bounds_go_through_padding_and_rescaling():
     r = naive.flat(w) * softplus(naive.forward(maps, at))
     expected = naive.backward(maps, partial(naive.bounded, low=low, high=high), at, r)
     expected = expected.reshape(at.shape)[:, 1:-1, 1:-1]
-    naive.assert_close(lrp(model, x, w, rules.Bounded(-1.5, 1.5)), expected)
+    naive.assert_close(lrp(model, x, w, rules.ZBox(-1.5, 1.5)), expected)
 
 
 @pytest.mark.parametrize("bounds", [(0, 1.5), (-1.5, 0), (np.zeros(5), 2)])
@@ -318,7 +319,7 @@ def test_bounds_of_mixed_number_types(bounds):
     x = inputs_for("", (5,))
     w = weights_for(model, x)
     expected = naive.bounded(*maps, x, w * naive.forward(maps, x), *bounds)
-    naive.assert_close(lrp(model, x, w, rules.Bounded(*bounds)), expected)
+    naive.assert_close(lrp(model, x, w, rules.ZBox(*bounds)), expected)
 
 
 def test_epsilon_by_default_and_the_sign_of_zero():
@@ -556,8 +557,8 @@ def test_rule_in_folded_convolution_of_another_kind(kind):
 def fold(model):
     """The model's graph, folded, and how many BatchNormalizations are left as their own step."""
     graph = trace(model)
-    split(graph)
-    fold_batch_norm(graph)
+    graph = fold_batch_norm(split(graph))
+    graph.check()
     own = [step for step in graph.steps if "BatchNorm" in type(step.layer).__name__]
     return graph, len(own)
 
@@ -569,7 +570,7 @@ def test_folding_keeps_the_function(name):
     graph, left = fold(model)
     x = inputs_for("", shape).astype("float32")
     assert left == 0
-    naive.assert_close(graph.run([ops.convert_to_tensor(x)], graph.flat_outputs)[0], model(x))
+    naive.assert_close(run(graph, [ops.convert_to_tensor(x)], graph.flat_outputs)[0], model(x))
 
 
 def test_folding_concerns_one_call_of_a_shared_layer():
@@ -580,7 +581,7 @@ def test_folding_concerns_one_call_of_a_shared_layer():
     graph, left = fold(model)
     xs = [ops.convert_to_tensor(inputs_for("", (3,)).astype("float32"))] * 2
     assert left == 0
-    naive.assert_close(graph.run(xs, graph.flat_outputs)[0], model(xs))
+    naive.assert_close(run(graph, xs, graph.flat_outputs)[0], model(xs))
 
 
 def _read_twice(inputs):

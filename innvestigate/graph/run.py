@@ -1,0 +1,176 @@
+"""Running a graph forward and signals back: plain loops over steps, for tensors of any kind.
+
+How one step is executed is an argument. `execute` and `Direct` run it at once; a mirror puts a
+Keras layer in its place (`graph.mirror`), so that its summary reads as the method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import reduce
+from operator import add
+from typing import Any
+
+import keras
+from keras import KerasTensor, ops, tree
+
+from innvestigate.graph.operations import Kind, kind_of
+from innvestigate.graph.step import Graph, Step, is_complex, is_float, substitute
+from innvestigate.graph.trace import take_masks_off, wearing
+
+Values = dict[KerasTensor, Any]
+Signals = dict[KerasTensor, list[tuple]]
+
+
+def forward(steps: Iterable[Step], values: Values, call: Callable | None = None) -> Values:
+    """The values of all tensors that steps write, next to those that are known.
+
+    Args:
+        steps: The steps, in order.
+        values: What is known before.
+        call: `(step, values of its inputs) -> values of its outputs`; by default `execute`.
+    """
+    values, call = dict(values), call or execute
+    for step in steps:
+        written = call(step, [values[t] for t in step.inputs])
+        values.update(zip(step.outputs, written, strict=True))
+    return values
+
+
+def backward(steps: Iterable[Step], signals: Signals, send: Callable, total: Callable) -> Signals:
+    """All signals that arrive at each tensor, when steps send back what arrives at their outputs.
+
+    A signal is a tuple of tensors shaped like the tensor at which it arrives: of one relevance,
+    gradient or multiplier, or of a pair of multipliers.
+
+    Args:
+        steps: The steps that pass signals on, in the order of the forward pass.
+        signals: What arrives at the start.
+        send: `(step, the signal at each output or None) -> pairs of an input and its signal`.
+        total: `(signals) -> signal`: how signals that meet at a tensor are added up.
+    """
+    signals = {tensor: list(met) for tensor, met in signals.items()}
+    for step in reversed(list(steps)):
+        arriving = []
+        for tensor in step.outputs:
+            if len(signals.get(tensor, ())) > 1:
+                signals[tensor] = [total(signals[tensor])]
+            arriving.append(signals[tensor][0] if tensor in signals else None)
+        if any(signal is not None for signal in arriving):
+            for tensor, signal in send(step, arriving):
+                signals.setdefault(tensor, []).append(signal)
+    return {tensor: [total(met)] if len(met) > 1 else met for tensor, met in signals.items()}
+
+
+def execute(step: Step, values: list) -> list:
+    """What a step writes when `values` are read in place of its inputs."""
+    at = dict(zip(step.inputs, values, strict=True))
+    args, kwargs = substitute(step.arguments, at)
+    with FrozenState(), wearing([(at[tensor], at[mask]) for tensor, mask in step.masks]):
+        outputs = [y for y in tree.flatten(step.operation(*args, **kwargs)) if y is not None]
+    take_masks_off(outputs)
+    return outputs
+
+
+def run(graph: Graph, inputs: list, tensors: list[KerasTensor]) -> list:
+    """The values of `tensors` when the graph's flat inputs have the given values."""
+    known = dict(zip(graph.flat_inputs, inputs, strict=True))
+    values = forward(graph.leading_to(tensors), known)
+    return [values[tensor] for tensor in tensors]
+
+
+def summed(signals: list[tuple]) -> tuple:
+    """Signals that meet at a tensor, added up; a single one counts for both of a pair."""
+    width = max(map(len, signals))
+    columns = zip(*(s if len(s) == width else s * width for s in signals), strict=True)
+    return tuple(reduce(add, column) for column in columns)
+
+
+class At:
+    """What a rule may want to know of a step: where it stands, and the step as a function.
+
+    Called with values of its active inputs, it returns the step's floating point outputs.
+
+    Args:
+        step: The step.
+        active: Positions of the inputs to which signals are sent.
+        inputs: The values of all inputs.
+        outputs: The values of all outputs.
+        dtype: Floating point type of the outputs, and of active inputs that hold integers.
+        probes: The values of the step's first input at the constants that a rule asked for.
+
+    Attributes:
+        operation: What the step calls, for linear steps a `graph.linear.Linear`.
+        inputs: The values of the active inputs, in floating point.
+        outputs: The values of the floating point outputs.
+        gates: Positions among the active inputs of gates (see `Step`).
+        factors: How many tensors the operation's arguments hold, repeated ones included.
+        probes: See above.
+    """
+
+    def __init__(self, step: Step, active: list[int], inputs, outputs, dtype: str, probes=()):
+        self.operation, self.step, self.probes = step.operation, step, list(probes)
+        self._values, self._active, self._dtype = list(inputs), active, dtype
+        self._floats = [i for i, y in enumerate(outputs) if is_float(y)]
+        self.inputs = self.active(inputs)
+        self.outputs = self.floats(outputs)
+        self.gates = tuple(k for k, i in enumerate(active) if i in step.gates)
+        self.factors = sum(isinstance(x, KerasTensor) for x in tree.flatten(step.arguments))
+
+    def active(self, values: list) -> list:
+        """The active ones among values of all inputs, in floating point."""
+        found = [values[i] for i in self._active]
+        return [x if is_float(x) else ops.cast(x, self._dtype) for x in found]
+
+    def floats(self, values: list) -> list:
+        """What belongs to the floating point outputs, out of one entry for each output."""
+        return [values[i] for i in self._floats]
+
+    def __call__(self, *inputs):
+        values = list(self._values)
+        for i, x in zip(self._active, inputs, strict=True):
+            values[i] = x
+        outputs = self.floats(execute(self.step, values))
+        return [y if is_complex(y) else ops.cast(y, self._dtype) for y in outputs]
+
+
+class FrozenState(keras.StatelessScope):
+    """Within it, what layers assign to their variables (states, random seeds) is forgotten."""
+
+    def __init__(self):
+        super().__init__(initialize_variables=False)
+
+    def get_current_value(self, variable):
+        value = super().get_current_value(variable)
+        if value is None and self.original_scope is not None:
+            return self.original_scope.get_current_value(variable)
+        return value
+
+
+def active_tensors(graph: Graph, targets: Iterable[KerasTensor]) -> set[KerasTensor]:
+    """Tensors that depend on a target through numbers that a signal can pass."""
+    active = set(targets)
+    for step in graph.steps:
+        found = active_inputs(step, active)
+        moved = kind_of(step) is Kind.SHAPE and not any(is_float(step.inputs[i]) for i in found)
+        if found:
+            active.update(t for t in step.outputs if is_float(t) or moved)
+    return active
+
+
+def active_inputs(step: Step, active: set[KerasTensor]) -> list[int]:
+    """Positions of the inputs that a step sends a signal to.
+
+    What an opaque step does with integers is unknown: they may be indices, which have no gradient.
+    """
+    opaque = kind_of(step) is Kind.OPAQUE
+    return [i for i, t in enumerate(step.inputs) if t in active and (is_float(t) or not opaque)]
+
+
+def float_type(graph: Graph) -> str:
+    """The type that mirrors compute in: float64 if any of the graph's tensors is, else float32.
+
+    Half precision would lose the small denominators that relevance is divided by.
+    """
+    types = {t.dtype for step in graph.steps for t in (*step.inputs, *step.outputs)}
+    return "float32" if types.isdisjoint(("float64", "complex128")) else "float64"
