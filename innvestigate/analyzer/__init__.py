@@ -135,13 +135,13 @@ def create_analyzer(
         >>> analyzer = innvestigate.create_analyzer("lrp.epsilon", model)
         >>> relevance = analyzer.analyze(x)
     """
-    if name not in analyzers:
+    if not isinstance(name, str) or name not in analyzers:
         raise KeyError(
             f"There is no analyzer called {name!r}. {did_you_mean(name, analyzers)}All names: "
             f"{', '.join(analyzers)}."
         )
     create = analyzers[name]
-    known = argument_names(getattr(create, "func", create))
+    known = argument_names(create)
     for argument in kwargs:
         if argument not in known:
             raise TypeError(

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 
+from innvestigate.backend import jit_compile, run_batch
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.batch import Batch
-from innvestigate.graph.mirror import float_type
+from innvestigate.graph.mirror import build_forward, float_type
+from innvestigate.graph.step import Graph
+from innvestigate.utils.arguments import check_number, check_seed, seed_or_fresh
 
 
 class Input(Analyzer):
-    """Returns the input: what a heatmap must differ from."""
+    """Returns the input, at `layers` their output: what a heatmap must differ from."""
+
+    def _build(self) -> None:
+        hidden = {name: t for name, t in self._targets.items() if not name.startswith("input:")}
+        self._dtype, self._hidden = float_type(self._graph), None
+        if hidden:
+            graph = Graph(self._graph.steps, self._graph.flat_inputs, hidden)
+            self._hidden = build_forward(graph, "hidden")
+            self._hidden.compile(jit_compile=jit_compile)
 
     def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
-        dtype = float_type(self._graph)
-        return {f"input:{i}": x.astype(dtype) for i, x in enumerate(batch.inputs)}
+        values = {f"input:{i}": x for i, x in enumerate(batch.inputs)}
+        if self._hidden is not None:
+            values |= run_batch(self._hidden, batch.inputs)
+        return {name: values[name].astype(self._dtype) for name in self._targets}
 
 
-class Random(Analyzer):
+class Random(Input):
     """Returns normally distributed noise of the input's shape: what a heatmap must beat.
+
+    The noise of a sample depends on the seed and its number alone.
 
     Args:
         model: See `Analyzer`.
@@ -27,18 +42,18 @@ class Random(Analyzer):
         **kwargs: See `Analyzer`.
 
     Raises:
-        ValueError: If stddev is negative.
+        ValueError: If stddev is negative or seed is no whole number >= 0.
     """
 
     def __init__(self, model, stddev: float = 1.0, seed: int | None = None, **kwargs):
-        if not stddev >= 0:
-            raise ValueError(f"stddev must be >= 0. Received: {stddev}.")
-        self._stddev, self._generator = stddev, np.random.default_rng(seed)
+        self._stddev, self._seed = check_number("stddev", stddev, least=0), check_seed(seed)
         super().__init__(model, **kwargs)
 
     def _explain(self, batch: Batch) -> dict[str, np.ndarray]:
-        dtype, noise = float_type(self._graph), self._generator.normal
-        return {
-            f"input:{i}": noise(0, self._stddev, x.shape).astype(dtype)
-            for i, x in enumerate(batch.inputs)
-        }
+        found, seed = super()._explain(batch), seed_or_fresh(self._seed)
+        for row, sample in enumerate(batch.samples):
+            random = np.random.default_rng((seed, sample))
+            for values in found.values():
+                noise = random.standard_normal(values.shape[1:], self._dtype)
+                values[row] = noise * np.asarray(self._stddev, self._dtype)
+        return found

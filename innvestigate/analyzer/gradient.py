@@ -10,6 +10,7 @@ from innvestigate.graph.rewrite import is_opaque, open_layers, split
 from innvestigate.graph.step import Graph, Step, is_float
 from innvestigate.rules import Composite, Deconvolution, Gradient, Guided, Line, Lookup
 from innvestigate.rules.composite import of_kind
+from innvestigate.utils.arguments import check_choice
 
 POSTPROCESS = {None: lambda g: g, "abs": ops.abs, "square": ops.square}
 
@@ -33,11 +34,7 @@ class GradientAnalyzer(MirrorAnalyzer):
     """
 
     def __init__(self, model, postprocess: str | None = None, **kwargs):
-        if postprocess not in POSTPROCESS:
-            raise ValueError(
-                f"postprocess must be None, 'abs' or 'square'. Received: {postprocess!r}."
-            )
-        self._postprocess = POSTPROCESS[postprocess]
+        self._postprocess = POSTPROCESS[check_choice("postprocess", postprocess, POSTPROCESS)]
         super().__init__(model, **kwargs)
 
     def _rewrite(self, graph: Graph) -> None:
@@ -87,6 +84,8 @@ class Saliency(GradientAnalyzer):
     Reference: Simonyan et al. 2014, section 3.1.
     """
 
+    settled = ("postprocess",)
+
     def __init__(self, model, **kwargs):
         super().__init__(model, postprocess="abs", **kwargs)
 
@@ -102,7 +101,7 @@ class InputTimesGradient(GradientAnalyzer):
         super().__init__(model, **kwargs)
 
     def _finish(self, value, signal):
-        return value * signal
+        return super()._finish(value, value * signal)
 
 
 class _RectifierAnalyzer(GradientAnalyzer):

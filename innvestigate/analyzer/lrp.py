@@ -24,6 +24,7 @@ from innvestigate.rules import (
     as_rule,
 )
 from innvestigate.rules.composite import structure
+from innvestigate.utils.arguments import check_flags, check_whole
 
 RuleLike = str | Rule | type[Rule]
 RuleList = list[tuple[Callable[[Any], bool], RuleLike]]
@@ -78,6 +79,7 @@ class LRP(MirrorAnalyzer):
         fold_batch_norm: bool = False,
         **kwargs,
     ):
+        check_flags(fold_batch_norm=fold_batch_norm)
         self._fold = fold_batch_norm
         self._lines = (
             *_batch_norm_lines(bn_layer_rule),
@@ -102,7 +104,12 @@ class LRP(MirrorAnalyzer):
 
     def _check_model(self) -> None:
         for line in self._composite.lines:
-            if isinstance(line.rule, Bounded) and not any(map(line.matches, self._steps)):
+            if not isinstance(line.rule, Bounded):
+                continue
+            matching = [step for step in self._steps if line.matches(step)]
+            if any(step.first for step in matching):
+                self.input_spec.check_constants(low=line.rule.low, high=line.rule.high)
+            if not matching:
                 warn(
                     f"{line.rule!r} applies to no layer of this model ({line.why}). A first kernel "
                     "layer is one that the input reaches through shape-only steps."
@@ -128,6 +135,8 @@ class LRPEpsilon(LRP):
     Reference: Bach et al. 2015, eq. 58.
     """
 
+    settled = ("rule",)
+
     def __init__(self, model, epsilon: float = 1e-7, bias: bool = True, **kwargs):
         super().__init__(model, Epsilon(epsilon, bias), **kwargs)
 
@@ -147,6 +156,8 @@ class LRPAlphaBeta(LRP):
 
     Reference: Bach et al. 2015, eq. 60.
     """
+
+    settled = ("rule",)
 
     def __init__(
         self,
@@ -174,6 +185,8 @@ class LRPGamma(LRP):
     Reference: Montavon et al. 2019, section 10.2.3; Andéol et al. 2021, appendix.
     """
 
+    settled = ("rule",)
+
     def __init__(self, model, gamma: float = 0.25, bias: bool = True, **kwargs):
         super().__init__(model, Gamma(gamma, bias), **kwargs)
 
@@ -191,8 +204,11 @@ class ConvolutionComposite(LRP):
     in Explaining Neural Network Decisions with LRP".
     """
 
+    settled = ("rule",)
+
     def __init__(self, model, convolution_rule: RuleLike, epsilon: float = 1e-6, **kwargs):
-        rules = [(is_convolution, convolution_rule), (lambda layer: True, Epsilon(epsilon))]
+        first = as_rule(convolution_rule, argument="convolution_rule")
+        rules = [(is_convolution, first), (lambda layer: True, Epsilon(epsilon))]
         super().__init__(model, rules, **kwargs)
 
 
@@ -231,6 +247,8 @@ class FlatUntilIndex(SequentialPreset):
             is 0). None leaves Flat to the first kernel layers.
         **kwargs: See `SequentialPreset`.
     """
+
+    settled = ("convolution_rule", "input_layer_rule", "until_layer_rule")
 
     def __init__(self, model, until_layer_idx: int | None = None, **kwargs):
         until = None if until_layer_idx is None else "Flat"
@@ -288,6 +306,8 @@ class EpsilonGammaBox(FoldedComposite):
     Reference: Montavon et al. 2019, section 10.3.
     """
 
+    settled = ("convolution_rule",)
+
     def __init__(self, model, low=None, high=None, gamma: float = 0.25, **kwargs):
         check_box("lrp.epsilon_gamma_box", low, high)
         self._box = Bounded(low, high)
@@ -311,6 +331,8 @@ class ExcitationBackprop(LRP):
 
     Reference: Zhang et al. 2016, "Top-Down Neural Attention by Excitation Backprop", eq. 5.
     """
+
+    settled = ("rule",)
 
     def __init__(self, model, fold_batch_norm: bool = True, bn_layer_rule=Pass(), **kwargs):
         super().__init__(
@@ -344,7 +366,8 @@ def is_batch_norm(layer) -> bool:
 def _batch_norm_lines(rule) -> list[Line]:
     if rule is None:
         return []
-    return [Line(as_rule(rule), lambda step: is_batch_norm(step.layer), "bn_layer_rule")]
+    rule = as_rule(rule, argument="bn_layer_rule")
+    return [Line(rule, lambda step: is_batch_norm(step.layer), "bn_layer_rule")]
 
 
 def _input_lines(rule) -> list[Line]:
@@ -356,7 +379,8 @@ def _input_lines(rule) -> list[Line]:
                 f"input_layer_rule takes a rule or a pair (low, high). Received: {rule!r}."
             )
         rule = Bounded(*rule)
-    return [Line(as_rule(rule), _is_first_kernel, "input_layer_rule: a first kernel layer")]
+    rule = as_rule(rule, argument="input_layer_rule")
+    return [Line(rule, _is_first_kernel, "input_layer_rule: a first kernel layer")]
 
 
 def _is_first_kernel(step: Step) -> bool:
@@ -373,7 +397,7 @@ def _until_lines(model, index: int | None, rule) -> list[Line]:
             f"until_layer_idx={index!r}, until_layer_rule={rule!r}."
         )
     layers = getattr(model, "layers", [])
-    if not isinstance(index, int) or not 0 <= index < len(layers):
+    if check_whole("until_layer_idx", index, 0) >= len(layers):
         raise ValueError(
             f"until_layer_idx must be an index of model.layers, 0 to {len(layers) - 1}. "
             f"Received: {index!r}."
@@ -383,7 +407,8 @@ def _until_lines(model, index: int | None, rule) -> list[Line]:
     def is_until(step: Step) -> bool:
         return any(id(layer) in until for layer in step.layers)
 
-    return [Line(as_rule(rule), is_until, f"until_layer_idx: up to {layers[index].name!r}")]
+    rule = as_rule(rule, argument="until_layer_rule")
+    return [Line(rule, is_until, f"until_layer_idx: up to {layers[index].name!r}")]
 
 
 def _rule_lines(rule) -> list[Line]:

@@ -25,7 +25,8 @@ from innvestigate.graph.rewrite import drop_activation
 from innvestigate.graph.step import Graph, Step
 from innvestigate.graph.trace import trace
 from innvestigate.rules import Composite
-from innvestigate.utils.batching import is_dataset, map_batches
+from innvestigate.utils.arguments import check_flags
+from innvestigate.utils.batching import map_batches
 
 
 class Analyzer(Configured):
@@ -59,6 +60,7 @@ class Analyzer(Configured):
         keep_output_activation: bool = False,
     ):
         self.neuron_selection_mode = check_mode(neuron_selection_mode)
+        check_flags(keep_output_activation=keep_output_activation)
         self._wants_layers = layers is not None
         graph = trace(model)
         self.input_spec = InputSpec(graph)
@@ -93,9 +95,7 @@ class Analyzer(Configured):
             ValueError: If x does not fit the model or is not finite, or `neuron_selection` does
                 not fit the mode or the output.
         """
-        count = None
-        if not is_dataset(x):
-            x, count = self.input_spec.check(x)
+        x, count = self.input_spec.check(x)
         selection = Selection(
             self.neuron_selection_mode, neuron_selection, self._output.shape[1:], count
         )
@@ -103,13 +103,18 @@ class Analyzer(Configured):
         self._check_count(count)
 
         def run(given, offset, progress):
+            nonlocal count
             inputs = self.input_spec.flat(given, offset)
+            count = offset + len(inputs[0])
             weights = self._weights(selection, inputs, offset)
             samples = offset + np.arange(len(inputs[0]))
             batch = Batch(inputs, weights, samples, batch_size, progress)
             return self._restore(self._explain(batch), given)
 
-        return self._finished(map_batches(run, x, batch_size, verbose))
+        result = map_batches(run, x, batch_size, verbose)
+        selection.check_count(count)
+        self._check_count(count)
+        return self._finished(result)
 
     def save(self, path: str | os.PathLike) -> None:
         """Save the analyzer in one file: model, method, arguments and what was fitted.

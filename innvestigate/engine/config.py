@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import Any
 
 
@@ -34,14 +35,17 @@ def _kept(value: Any) -> Any:
     return {k: _kept(v) for k, v in value.items()} if type(value) is dict else value
 
 
-def argument_names(cls: type) -> list[str]:
+def argument_names(cls: type | partial) -> list[str]:
     """The names of the arguments that a class takes besides the first, its own first.
 
-    What `**kwargs` takes are the arguments of the next class in line, or of `cls.kwargs_of`.
+    What `**kwargs` takes are the arguments of the next class in line, or of `cls.kwargs_of`, but
+    for those that the class itself gives to it: `cls.settled`.
     """
+    cls = getattr(cls, "func", cls)
     owner, *rest = (base for base in cls.__mro__ if "__init__" in vars(base))
     _, _, *parameters = inspect.signature(owner.__init__).parameters.values()
     names = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
     if len(names) < len(parameters):
-        names += argument_names(vars(owner).get("kwargs_of", rest[0]))
+        further = argument_names(vars(owner).get("kwargs_of", rest[0]))
+        names += [name for name in further if name not in vars(owner).get("settled", ())]
     return list(dict.fromkeys(names))
