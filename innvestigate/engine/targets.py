@@ -52,12 +52,13 @@ def choose_targets(graph: Graph, layers) -> dict[str, KerasTensor]:
     inputs = {f"input:{i}": t for i, t in enumerate(graph.flat_inputs)}
     if layers is None:
         return inputs
-    if not isinstance(layers, (list, tuple)) or not layers:
+    names = layers if isinstance(layers, (list, tuple)) else []
+    if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(
             f"layers must be a non-empty list or tuple of layer names. Received: {layers!r}."
         )
     targets = {}
-    for name in layers:
+    for name in names:
         targets.update(inputs if name == "input" else {name: _layer_output(graph, name)})
     return targets
 
@@ -68,8 +69,8 @@ def _layer_output(graph: Graph, name: str):
     if len(found) != 1:
         problem = "is ambiguous" if found else "is unknown"
         raise ValueError(
-            f"The layer name {name!r} {problem}. Expected 'input' or one of: "
-            f"{', '.join(found or known)}."
+            f"The layer name {name!r} {problem}. Expected in layers: 'input' or "
+            f"one of {', '.join(found or known)}."
         )
     if len(known[found[0]]) != 1:
         raise ValueError(
