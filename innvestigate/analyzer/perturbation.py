@@ -65,7 +65,7 @@ class Occlusion(PerturbationAnalyzer):
         step: How far windows are apart, in the same forms.
         reference_inputs: What features are replaced by, in any form of `References`: a number, a
             mean image, ...; of several for a sample the mean is taken. A token input's is a token.
-        value: Another name of `reference_inputs`, which goes first.
+        value: Another name of `reference_inputs`; counts where both are given.
         **kwargs: See `Analyzer`.
 
     Raises:

@@ -125,9 +125,8 @@ def as_rule(rule, names: dict[str, Callable[[], Rule]] = RULES, *, argument: str
             )
         return names[rule]()
     raise TypeError(
-        f"{argument} is none. Expected a rule: a name, an instance or a class of "
-        "innvestigate.rules.Rule. "
-        f"Received: {rule!r} (of type {type(rule).__name__})."
+        f"{argument} is not a rule. Expected a rule: a name, an instance or a class of "
+        f"innvestigate.rules.Rule. Received: {rule!r} (of type {type(rule).__name__})."
     )
 
 

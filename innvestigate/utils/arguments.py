@@ -1,7 +1,4 @@
-"""Checks of arguments that many functions take.
-
-Each returns the argument, and raises a ValueError that names it.
-"""
+"""Checks of arguments that many functions take: each raises a ValueError that names it."""
 
 from __future__ import annotations
 
