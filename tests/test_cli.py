@@ -308,7 +308,7 @@ WRONG = {
     "two inputs": (explain(model="two.keras"), "2 inputs and 1 outputs"),
     "unknown method": (explain(m="lrp.epsilo"), "Did you mean 'lrp.epsilon'"),
     "unknown argument": (explain(m="lrp.epsilon(epsilom=1)"), "Did you mean 'epsilon'"),
-    "argument out of range": (explain(m="lrp.epsilon(epsilon=-1)"), "epsilon must be positive"),
+    "argument out of range": (explain(m="lrp.epsilon(epsilon=-1)"), "epsilon must be a fin"),
     "method that cannot be read": (explain(m="lrp.epsilon(1"), "cannot be read"),
     "method that needs arguments": (explain(m="deep_taylor.bounded"), "low=..., high=..."),
     "unfitted": (explain(m="pattern.net"), "--fit DATA.npy"),

@@ -23,11 +23,6 @@ from innvestigate.analyzer.lrp import (
     LRPAlphaBeta,
     LRPEpsilon,
     LRPGamma,
-    epsilon_gamma_box,
-    excitation_backprop,
-    flat_until_index,
-    folded_composite,
-    sequential_preset,
 )
 from innvestigate.analyzer.path import (
     ExpectedGradients,
@@ -39,6 +34,13 @@ from innvestigate.analyzer.path import (
 from innvestigate.analyzer.pattern import PatternAttribution, PatternNet
 from innvestigate.analyzer.pattern_statistics import PatternStatistics
 from innvestigate.analyzer.perturbation import Occlusion, ShapleySampling
+from innvestigate.analyzer.presets import (
+    epsilon_gamma_box,
+    excitation_backprop,
+    flat_until_index,
+    folded_composite,
+    sequential_preset,
+)
 from innvestigate.engine.base import Analyzer, MirrorAnalyzer
 from innvestigate.engine.config import argument_names
 from innvestigate.engine.plan import Plan, PlanLine
@@ -135,13 +137,13 @@ def create_analyzer(
         >>> analyzer = innvestigate.create_analyzer("lrp.epsilon", model)
         >>> relevance = analyzer.analyze(x)
     """
-    if name not in analyzers:
+    if not isinstance(name, str) or name not in analyzers:
         raise KeyError(
             f"There is no analyzer called {name!r}. {did_you_mean(name, analyzers)}All names: "
             f"{', '.join(analyzers)}."
         )
     create = analyzers[name]
-    known = argument_names(getattr(create, "func", create))
+    known = argument_names(create)
     for argument in kwargs:
         if argument not in known:
             raise TypeError(

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from innvestigate.backend import jit_compile, run_batch
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.batch import Batch
+from innvestigate.graph.mirror import Task, build_forward
 from innvestigate.graph.run import float_type
+from innvestigate.utils.arguments import check_number, check_seed, seed_or_fresh
 
 
 class Input(Analyzer):
-    """Returns the input: what a heatmap must differ from."""
+    """Returns the input, at `layers` their output: what a heatmap must differ from."""
+
+    def check_model(self, task: Task) -> None:
+        hidden = {name: t for name, t in task.targets.items() if not name.startswith("input:")}
+        self._dtype, self._hidden = float_type(task.graph), None
+        if hidden:
+            graph = replace(task.graph, inputs=task.graph.flat_inputs, outputs=hidden)
+            self._hidden = build_forward(graph, "hidden")
+            self._hidden.compile(jit_compile=jit_compile)
 
     def explain(self, batch: Batch) -> dict[str, np.ndarray]:
-        dtype = float_type(self.task.graph)
-        return {f"input:{i}": x.astype(dtype) for i, x in enumerate(batch.inputs)}
+        values = {f"input:{i}": x for i, x in enumerate(batch.inputs)}
+        if self._hidden is not None:
+            values |= run_batch(self._hidden, batch.inputs)
+        return {name: values[name].astype(self._dtype) for name in self.task.targets}
 
 
-class Random(Analyzer):
+class Random(Input):
     """Returns normally distributed noise of the input's shape: what a heatmap must beat.
+
+    The noise of a sample depends on the seed and its number alone.
 
     Args:
         model: See `Analyzer`.
@@ -27,18 +44,18 @@ class Random(Analyzer):
         **kwargs: See `Analyzer`.
 
     Raises:
-        ValueError: If stddev is negative.
+        ValueError: If stddev is negative or seed is no whole number >= 0.
     """
 
     def __init__(self, model, stddev: float = 1.0, seed: int | None = None, **kwargs):
-        if not stddev >= 0:
-            raise ValueError(f"stddev must be >= 0. Received: {stddev}.")
-        self._stddev, self._generator = stddev, np.random.default_rng(seed)
+        self._stddev, self._seed = check_number("stddev", stddev, least=0), check_seed(seed)
         super().__init__(model, **kwargs)
 
     def explain(self, batch: Batch) -> dict[str, np.ndarray]:
-        dtype, noise = float_type(self.task.graph), self._generator.normal
-        return {
-            f"input:{i}": noise(0, self._stddev, x.shape).astype(dtype)
-            for i, x in enumerate(batch.inputs)
-        }
+        found, seed = super().explain(batch), seed_or_fresh(self._seed)
+        for row, sample in enumerate(batch.samples):
+            random = np.random.default_rng((seed, sample))
+            for values in found.values():
+                noise = random.standard_normal(values.shape[1:], self._dtype)
+                values[row] = noise * np.asarray(self._stddev, self._dtype)
+        return found

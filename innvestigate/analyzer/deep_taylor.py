@@ -32,6 +32,8 @@ class DeepTaylor(LRP):
     Taylor Decomposition".
     """
 
+    settled = ("rule",)
+
     def __init__(self, model, bn_layer_rule="WSquare", **kwargs):
         super().__init__(model, ZPlus(), bn_layer_rule=bn_layer_rule, **kwargs)
 
@@ -63,6 +65,8 @@ class BoundedDeepTaylor(DeepTaylor):
 
     Reference: Montavon et al. 2017, section 4.2.
     """
+
+    settled = ("input_layer_rule",)
 
     def __init__(self, model, low=None, high=None, **kwargs):
         check_box("deep_taylor.bounded", low, high)

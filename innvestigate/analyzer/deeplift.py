@@ -34,6 +34,7 @@ from innvestigate.rules.deeplift_structure import (
     Softmax,
     Winner,
 )
+from innvestigate.utils.arguments import check_choice, check_flags
 
 RULES = {"rescale": Rescale, "reveal_cancel": RevealCancel}
 GENOMICS = "genomics_default"
@@ -109,25 +110,22 @@ class DeepLIFT(MirrorAnalyzer):
         mean_normalize: bool = False,
         **kwargs,
     ):
-        if max_pooling not in MAX_POOLING:
-            raise ValueError(
-                f"max_pooling must be 'rescale' or 'winner'. Received: {max_pooling!r}."
-            )
+        check_flags(return_multipliers=return_multipliers, hypothetical=hypothetical)
+        check_flags(mean_normalize=mean_normalize)
         if hypothetical and return_multipliers:
             raise ValueError(
                 "hypothetical=True and return_multipliers=True ask for two different results. "
                 "Choose one of them."
             )
         self._given = _checked(rule)
-        self._max_pooling = MAX_POOLING[max_pooling]
+        self._max_pooling = MAX_POOLING[check_choice("max_pooling", max_pooling, MAX_POOLING)]
         self._mean_normalize = mean_normalize
         self._hypothetical, self._return_multipliers = hypothetical, return_multipliers
         super().__init__(model, **kwargs)
         self._references = References(reference_inputs, self.input_spec)
 
     def check_count(self, count: int | None) -> None:
-        if count is not None:
-            self._references.check_count(count)
+        self._references.check_count(count)
 
     def explain(self, batch: Batch, task: Task | None = None) -> dict[str, np.ndarray]:
         if self._hypothetical:
@@ -279,12 +277,10 @@ class DeepLIFTWrapper(DeepLIFT):
         ValueError: If `nonlinear_mode` is none of these.
     """
 
+    settled = ("rule",)
+
     def __init__(self, model, nonlinear_mode: str = "rescale", **kwargs):
-        if nonlinear_mode not in (*RULES, GENOMICS):
-            raise ValueError(
-                f"nonlinear_mode must be one of: {', '.join((*RULES, GENOMICS))}. Received: "
-                f"{nonlinear_mode!r}."
-            )
+        check_choice("nonlinear_mode", nonlinear_mode, (*RULES, GENOMICS))
         super().__init__(model, nonlinear_mode, **kwargs)
 
 

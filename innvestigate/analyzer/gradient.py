@@ -14,6 +14,7 @@ from innvestigate.graph.run import run
 from innvestigate.graph.step import Graph, Step, is_float
 from innvestigate.rules import Composite, Deconvolution, Gradient, Guided, Line, Lookup
 from innvestigate.rules.composite import of_kind
+from innvestigate.utils.arguments import check_choice
 
 POSTPROCESS = {None: lambda g: g, "abs": ops.abs, "square": ops.square}
 
@@ -38,11 +39,7 @@ class GradientAnalyzer(MirrorAnalyzer):
     """
 
     def __init__(self, model, postprocess: str | None = None, **kwargs):
-        if postprocess not in POSTPROCESS:
-            raise ValueError(
-                f"postprocess must be None, 'abs' or 'square'. Received: {postprocess!r}."
-            )
-        self._postprocess = postprocess
+        self._postprocess = check_choice("postprocess", postprocess, POSTPROCESS)
         super().__init__(model, **kwargs)
 
     def rewrite(self, graph: Graph) -> Graph:
@@ -96,6 +93,8 @@ class Saliency(GradientAnalyzer):
     Reference: Simonyan et al. 2014, section 3.1.
     """
 
+    settled = ("postprocess",)
+
     def __init__(self, model, **kwargs):
         super().__init__(model, postprocess="abs", **kwargs)
 
@@ -111,7 +110,7 @@ class InputTimesGradient(GradientAnalyzer):
         super().__init__(model, **kwargs)
 
     def finish(self, value, signal):
-        return value * signal
+        return super().finish(value, value * signal)
 
     def per_token(self, found):
         return ops.sum(found, axis=-1)

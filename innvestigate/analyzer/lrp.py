@@ -15,18 +15,16 @@ from innvestigate.graph.rewrite import fold_batch_norm, fuse_bias, is_opaque, op
 from innvestigate.graph.step import Graph, Step
 from innvestigate.rules import (
     AlphaBeta,
-    AlphaBetaX,
     Composite,
     Epsilon,
     Gamma,
     Line,
-    Pass,
     Rule,
     ZBox,
-    ZPlus,
     as_rule,
 )
 from innvestigate.rules.composite import structure
+from innvestigate.utils.arguments import check_flags, check_whole
 
 RuleLike = str | Rule | type[Rule]
 RuleList = Composite | list[tuple[Callable[[Any], bool], RuleLike]]
@@ -78,6 +76,7 @@ class LRP(MirrorAnalyzer):
         fold_batch_norm: bool = False,
         **kwargs,
     ):
+        check_flags(fold_batch_norm=fold_batch_norm)
         self._fold = fold_batch_norm
         self._lines = (
             *_batch_norm_lines(bn_layer_rule),
@@ -99,7 +98,12 @@ class LRP(MirrorAnalyzer):
 
     def check_model(self, task: Task) -> None:
         for line in self._lines:
-            if isinstance(line.rule, ZBox) and not any(map(line.matches, task.steps)):
+            if not isinstance(line.rule, ZBox):
+                continue
+            matching = [step for step in task.steps if line.matches(step)]
+            if any(step.first for step in matching):
+                self.input_spec.check_constants(low=line.rule.low, high=line.rule.high)
+            if not matching:
                 warn(
                     f"{line.rule!r} applies to no layer of this model ({line.why}). A first kernel "
                     "layer is one that the input reaches through shape-only steps."
@@ -124,6 +128,8 @@ class LRPEpsilon(LRP):
     Reference: Bach et al. 2015, eq. 58.
     """
 
+    settled = ("rule",)
+
     def __init__(self, model, epsilon: float = 1e-7, bias: bool = True, **kwargs):
         super().__init__(model, Epsilon(epsilon, bias), **kwargs)
 
@@ -143,6 +149,8 @@ class LRPAlphaBeta(LRP):
 
     Reference: Bach et al. 2015, eq. 60.
     """
+
+    settled = ("rule",)
 
     def __init__(
         self,
@@ -170,146 +178,10 @@ class LRPGamma(LRP):
     Reference: Montavon et al. 2019, section 10.2.3; Andéol et al. 2021, appendix.
     """
 
+    settled = ("rule",)
+
     def __init__(self, model, gamma: float = 0.25, bias: bool = True, **kwargs):
         super().__init__(model, Gamma(gamma, bias), **kwargs)
-
-
-def convolutions(rule: RuleLike, epsilon: float = 1e-6) -> Composite:
-    """One rule in convolutions, LRP-ε in all other linear layers: what most settings look like.
-
-    Args:
-        rule: Rule of the convolutions.
-        epsilon: ε of the other linear layers, > 0.
-
-    Reference: Montavon et al. 2019, section 10.3; Kohlbrenner et al. 2020, "Towards Best Practice
-    in Explaining Neural Network Decisions with LRP".
-    """
-    return Composite(
-        (
-            Line(as_rule(rule), in_convolution, "every convolution"),
-            Line(Epsilon(epsilon), everywhere, "every other linear step"),
-        )
-    )
-
-
-def sequential_preset(
-    model,
-    convolution_rule: RuleLike,
-    epsilon: float = 0.1,
-    bn_layer_rule: RuleLike = AlphaBetaX(),
-    **kwargs,
-) -> LRP:
-    """The presets of the original toolbox: Dense ε, convolutions alpha-beta.
-
-    BatchNormalization gets "2 (share of x⁺W⁺) - (share of x⁺W⁻)" (`rules.AlphaBetaX`).
-
-    Args:
-        model: See `Analyzer`.
-        convolution_rule: `"Alpha1Beta0"` (preset A) or `"Alpha2Beta1"` (preset B).
-        epsilon: ε of the dense layers, > 0.
-        bn_layer_rule: Rule of BatchNormalization.
-        **kwargs: See `LRP`; `input_layer_rule="Flat"` makes the `_flat` presets.
-
-    Reference: Alber et al. 2019, "iNNvestigate Neural Networks!", JMLR 20(93).
-    """
-    rules = convolutions(convolution_rule, epsilon)
-    return LRP(model, rules, bn_layer_rule=bn_layer_rule, **kwargs)
-
-
-def flat_until_index(model, until_layer_idx: int | None = None, **kwargs) -> LRP:
-    """Preset B with LRP-♭ in all layers up to an index, and at the first kernel layers.
-
-    Args:
-        model: See `Analyzer`.
-        until_layer_idx: Index in `model.layers`, inclusive (a functional model's input layer
-            is 0). None leaves Flat to the first kernel layers.
-        **kwargs: See `sequential_preset`.
-
-    Reference: Kohlbrenner et al. 2020.
-    """
-    until = None if until_layer_idx is None else "Flat"
-    flat = {"input_layer_rule": "Flat", "until_layer_rule": until} | kwargs
-    return sequential_preset(model, "Alpha2Beta1", until_layer_idx=until_layer_idx, **flat)
-
-
-def folded_composite(
-    model,
-    convolution_rule: RuleLike,
-    epsilon: float = 1e-6,
-    fold_batch_norm: bool = True,
-    bn_layer_rule: RuleLike = Pass(),
-    **kwargs,
-) -> LRP:
-    """A composite that folds BatchNormalization into its neighbour; where none fits, it passes.
-
-    Args:
-        model: See `Analyzer`.
-        convolution_rule: Rule of the convolutions.
-        epsilon: ε of the other linear layers, > 0.
-        fold_batch_norm: See `LRP`.
-        bn_layer_rule: Rule of the BatchNormalizations that are left.
-        **kwargs: See `LRP`.
-
-    Reference: Montavon et al. 2019, section 10.3; Kohlbrenner et al. 2020.
-    """
-    rules = convolutions(convolution_rule, epsilon)
-    return LRP(model, rules, fold_batch_norm=fold_batch_norm, bn_layer_rule=bn_layer_rule, **kwargs)
-
-
-def epsilon_gamma_box(
-    model,
-    low=None,
-    high=None,
-    gamma: float = 0.25,
-    epsilon: float = 1e-6,
-    fold_batch_norm: bool = True,
-    bn_layer_rule: RuleLike = Pass(),
-    **kwargs,
-) -> LRP:
-    """LRP-z^B in first convolutions, LRP-γ in the others, LRP-ε elsewhere.
-
-    Args:
-        model: See `Analyzer`.
-        low: Least possible input: a number or an array that broadcasts over the input.
-        high: Greatest possible input.
-        gamma: γ of the convolutions.
-        epsilon: ε of the other linear layers, > 0.
-        fold_batch_norm: See `LRP`.
-        bn_layer_rule: Rule of the BatchNormalizations that are left.
-        **kwargs: See `LRP`.
-
-    Raises:
-        ValueError: If low exceeds high.
-
-    Reference: Montavon et al. 2019, section 10.3.
-    """
-    check_box("lrp.epsilon_gamma_box", low, high)
-    first = Line(ZBox(low, high), in_first_convolution, "a first convolution")
-    rules = Composite((first, *convolutions(Gamma(gamma), epsilon).lines))
-    return LRP(model, rules, fold_batch_norm=fold_batch_norm, bn_layer_rule=bn_layer_rule, **kwargs)
-
-
-def excitation_backprop(
-    model, fold_batch_norm: bool = True, bn_layer_rule: RuleLike = Pass(), **kwargs
-) -> LRP:
-    """Excitation backprop: LRP-z⁺ without biases in every linear layer.
-
-    Args:
-        model: See `Analyzer`.
-        fold_batch_norm: See `LRP`.
-        bn_layer_rule: Rule of the BatchNormalizations that are left.
-        **kwargs: See `LRP`.
-
-    Reference: Zhang et al. 2016, "Top-Down Neural Attention by Excitation Backprop", eq. 5.
-    """
-    return LRP(
-        model, ZPlus(), fold_batch_norm=fold_batch_norm, bn_layer_rule=bn_layer_rule, **kwargs
-    )
-
-
-for _setting in (sequential_preset, folded_composite, epsilon_gamma_box, excitation_backprop):
-    _setting.kwargs_of = LRP
-flat_until_index.kwargs_of = sequential_preset
 
 
 def check_box(name: str, low, high) -> None:
@@ -346,7 +218,7 @@ def everywhere(step: Step) -> bool:
 def _batch_norm_lines(rule) -> list[Line]:
     if rule is None:
         return []
-    return [Line(as_rule(rule), _is_batch_norm, "bn_layer_rule")]
+    return [Line(as_rule(rule, argument="bn_layer_rule"), _is_batch_norm, "bn_layer_rule")]
 
 
 def _input_lines(rule) -> list[Line]:
@@ -358,7 +230,8 @@ def _input_lines(rule) -> list[Line]:
                 f"input_layer_rule takes a rule or a pair (low, high). Received: {rule!r}."
             )
         rule = ZBox(*rule)
-    return [Line(as_rule(rule), _is_first_kernel, "input_layer_rule: a first kernel layer")]
+    rule = as_rule(rule, argument="input_layer_rule")
+    return [Line(rule, _is_first_kernel, "input_layer_rule: a first kernel layer")]
 
 
 def _is_first_kernel(step: Step) -> bool:
@@ -379,7 +252,7 @@ def _until_lines(model, index: int | None, rule) -> list[Line]:
             f"until_layer_idx={index!r}, until_layer_rule={rule!r}."
         )
     layers = getattr(model, "layers", [])
-    if not isinstance(index, int) or not 0 <= index < len(layers):
+    if check_whole("until_layer_idx", index, 0) >= len(layers):
         raise ValueError(
             f"until_layer_idx must be an index of model.layers, 0 to {len(layers) - 1}. "
             f"Received: {index!r}."
@@ -389,7 +262,8 @@ def _until_lines(model, index: int | None, rule) -> list[Line]:
     def is_until(step: Step) -> bool:
         return any(id(layer) in until for layer in step.layers)
 
-    return [Line(as_rule(rule), is_until, f"until_layer_idx: up to {layers[index].name!r}")]
+    rule = as_rule(rule, argument="until_layer_rule")
+    return [Line(rule, is_until, f"until_layer_idx: up to {layers[index].name!r}")]
 
 
 def _rule_lines(rule) -> list[Line]:

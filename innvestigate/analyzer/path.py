@@ -13,7 +13,13 @@ from innvestigate.engine.batch import Batch, Moments, expand, fold
 from innvestigate.engine.references import References, picked
 from innvestigate.engine.selection import check_mode
 from innvestigate.engine.wrapper import Wrapper
-from innvestigate.utils.arguments import check_seed, check_whole, seed_or_fresh
+from innvestigate.utils.arguments import (
+    check_choice,
+    check_number,
+    check_seed,
+    check_whole,
+    seed_or_fresh,
+)
 
 QUADRATURES = ("left", "right", "midpoint", "trapezoid", "gauss_legendre")
 REDUCTIONS = ("mean", "square", "variance")
@@ -42,8 +48,7 @@ class _PathAnalyzer(Wrapper):
 
     def check_count(self, count: int | None) -> None:
         super().check_count(count)
-        if count is not None:
-            self._references.check_count(count)
+        self._references.check_count(count)
 
     def reduced(self, batch: Batch, start: Batch) -> dict[str, np.ndarray]:
         given = start.inputs[: len(batch.inputs)]
@@ -247,10 +252,8 @@ class GaussianSmoother(Wrapper):
         reduce: str = "mean",
         neuron_selection_mode: str | None = None,
     ):
-        if not 0 <= noise_scale < np.inf:
-            raise ValueError(f"noise_scale must be finite and >= 0. Received: {noise_scale!r}.")
-        if reduce not in REDUCTIONS:
-            raise ValueError(f"reduce must be one of {REDUCTIONS}. Received: {reduce!r}.")
+        check_number("noise_scale", noise_scale, least=0)
+        check_choice("reduce", reduce, REDUCTIONS)
         self._draws = check_whole("augment_by_n", augment_by_n, 1)
         self._scale, self._seed, self._reduce = noise_scale, check_seed(seed), reduce
         super().__init__(analyzer, neuron_selection_mode)
@@ -334,8 +337,7 @@ def quadrature_rule(name: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: If there is no rule of that name or it needs more points.
     """
-    if name not in QUADRATURES:
-        raise ValueError(f"quadrature must be one of {QUADRATURES}. Received: {name!r}.")
+    check_choice("quadrature", name, QUADRATURES)
     check_whole("steps", steps, 2 if name == "trapezoid" else 1)
     if name == "trapezoid":
         weights = np.full(steps, 1 / (steps - 1))

@@ -10,9 +10,9 @@ from keras import KerasTensor, ops
 
 from innvestigate.analyzer.gradient import warn_of_other_nonlinearities
 from innvestigate.analyzer.pattern_statistics import (
+    PATTERN_TYPES,
     Collector,
     PatternStatistics,
-    check_pattern_type,
     kernel_steps,
 )
 from innvestigate.engine.base import MirrorAnalyzer, warn
@@ -32,7 +32,8 @@ from innvestigate.rules import (
     Projected,
 )
 from innvestigate.rules.composite import of_kind
-from innvestigate.utils.batching import is_dataset, map_batches
+from innvestigate.utils.arguments import check_choice, check_flags
+from innvestigate.utils.batching import map_batches
 
 
 class PatternNet(MirrorAnalyzer):
@@ -94,7 +95,8 @@ class PatternNet(MirrorAnalyzer):
         project_bottlenecks: bool = True,
         **kwargs,
     ):
-        self.pattern_type = check_pattern_type(pattern_type)
+        self.pattern_type = check_choice("pattern_type", pattern_type, PATTERN_TYPES)
+        check_flags(project_bottlenecks=project_bottlenecks)
         self.project_bottlenecks = project_bottlenecks
         self._given = patterns
         super().__init__(model, **kwargs)
@@ -132,8 +134,7 @@ class PatternNet(MirrorAnalyzer):
             ValueError: If there is no sample, or a batch does not fit the model or is not finite;
                 says which.
         """
-        if not is_dataset(X):
-            X, _ = self.input_spec.check(X)
+        X, _ = self.input_spec.check(X)
         batches = 0
 
         def update(batch, offset, progress):
@@ -295,6 +296,10 @@ class _Patterns:
 
     def set(self, patterns: dict, inactive: dict | None = None) -> None:
         """Put patterns into the variables, if they fit."""
+        if not isinstance(patterns, dict):
+            raise ValueError(
+                f"patterns must be a dict, as in analyzer.patterns. Received: {patterns!r}."
+            )
         if set(patterns) != set(self.variables):
             unknown = sorted(set(patterns) - set(self.variables))
             missing = sorted(set(self.variables) - set(patterns))

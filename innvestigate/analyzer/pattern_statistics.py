@@ -19,6 +19,7 @@ from innvestigate.graph.mirror import build_forward
 from innvestigate.graph.operations import Trait, has, keras_name
 from innvestigate.graph.run import float_type
 from innvestigate.graph.step import Graph, Step
+from innvestigate.utils.arguments import check_choice
 from innvestigate.utils.files import replacing
 
 
@@ -87,7 +88,7 @@ class PatternStatistics:
     """
 
     def __init__(self, pattern_type: str = "relu", collect: Collector | None = None):
-        self.pattern_type = check_pattern_type(pattern_type)
+        self.pattern_type = check_choice("pattern_type", pattern_type, PATTERN_TYPES)
         self._collect = collect
         self.clear()
 
@@ -351,20 +352,6 @@ def _pattern(kernel: np.ndarray, sums: dict) -> tuple[np.ndarray, np.ndarray]:
     largest = np.sum(np.abs(kernel) * (np.abs(products) + np.abs(means)), axes, keepdims=True)
     silent = np.abs(denominator) <= _ROUNDING * largest
     return np.where(silent, 0.0, numerator / np.where(silent, 1.0, denominator)), silent
-
-
-def check_pattern_type(pattern_type: str) -> str:
-    """The pattern type, if there is one of that name.
-
-    Raises:
-        ValueError: If there is not.
-    """
-    if pattern_type not in PATTERN_TYPES:
-        raise ValueError(
-            f"pattern_type must be one of {', '.join(map(repr, PATTERN_TYPES))}. Received: "
-            f"{pattern_type!r}."
-        )
-    return pattern_type
 
 
 def _shapes(sums: dict) -> dict[str, tuple]:

@@ -7,7 +7,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from keras import tree
 
 from innvestigate.analyzer.windows import Windows
 from innvestigate.engine.base import warn
@@ -18,7 +17,7 @@ from innvestigate.engine.variants import (
 )
 from innvestigate.graph.mirror import Task
 from innvestigate.graph.run import float_type
-from innvestigate.utils.arguments import check_seed, check_whole, seed_or_fresh
+from innvestigate.utils.arguments import as_array, check_seed, check_whole, seed_or_fresh
 from innvestigate.utils.batching import Progress
 
 
@@ -40,8 +39,7 @@ class PerturbationAnalyzer(VariantsAnalyzer):
         self._dtype = float_type(task.graph)
 
     def check_count(self, count: int | None) -> None:
-        if count is not None:
-            self._references.check_count(count)
+        self._references.check_count(count)
 
     def _explained(self, inputs: list, weights: np.ndarray) -> np.ndarray:
         """The explained sum of outputs of every row, `(rows,)`."""
@@ -64,8 +62,9 @@ class Occlusion(PerturbationAnalyzer):
             as `(8, 8, 3)` for images with 3 channels. For several inputs it holds for each of
             them, or a list or dict has one for each.
         step: How far windows are apart, in the same forms.
-        value: What features are replaced by, in any form of `References`: a number, a mean
-            image, ...; of several for a sample the mean is taken. A token input's is a token.
+        reference_inputs: What features are replaced by, in any form of `References`: a number, a
+            mean image, ...; of several for a sample the mean is taken. A token input's is a token.
+        value: Another name of `reference_inputs`; counts where both are given.
         **kwargs: See `Analyzer`.
 
     Raises:
@@ -76,8 +75,10 @@ class Occlusion(PerturbationAnalyzer):
     section 4.2.
     """
 
-    def __init__(self, model, window_shape=1, step=1, value=0, **kwargs):
-        super().__init__(model, value, **kwargs)
+    def __init__(self, model, window_shape=1, step=1, reference_inputs=0, *, value=None, **kwargs):
+        super().__init__(model, reference_inputs, **kwargs)
+        if value is not None:
+            self._references = References(value, self.input_spec, "value")
         self._window_shapes = self.input_spec.each(window_shape, "window_shape")
         self._steps = self.input_spec.each(step, "step")
         self._windows([tuple(t.shape[1:]) for t in self.input_spec.tensors])
@@ -110,7 +111,7 @@ class Occlusion(PerturbationAnalyzer):
         return {f"input:{i}": mean.astype(self._dtype) for i, mean in enumerate(means)}
 
     def finished(self, result: Any) -> Any:
-        leaves = tree.flatten(result)
+        leaves = self.input_spec.unrestored(result["input"] if self.by_layer else result)
         windows = self._windows([leaf.shape[1:] for leaf in leaves])
         covered = [w.coverage() > 0 for w in windows]
         super().finished([np.where(c, leaf, 0) for c, leaf in zip(covered, leaves, strict=True)])
@@ -315,9 +316,10 @@ def _mixed(x: np.ndarray, references: np.ndarray, present: np.ndarray) -> np.nda
 
 def _features(name: str, shape: tuple, axes: Any) -> np.ndarray:
     """Labels that count the entries along some axes (all for None), the batch axis being 0."""
-    axes = range(1, len(shape) + 1) if axes is None else axes
-    given = [axes] if isinstance(axes, (int, np.integer)) else list(axes)
-    if not given or len(set(given)) < len(given) or not set(given) <= set(range(1, len(shape) + 1)):
+    known = range(1, len(shape) + 1)
+    given = np.atleast_1d(as_array("sampling_axes", known if axes is None else axes))
+    whole = given.ndim == 1 and given.dtype.kind in "iu" and given.size
+    if not whole or len(np.unique(given)) < len(given) or not np.isin(given, known).all():
         raise ValueError(
             f"sampling_axes must be axes of the input {name!r}, each once, from 1 to "
             f"{len(shape)}; axis 0 is the batch. Received: {axes!r}."
@@ -328,7 +330,7 @@ def _features(name: str, shape: tuple, axes: Any) -> np.ndarray:
 
 def _group_labels(name: str, shape: tuple, groups: Any) -> np.ndarray:
     """The label of every entry of a sample."""
-    labels = np.asarray(groups)
+    labels = as_array("groups", groups)
     if labels.dtype.kind not in "iub":
         raise ValueError(
             f"groups must be integer labels. Received for the input {name!r}: {groups!r}."

@@ -6,7 +6,6 @@ import ast
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from innvestigate.engine.config import argument_names
 from innvestigate.evaluation import METRICS, Metric
 from innvestigate.utils.suggest import did_you_mean
 
-REFERENCES = ("reference_inputs", "value")  # what methods call what they compare with
 SCALING = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
@@ -174,8 +172,8 @@ def takes_reference(method: str) -> str | None:
     create = analyzers.get(parse_call(method)[0])
     if create is None:
         return None
-    known = argument_names(create.func if isinstance(create, partial) else create)
-    return next((name for name in REFERENCES if name in known), None)
+    known = argument_names(create)
+    return "reference_inputs" if "reference_inputs" in known else None
 
 
 def create(method: str, model: keras.Model, reference: Any = None, **kwargs) -> Analyzer:

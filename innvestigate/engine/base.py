@@ -29,7 +29,8 @@ from innvestigate.graph.run import run
 from innvestigate.graph.step import Graph
 from innvestigate.graph.trace import trace
 from innvestigate.rules import Composite
-from innvestigate.utils.batching import is_dataset, map_batches
+from innvestigate.utils.arguments import check_flags
+from innvestigate.utils.batching import map_batches
 
 
 class Analyzer(Configured):
@@ -82,6 +83,7 @@ class Analyzer(Configured):
         check: bool = True,
     ):
         self._mode = check_mode(neuron_selection_mode)
+        check_flags(keep_output_activation=keep_output_activation, check=check)
         self._layers, self._keep = layers, keep_output_activation
         graph = trace(model)
         self.input_spec = InputSpec(graph)
@@ -110,7 +112,8 @@ class Analyzer(Configured):
 
         Args:
             x: Samples with a batch axis: an array, a list or dict as the model takes it, a
-                `tf.data.Dataset` or a `keras.utils.PyDataset` of batches. Any numeric type.
+                `tf.data.Dataset` or a `keras.utils.PyDataset` of batches. Any numeric type. As for
+                `predict`, a last axis of size one may be left out, or be one too many.
             neuron_selection: In the mode `"index"` an int or, for outputs with k axes, a k-tuple
                 that holds for all samples, or an integer array with one index for each sample
                 (`(batch,)` or `(batch, k)`). In the mode `"weights"` an array that broadcasts to
@@ -126,22 +129,25 @@ class Analyzer(Configured):
             ValueError: If x does not fit the model or is not finite, or `neuron_selection` does
                 not fit the mode or the output.
         """
-        count = None
-        if not is_dataset(x):
-            x, count = self.input_spec.check(x)
+        x, count = self.input_spec.check(x)
         shape = self.task.output.shape[1:]
         selection = Selection(self.neuron_selection_mode, neuron_selection, shape, count)
         self.check_count(count)
 
         def explain(given, offset, progress):
+            nonlocal count
             inputs = self.input_spec.flat(given, offset)
+            count = offset + len(inputs[0])
             weights = self.weights(selection, inputs, offset)
             samples = offset + np.arange(len(inputs[0]))
             found = self.explain(Batch(inputs, weights, samples, batch_size, progress))
             self.verify(self.task, inputs, found.pop(OUTPUT, None))
             return self.restore(found, given)
 
-        return self.finished(map_batches(explain, x, batch_size, verbose))
+        result = map_batches(explain, x, batch_size, verbose)
+        selection.check_count(count)
+        self.check_count(count)
+        return self.finished(result)
 
     def save(self, path: str | os.PathLike) -> None:
         """Save the analyzer in one file: model, method, arguments and what was fitted.

@@ -57,8 +57,10 @@ def _kept(value: Any) -> Any:
 def argument_names(create: Any) -> list[str]:
     """The names of the arguments that a class or function takes besides the first, its own first.
 
-    What `**kwargs` takes are the arguments of the next class in line, or of `create.kwargs_of`.
+    What `**kwargs` takes are the arguments of the next class in line, or of `create.kwargs_of`,
+    but for those that it gives to it itself: `create.settled`.
     """
+    create = getattr(create, "func", create)
     if isinstance(create, type):
         owner, *rest = (base for base in create.__mro__ if "__init__" in vars(base))
         _, _, *parameters = inspect.signature(owner.__init__).parameters.values()
@@ -67,5 +69,6 @@ def argument_names(create: Any) -> list[str]:
         _, *parameters = inspect.signature(create).parameters.values()
     names = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
     if len(names) < len(parameters):
-        names += argument_names(vars(owner).get("kwargs_of") or rest[0])
+        further = argument_names(vars(owner).get("kwargs_of") or rest[0])
+        names += [name for name in further if name not in vars(owner).get("settled", ())]
     return list(dict.fromkeys(names))

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 
 from innvestigate.graph.step import Graph, is_float
+from innvestigate.utils.arguments import as_array
+from innvestigate.utils.batching import is_dataset
 
 
 class InputSpec:
@@ -25,17 +27,26 @@ class InputSpec:
         self._vocabularies = [_vocabulary(graph, tensor) for tensor in self.tensors]
 
     def check(self, x: Any) -> tuple[Any, int]:
-        """x as arrays in its own structure, and the number of samples.
+        """x as arrays in its own structure and shape, and the number of samples.
+
+        Data sets are returned as they are, and None: their samples are checked as they come.
 
         Raises:
             ValueError: If x does not fit the model's inputs.
         """
-        arrays = [self._as_array(i, a) for i, a in enumerate(self._flatten(x))]
+        if is_dataset(x):
+            return x, None
+        arrays = self._arrays(x)
         counts = {len(a) for a in arrays}
         if len(counts) != 1:
             sizes = ", ".join(f"{n!r}: {len(a)}" for n, a in zip(self.names, arrays, strict=True))
             raise ValueError(f"All inputs need the same number of samples. Received: {sizes}.")
         return self.restore(arrays, x), counts.pop()
+
+    def unrestored(self, x: Any) -> list[np.ndarray]:
+        """What `restore` made the structure and shape of x, as the list that it was."""
+        given = zip(self.names, self._flatten(x), self.tensors, strict=True)
+        return [_fitting(name, array, tuple(t.shape[1:])) for name, array, t in given]
 
     def flat(self, batch: Any, offset: int) -> list[np.ndarray]:
         """A batch as a flat list of arrays that are known to fit and to be finite.
@@ -47,19 +58,40 @@ class InputSpec:
         Raises:
             ValueError: If the batch does not fit the model's inputs, or is not finite.
         """
-        arrays = [self._as_array(i, a) for i, a in enumerate(self._flatten(batch))]
-        for name, array, size in zip(self.names, arrays, self._vocabularies, strict=True):
+        arrays = self._arrays(batch)
+        for i, (name, array) in enumerate(zip(self.names, arrays, strict=True)):
             _check_finite(name, array, offset)
-            _check_tokens(name, array, size, offset)
+            _check_range(name, array, self.tensors[i], offset)
+            _check_tokens(name, array, self._vocabularies[i], offset)
         return arrays
 
+    def check_constants(self, **constants: Any) -> None:
+        """Whether arguments are constants that broadcast over a sample of each input.
+
+        Raises:
+            ValueError: If one does not; names it.
+        """
+        for argument, value in constants.items():
+            for name, tensor in zip(self.names, self.tensors, strict=True):
+                shape = tuple(tensor.shape[1:])
+                given = np.shape(value)
+                sizes = zip(given[::-1], shape[::-1], strict=False)
+                if len(given) > len(shape) or any(n not in (1, m or n) for n, m in sizes):
+                    raise ValueError(
+                        f"{argument} of the shape {given} does not broadcast over the input "
+                        f"{name!r}, whose samples have the shape {shape}."
+                    )
+
     def restore(self, arrays: list, x: Any) -> Any:
-        """A flat list of arrays, in the structure of x."""
+        """A flat list of arrays, in the structure of x and with as many axes (see `_fitting`)."""
         if isinstance(x, dict):
-            return dict(zip(self.names, arrays, strict=True))
+            named = zip(self.names, arrays, strict=True)
+            return {name: _with_axes_of(x[name], array) for name, array in named}
         if self._is_single(x):
-            return arrays[0]
-        return type(x)(arrays) if isinstance(x, (list, tuple)) else list(arrays)
+            return _with_axes_of(x, arrays[0])
+        if not isinstance(x, (list, tuple)) or len(x) != len(arrays):
+            return list(arrays)
+        return type(x)(map(_with_axes_of, x, arrays))
 
     def each(self, given: Any, what: str) -> list:
         """One entry for each input, out of a list or dict of them or one that holds for all.
@@ -114,34 +146,58 @@ class InputSpec:
             )
         return [given[name] for name in self.names]
 
+    def _arrays(self, x: Any) -> list[np.ndarray]:
+        return [self._as_array(i, a) for i, a in enumerate(self._flatten(x))]
+
     def _as_array(self, i: int, x: Any) -> np.ndarray:
         name, tensor = self.names[i], self.tensors[i]
-        try:
-            array = np.asarray(x)
-        except ValueError as error:
-            raise ValueError(f"Input {name!r} is not an array: {error}") from None
+        array = as_array(f"Input {name!r}", x)
         numeric = tensor.dtype != "string"
         if numeric and array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+            hint = " A function that makes batches is to be called: x()." if callable(x) else ""
             raise ValueError(
-                f"Input {name!r} must hold real numbers. Received the type {array.dtype}."
+                f"Input {name!r} must hold real numbers. Received the type {array.dtype} (of a "
+                f"{type(x).__name__}).{hint}"
             )
-        expected = tuple(tensor.shape[1:])
-        fits = array.ndim == len(expected) + 1 and all(
-            size in (None, given) for size, given in zip(expected, array.shape[1:], strict=True)
-        )
-        if not fits:
-            hint = ""
-            if array.ndim == len(expected):
-                hint = " Is the batch axis missing? Then pass x[None]."
-            raise ValueError(
-                f"Input {name!r} has the wrong shape. Received: {array.shape}; expected: "
-                f"{('batch', *expected)}.{hint}"
-            )
+        array = _fitting(name, array, tuple(tensor.shape[1:]))
         if is_float(tensor) and array.dtype.kind in "iub":
             array = array.astype("float32")
         elif "int" in tensor.dtype and array.dtype.kind == "f":
             _check_whole(name, array)
         return array
+
+
+def _fitting(name: str, array: np.ndarray, shape: tuple) -> np.ndarray:
+    """The array as samples of a shape; as for Keras, a last axis of size one may be left out.
+
+    Or there may be one too many. Where an array without its batch axis would fit as well, it is
+    not guessed which axis is missing, but for vectors, where both are the same.
+    """
+    alone = len(shape) > 1 and _fits(array.shape, shape)
+    if array.ndim == len(shape) and shape[-1:] == (1,) and not alone:
+        fitting = array[..., None]
+    else:
+        fitting = array[..., 0] if array.shape[len(shape) + 1 :] == (1,) else array
+    if not _fits(fitting.shape[1:], shape):
+        missing = array.ndim == len(shape)
+        hint = " Is the batch axis missing? Then pass x[None]." if missing else ""
+        raise ValueError(
+            f"Input {name!r} has the wrong shape. Received: {array.shape}; expected: "
+            f"{('batch', *shape)}.{hint}"
+        )
+    return fitting
+
+
+def _fits(given: tuple, shape: tuple) -> bool:
+    return len(given) == len(shape) and all(
+        size in (None, n) for size, n in zip(shape, given, strict=True)
+    )
+
+
+def _with_axes_of(x: Any, array: np.ndarray) -> np.ndarray:
+    """An array that `_fitting` has made of x, or a result of its shape, in the shape of x."""
+    missing = np.ndim(x) - array.ndim
+    return array[..., 0] if missing == -1 else array[..., None] if missing == 1 else array
 
 
 def _check_whole(name: str, array: np.ndarray) -> None:
@@ -165,9 +221,9 @@ def _check_tokens(name: str, array: np.ndarray, size: int | None, offset: int) -
         return
     wrong = (array < -size) | (array >= size)
     if wrong.any():
-        sample = int(np.flatnonzero(wrong.any(axis=tuple(range(1, wrong.ndim))))[0])
         raise ValueError(
-            f"Input {name!r} holds the token {array[wrong][0]} in sample {sample + offset}, and "
+            f"Input {name!r} holds the token {array[wrong][0]} in sample "
+            f"{_samples(wrong, offset)}, and "
             f"its embedding knows the tokens 0 to {size - 1}. Replace it, or enlarge input_dim."
         )
 
@@ -176,10 +232,27 @@ def _check_finite(name: str, array: np.ndarray, offset: int) -> None:
     if array.dtype.kind not in "fV":
         return
     finite = np.isfinite(array.astype("float64") if array.dtype.kind == "V" else array)
-    bad = np.flatnonzero(~finite.all(axis=tuple(range(1, finite.ndim)))) + offset
-    if len(bad):
-        shown = ", ".join(map(str, bad[:10])) + (" ..." if len(bad) > 10 else "")
+    if not finite.all():
         raise ValueError(
-            f"Input {name!r} holds NaN or infinite values in sample {shown}: an explanation of "
-            "them would be meaningless. Remove or repair these samples."
+            f"Input {name!r} holds NaN or infinite values in sample {_samples(~finite, offset)}: "
+            "an explanation of them would be meaningless. Remove or repair these samples."
         )
+
+
+def _check_range(name: str, array: np.ndarray, tensor: keras.KerasTensor, offset: int) -> None:
+    """Whether finite numbers stay finite in the type that the model takes."""
+    if not is_float(tensor) or array.dtype == tensor.dtype:
+        return
+    with np.errstate(over="ignore"):
+        beyond = ~np.isfinite(array.astype(tensor.dtype, copy=False))
+    if beyond.any():
+        raise ValueError(
+            f"Input {name!r} holds numbers that {tensor.dtype}, in which the model takes it, "
+            f"cannot hold, in sample {_samples(beyond, offset)}. Scale the data."
+        )
+
+
+def _samples(which: np.ndarray, offset: int) -> str:
+    """The numbers of the samples with an entry that is true, as text."""
+    found = np.flatnonzero(which.any(axis=tuple(range(1, which.ndim)))) + offset
+    return ", ".join(map(str, found[:10])) + (" ..." if len(found) > 10 else "")

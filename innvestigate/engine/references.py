@@ -9,6 +9,7 @@ from keras import KerasTensor
 
 from innvestigate.engine.batch import Batch
 from innvestigate.engine.inputs import InputSpec
+from innvestigate.utils.arguments import as_array
 
 FORMS = (
     "a number; an array of the input's shape; one reference for each sample, (batch, *shape); n "
@@ -28,31 +29,35 @@ class References:
             to any of these. For several inputs a list or dict of these; one number holds for all
             inputs.
         spec: The model's inputs.
+        argument: The argument that they were given as, for messages.
 
     Raises:
         TypeError: If `given` is none of these.
         ValueError: If an array does not fit the model's input or is not finite.
     """
 
-    def __init__(self, given: Any, spec: InputSpec):
-        self._spec = spec
+    def __init__(self, given: Any, spec: InputSpec, argument: str = "reference_inputs"):
+        self._spec, self._argument = spec, argument
         self._function = given if callable(given) else None
         self._arrays = None if callable(given) else self._parse(given)
 
-    def check_count(self, count: int) -> None:
+    def check_count(self, count: int | None) -> None:
         """Whether there is one reference for each sample, where there is not one for all.
+
+        Args:
+            count: The number of samples; None while it is unknown.
 
         Raises:
             ValueError: If there is not.
         """
-        if self._arrays is not None:
+        if self._arrays is not None and count is not None:
             self._check_rows(self._arrays, count)
 
     def _check_rows(self, arrays: list[np.ndarray], count: int) -> None:
         for name, tensor, array in zip(self._spec.names, self._spec.tensors, arrays, strict=True):
             if _per_sample(array, tensor) and len(array) != count:
                 raise ValueError(
-                    f"The references of input {name!r} are for {len(array)} samples, shape "
+                    f"{self._argument} of input {name!r} are for {len(array)} samples, shape "
                     f"{array.shape}. Received: {count} samples. Expected: {FORMS}."
                 )
 
@@ -88,12 +93,15 @@ class References:
         if len(self._spec.tensors) > 1 and not isinstance(given, (dict, list)) and np.ndim(given):
             raise ValueError(
                 f"The model has {len(self._spec.tensors)} inputs "
-                f"({', '.join(self._spec.names)}). Received: one array as reference. Expected: "
-                f"{FORMS}."
+                f"({', '.join(self._spec.names)}). Received: one array as {self._argument}. "
+                f"Expected: {FORMS}."
             )
-        parts = self._spec.each(given, "reference_inputs")
+        parts = self._spec.each(given, self._argument)
         checked = zip(self._spec.names, self._spec.tensors, parts, strict=True)
-        return [_as_array(name, tensor, part) for name, tensor, part in checked]
+        return [
+            _as_array(f"{self._argument} of input {name!r}", tensor, part)
+            for name, tensor, part in checked
+        ]
 
     def _broadcast(self, i: int, array: np.ndarray, x: np.ndarray, rows) -> np.ndarray:
         """One input's references for the rows of a batch."""
@@ -101,7 +109,7 @@ class References:
         if _per_sample(array, self._spec.tensors[i]):
             if rows.max() >= len(array):
                 raise ValueError(
-                    f"The references of input {self._spec.names[i]!r} are for {len(array)} "
+                    f"{self._argument} of input {self._spec.names[i]!r} are for {len(array)} "
                     f"samples. Received: more than that. Expected: {FORMS}."
                 )
             array = array[rows]
@@ -114,7 +122,7 @@ class References:
             return np.broadcast_to(self._as_type(i, array, x.dtype), shape)
         except ValueError:
             raise ValueError(
-                f"The references of input {self._spec.names[i]!r} have the shape "
+                f"{self._argument} of input {self._spec.names[i]!r} have the shape "
                 f"{self._arrays[i].shape if self._arrays else array.shape}. Expected, for samples "
                 f"of the shape {x.shape[1:]}: {FORMS}."
             ) from None
@@ -124,7 +132,7 @@ class References:
         cast = array.astype(dtype)
         if dtype.kind in "iub" and not np.array_equal(cast, array):
             raise TypeError(
-                f"The references of input {self._spec.names[i]!r} do not fit its samples, which "
+                f"{self._argument} of input {self._spec.names[i]!r} do not fit its samples, which "
                 f"are of type {dtype}. Received: {array.reshape(-1)[:5]} ... Expected: whole "
                 "numbers in the range of that type."
             )
@@ -150,17 +158,13 @@ def _per_sample(array: np.ndarray, tensor: KerasTensor) -> bool:
 
 
 def _as_array(name: str, tensor: KerasTensor, given: Any) -> np.ndarray:
-    try:
-        array = np.asarray(given)
-    except ValueError as error:
-        raise ValueError(f"The reference of input {name!r} is not an array: {error}") from None
+    array = as_array(name, given)
     if array.dtype.kind not in "fiub":
         raise TypeError(
-            f"The reference of input {name!r} must be {FORMS}. Received: {given!r} (of type "
-            f"{type(given).__name__})."
+            f"{name} must be {FORMS}. Received: {given!r} (of type {type(given).__name__})."
         )
     if not np.all(np.isfinite(array)):
-        raise ValueError(f"The reference of input {name!r} holds NaN or infinite values.")
+        raise ValueError(f"{name} holds NaN or infinite values.")
     shape = tuple(tensor.shape[1:])
     own = array.shape[array.ndim - len(shape) :]
     fits = array.ndim == 0 or (
@@ -169,7 +173,7 @@ def _as_array(name: str, tensor: KerasTensor, given: Any) -> np.ndarray:
     )
     if not fits or array.size == 0:
         raise ValueError(
-            f"The reference of input {name!r} has the wrong shape. Received: {array.shape}; "
-            f"expected for inputs of shape {shape}: {FORMS}."
+            f"{name} has the wrong shape. Received: {array.shape}; expected for inputs of shape "
+            f"{shape}: {FORMS}."
         )
     return array

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from innvestigate.utils.arguments import as_array, check_choice
+
 MODES = ("max_activation", "index", "all", "weights")
 
 
@@ -15,11 +17,7 @@ def check_mode(mode: str) -> str:
     Raises:
         ValueError: If there is not.
     """
-    if mode not in MODES:
-        raise ValueError(
-            f"Unknown neuron_selection_mode: {mode!r}. Expected one of: {', '.join(MODES)}."
-        )
-    return mode
+    return check_choice("neuron_selection_mode", mode, MODES)
 
 
 def one_hot_max(output: np.ndarray) -> np.ndarray:
@@ -45,6 +43,7 @@ class Selection:
 
     def __init__(self, mode: str, selection: Any, output_shape: tuple, count: int | None):
         self.mode, self.shape, self.count = mode, tuple(output_shape), count
+        self._varies = False
         if mode in ("max_activation", "all"):
             if selection is not None:
                 raise ValueError(
@@ -65,6 +64,22 @@ class Selection:
         else:
             check = self._check_index if mode == "index" else self._check_weights
             self.selection = check(selection)
+            self.check_count(count)
+
+    def check_count(self, count: int | None) -> None:
+        """Whether there is one entry for each sample, where there is not one for all.
+
+        Args:
+            count: The number of samples; None while it is unknown.
+
+        Raises:
+            ValueError: If there is not.
+        """
+        if self._varies and count is not None and len(self.selection) != count:
+            raise ValueError(
+                f"neuron_selection holds {len(self.selection)} entries for {count} samples: "
+                "expected one for each sample, or one for all."
+            )
 
     def weights(self, offset: int, size: int, shape: tuple) -> np.ndarray:
         """The weights of a batch: an array of shape `(size, *shape)`.
@@ -95,7 +110,7 @@ class Selection:
 
     def _check_index(self, selection) -> np.ndarray:
         rank = len(self.shape)
-        index = np.asarray(selection)
+        index = as_array("neuron_selection", selection)
         if index.dtype.kind not in "iu":
             raise ValueError(
                 f"In the mode 'index' neuron_selection must be integers. Received: {selection!r}."
@@ -116,12 +131,11 @@ class Selection:
                 + ("an int, " if rank == 1 else "")
                 + f"a {rank}-tuple for all samples, or an integer array of shape (batch, {rank})."
             )
-        self._check_length(index)
         self._check_range(index, self.shape)
         return index
 
     def _check_weights(self, selection) -> np.ndarray:
-        weights = np.asarray(selection)
+        weights = as_array("neuron_selection", selection)
         if weights.dtype.kind not in "fiub":
             raise ValueError(
                 f"In the mode 'weights' neuron_selection must be numbers. Received: {selection!r}."
@@ -140,13 +154,6 @@ class Selection:
                 f"shape {(self.count or 'batch', *self.shape)}."
             )
         return weights
-
-    def _check_length(self, index) -> None:
-        if self._varies and self.count is not None and len(index) != self.count:
-            raise ValueError(
-                f"neuron_selection holds {len(index)} entries for {self.count} samples: expected "
-                "one for each sample, or one for all."
-            )
 
     def _check_range(self, index, shape) -> None:
         for axis, size in enumerate(shape):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import KerasTensor
 
 from innvestigate.graph.step import Graph
@@ -23,9 +24,10 @@ def choose_output(model: keras.Model, graph: Graph, output: str | int | None) ->
             f"The model {model.name!r} has {len(tensors)} outputs: {', '.join(names)}. Choose one "
             f"by name or index, for example output={names[0]!r}."
         )
-    if output in names:
+    if isinstance(output, str) and output in names:
         return tensors[names.index(output)]
-    if isinstance(output, int) and 0 <= output < len(tensors):
+    whole = isinstance(output, (int, np.integer)) and not isinstance(output, bool)
+    if whole and 0 <= output < len(tensors):
         return tensors[output]
     raise ValueError(
         f"There is no output {output!r}. The model {model.name!r} has: {', '.join(names)}, or "
@@ -50,12 +52,13 @@ def choose_targets(graph: Graph, layers) -> dict[str, KerasTensor]:
     inputs = {f"input:{i}": t for i, t in enumerate(graph.flat_inputs)}
     if layers is None:
         return inputs
-    if isinstance(layers, str) or not layers:
+    names = layers if isinstance(layers, (list, tuple)) else []
+    if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(
             f"layers must be a non-empty list or tuple of layer names. Received: {layers!r}."
         )
     targets = {}
-    for name in layers:
+    for name in names:
         targets.update(inputs if name == "input" else {name: _layer_output(graph, name)})
     return targets
 
@@ -66,8 +69,8 @@ def _layer_output(graph: Graph, name: str):
     if len(found) != 1:
         problem = "is ambiguous" if found else "is unknown"
         raise ValueError(
-            f"The layer name {name!r} {problem}. Expected 'input' or one of: "
-            f"{', '.join(found or known)}."
+            f"The layer name {name!r} {problem}. Expected in layers: 'input' or "
+            f"one of {', '.join(found or known)}."
         )
     if len(known[found[0]]) != 1:
         raise ValueError(

@@ -101,12 +101,13 @@ def structure(method) -> tuple[Line, ...]:
     )
 
 
-def as_rule(rule, names: dict[str, Callable[[], Rule]] = RULES) -> Rule:
+def as_rule(rule, names: dict[str, Callable[[], Rule]] = RULES, *, argument: str = "rule") -> Rule:
     """A rule from its name, its class or itself.
 
     Args:
         rule: The rule in any of these forms.
         names: The rules that have a name.
+        argument: The argument that it was given as, for messages.
 
     Raises:
         ValueError: If there is no rule of that name.
@@ -119,12 +120,13 @@ def as_rule(rule, names: dict[str, Callable[[], Rule]] = RULES) -> Rule:
     if isinstance(rule, str):
         if rule not in names:
             raise ValueError(
-                f"There is no rule called {rule!r}. Expected one of: {', '.join(names)}."
+                f"{argument}: there is no rule called {rule!r}. Expected one of: "
+                f"{', '.join(names)}."
             )
         return names[rule]()
     raise TypeError(
-        f"Expected a rule: a name, an instance or a class of innvestigate.rules.Rule. "
-        f"Received: {rule!r} (of type {type(rule).__name__})."
+        f"{argument} is not a rule. Expected a rule: a name, an instance or a class of "
+        f"innvestigate.rules.Rule. Received: {rule!r} (of type {type(rule).__name__})."
     )
 
 

@@ -18,6 +18,7 @@ from keras import ops
 from innvestigate.backend import after, vjp
 from innvestigate.graph.operations import Kind
 from innvestigate.rules.base import Rule, divide
+from innvestigate.utils.arguments import check_array, check_flags, check_number
 
 
 class KernelRule(Rule):
@@ -141,11 +142,9 @@ class Epsilon(KernelRule):
     bias: bool = True
 
     def __post_init__(self):
-        if not self.epsilon > 0:
-            raise ValueError(
-                f"epsilon must be positive. Received: epsilon={self.epsilon}. For a rule without "
-                "a stabiliser use 'Z' (analyzer 'lrp.z')."
-            )
+        advice = " For a rule without a stabiliser use 'Z' (analyzer 'lrp.z')."
+        check_number("epsilon", self.epsilon, above=0, advice=advice)
+        check_flags(bias=self.bias)
 
     def relevance(self, linear, x, z, r):
         z = _total(linear, x, z, self.bias)
@@ -203,6 +202,10 @@ class AlphaBeta(KernelRule):
     def __post_init__(self):
         if self.alpha is None and self.beta is None:
             raise ValueError("The alpha-beta rule needs alpha or beta; received neither.")
+        for name in ("alpha", "beta"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name))
+        check_flags(bias=self.bias)
         alpha = self.beta + 1 if self.alpha is None else self.alpha
         beta = alpha - 1 if self.beta is None else self.beta
         if alpha < 1 or beta < 0 or abs(alpha - beta - 1) > 1e-9:
@@ -294,8 +297,8 @@ class Gamma(KernelRule):
     bias: bool = True
 
     def __post_init__(self):
-        if not self.gamma >= 0:
-            raise ValueError(f"gamma must be >= 0. Received: gamma={self.gamma}.")
+        check_number("gamma", self.gamma, least=0)
+        check_flags(bias=self.bias)
 
     def relevance(self, linear, x, z, r):
         kernel, bias = linear.kernel, linear.bias
@@ -340,7 +343,8 @@ class ZBox(KernelRule):
     high: float = 1.0
 
     def __post_init__(self):
-        if not np.all(np.asarray(self.low) <= np.asarray(self.high)):
+        low, high = check_array("low", self.low), check_array("high", self.high)
+        if not np.all(low <= high):
             raise ValueError(
                 f"The bounded rule needs low <= high. Received: low={self.low}, high={self.high}."
             )

@@ -10,10 +10,12 @@ import keras
 import numpy as np
 from keras import tree
 
+from innvestigate.utils.arguments import check_whole
+
 
 def is_dataset(x: Any) -> bool:
     """Whether x yields batches itself: a `tf.data.Dataset`, `PyDataset` or iterator."""
-    arrays = isinstance(x, (np.ndarray, list, tuple, dict)) or hasattr(x, "__array__")
+    arrays = isinstance(x, (np.ndarray, list, tuple, dict, str)) or hasattr(x, "__array__")
     return not arrays and (
         isinstance(x, keras.utils.PyDataset) or hasattr(x, "__iter__") or hasattr(x, "__next__")
     )
@@ -82,19 +84,20 @@ def map_batches(
             samples before, progress is the batch's part of the bar.
         x: See `batches`.
         batch_size: Samples per batch.
-        verbose: 1 shows a progress bar.
+        verbose: 1 shows a progress bar, 0 none.
 
     Returns:
         The structure that `function` returns, of concatenated arrays.
 
     Raises:
         TypeError: If `batch_size` is no whole number.
-        ValueError: If there is no sample, or `batch_size` is less than one.
+        ValueError: If there is no sample, `batch_size` is less than one, or `verbose` no number.
     """
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
         raise TypeError(f"batch_size must be a whole number. Received: {batch_size!r}.")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1. Received: {batch_size}.")
+    check_whole("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
     count = count_batches(x, batch_size)
     bar = _bar(count) if verbose else None
     results, offset = [], 0
@@ -121,4 +124,4 @@ def _bar(count: int | None) -> keras.utils.Progbar:
 
 
 def _to_numpy(x: Any) -> np.ndarray:
-    return keras.ops.convert_to_numpy(x)
+    return x if isinstance(x, np.ndarray) else keras.ops.convert_to_numpy(x)

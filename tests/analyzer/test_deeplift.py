@@ -318,7 +318,7 @@ def test_rules_that_do_not_fit(rule, error, match):
 
 
 def test_max_pooling_has_two_modes():
-    with pytest.raises(ValueError, match=r"'rescale' or 'winner'\. Received: 'mean'"):
+    with pytest.raises(ValueError, match=r"'rescale', 'winner'\. Received: 'mean'"):
         analyzer(mlp(), max_pooling="mean")
 
 

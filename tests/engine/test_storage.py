@@ -259,7 +259,7 @@ def test_registered_and_custom_layers(path):
 SAVE = """
 import sys
 import numpy as np
-from tests.analyzer.test_storage import INPUT, some_analyzers
+from tests.engine.test_storage import INPUT, some_analyzers
 
 *paths, results = sys.argv[1:]
 analyzers = some_analyzers()
