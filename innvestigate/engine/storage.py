@@ -38,7 +38,7 @@ _RULES = [thing for thing in vars(rules).values() if isinstance(thing, type)]
 _CLASSES = {
     thing.__name__: thing
     for thing in (*_RULES, ShuffledReferences)
-    if issubclass(thing, (rules.Rule, ShuffledReferences))
+    if issubclass(thing, (rules.Rule, rules.Composite, rules.Line, ShuffledReferences))
 }
 
 

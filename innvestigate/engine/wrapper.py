@@ -9,6 +9,7 @@ import numpy as np
 
 from innvestigate.engine.base import Analyzer, MirrorAnalyzer
 from innvestigate.engine.batch import Batch
+from innvestigate.engine.guard import Guard
 from innvestigate.engine.variants import VariantsAnalyzer
 from innvestigate.engine.vectors import Vectors, looks_up
 from innvestigate.graph.mirror import OUTPUT, Task
@@ -49,6 +50,10 @@ class Wrapper(VariantsAnalyzer):
 
     def build(self) -> None:
         """Nothing: what is run belongs to the analyzer inside."""
+
+    @property
+    def guard(self) -> Guard:
+        return self.analyzer.guard
 
     @property
     def by_layer(self) -> bool:

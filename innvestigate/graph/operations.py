@@ -297,8 +297,9 @@ def _reads_table(step: Step) -> bool:
 
 def _one_vector_each(step: Step) -> bool:
     """Whether a look-up writes one vector for each token: not counts of them, nor their logits."""
-    counts = getattr(step.operation, "output_mode", None) in ("multi_hot", "count")
-    return not counts and not is_float(step.inputs[0])
+    if keras_name(step.operation) == "ReversibleEmbedding":
+        return len(step.outputs[0].shape) > len(step.inputs[0].shape)
+    return getattr(step.operation, "output_mode", None) not in ("multi_hot", "count")
 
 
 def keeps_order(step: Step) -> bool:

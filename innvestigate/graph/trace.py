@@ -116,10 +116,13 @@ class ComputeMask:
 
 def _masks_of(layer: keras.Layer, inputs, previous_mask) -> list:
     """The masks that the outputs of a layer wear after its call, None where there is none."""
-    if isinstance(layer, keras.layers.ReversibleEmbedding):  # its call puts the mask on itself
-        is_tokens = "int" in keras.utils.standardize_dtype(inputs.dtype)
-        return [keras.layers.Embedding.compute_mask(layer, inputs)] if is_tokens else [None]
+    if _is_reversible(layer):  # its call puts the mask on itself
+        return [keras.layers.Embedding.compute_mask(layer, inputs)]
     return tree.flatten(layer.compute_mask(inputs, previous_mask))
+
+
+def _is_reversible(layer: keras.Layer) -> bool:
+    return isinstance(layer, keras.layers.ReversibleEmbedding)
 
 
 class _Tracer:
@@ -204,7 +207,8 @@ class _Tracer:
             previous = tree.map_structure(self._mask_of, first)
         for tensor in self._stripped(step):
             self.masks.pop(tensor, None)
-        if not layer.supports_masking:
+        logits = len(step.outputs[0].shape) == len(getattr(first, "shape", ()))
+        if not layer.supports_masking or (_is_reversible(layer) and logits):
             return
         masks = _computed_masks(layer, first, previous)
         for which, (tensor, mask) in enumerate(zip(step.outputs, masks, strict=False)):

@@ -10,6 +10,11 @@ from innvestigate.backend import vjp
 from innvestigate.graph.operations import Kind
 
 
+def fields_of(value) -> dict:
+    """The fields of a dataclass: the arguments that make an equal object, by name."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
 class Rule:
     """How one step sends the signal that arrives at its outputs back to its inputs.
 
@@ -53,7 +58,7 @@ class Rule:
             NotImplementedError: If the rule has other attributes; such a class states its own.
         """
         if is_dataclass(self):
-            return {field.name: getattr(self, field.name) for field in fields(self)}
+            return fields_of(self)
         if vars(self):
             raise NotImplementedError(
                 f"{type(self).__name__} needs a get_config() that returns its arguments by name."

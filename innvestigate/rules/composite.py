@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.step import Step
 from innvestigate.rules import linear
-from innvestigate.rules.base import Gradient, Pass, Rule
+from innvestigate.rules.base import Gradient, Pass, Rule, fields_of
 from innvestigate.rules.structure import Detached, Lookup, Product, Summands
 
 RULES: dict[str, Callable[[], Rule]] = {
@@ -45,6 +45,8 @@ class Line:
     condition: Callable[[Step], bool]
     why: str
 
+    get_config = fields_of
+
     def matches(self, step: Step) -> bool:
         """Whether the line's rule is made for the step and its condition holds."""
         return self.rule.fits(kind_of(step)) and bool(self.condition(step))
@@ -69,6 +71,8 @@ class Composite:
         "(lambda layer: True, 'Epsilon')]), where MyRule is a subclass of "
         "innvestigate.rules.Rule; innvestigate.rules.Gradient() passes the plain gradient."
     )
+
+    get_config = fields_of
 
     def choose(self, step: Step) -> Line:
         """The line for a step.

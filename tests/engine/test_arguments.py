@@ -77,17 +77,20 @@ def test_what_is_listed_can_be_passed_and_is_named_where_it_does_not_fit(name, a
             assert "unexpected keyword" not in str(error)
 
 
+def defaults_of(create):
+    """The defaults of a class or function, and of what it passes arguments on to."""
+    makers = [base.__init__ for base in create.__mro__] if isinstance(create, type) else [create]
+    own = {p.name: p.default for f in makers for p in inspect.signature(f).parameters.values()}
+    further = getattr(create, "kwargs_of", None)
+    return {**(defaults_of(further) if further else {}), **own}
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", innvestigate.analyzers)
 def test_the_defaults_of_what_is_listed_can_be_passed(name):
     """Where a default of a class is no value that its setting could have, it is passed over."""
     create = innvestigate.analyzers[name]
-    cls = getattr(create, "func", create)
-    defaults = {
-        p.name: p.default
-        for base in (*cls.__mro__, getattr(cls, "kwargs_of", object))
-        for p in inspect.signature(base.__init__).parameters.values()
-    }
+    defaults = defaults_of(getattr(create, "func", create))
     for argument in argument_names(create):
         default = {**defaults, **getattr(create, "keywords", {})}[argument]
         if default is not inspect.Parameter.empty and argument not in REQUIRED.get(name, {}):
@@ -139,13 +142,13 @@ def test_a_box_that_does_not_broadcast_over_the_input(bound):
 NO_NUMBER = [object(), "nonsense", -1, 1.5, None, [], {}, np.nan, np.zeros(3)]
 
 
-@pytest.mark.parametrize("value", [*NO_NUMBER, 0, True], ids=repr)
+@pytest.mark.parametrize("value", [*NO_NUMBER, 0, True], ids=lambda value: type(value).__name__)
 def test_batch_size_is_named(value):
     with pytest.raises((TypeError, ValueError), match="batch_size"):
         innvestigate.create_analyzer("gradient", mlp()).analyze(X, batch_size=value)
 
 
-@pytest.mark.parametrize("value", NO_NUMBER, ids=repr)
+@pytest.mark.parametrize("value", NO_NUMBER, ids=lambda value: type(value).__name__)
 def test_verbose_is_named(value):
     with pytest.raises(ValueError, match="verbose"):
         innvestigate.create_analyzer("gradient", mlp()).analyze(X, verbose=value)

@@ -177,8 +177,8 @@ def test_layer_without_a_rule_is_named_and_the_shown_fix_works():
         innvestigate.create_analyzer("lrp.epsilon", model)
 
     class MyRule(Rule):
-        def __call__(self, step, inputs, outputs, signals, references=None):
-            return Gradient()(step, inputs, outputs, signals)
+        def __call__(self, at, signals):
+            return Gradient()(at, signals)
 
     fixed = innvestigate.create_analyzer(
         "lrp",
