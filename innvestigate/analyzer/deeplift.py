@@ -14,10 +14,11 @@ from innvestigate.engine.base import MirrorAnalyzer
 from innvestigate.engine.batch import Batch, expand, fold
 from innvestigate.engine.references import References
 from innvestigate.graph.difference import Change, build_difference_mirror
+from innvestigate.graph.final import Final
 from innvestigate.graph.formulas import take_apart
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.mirror import active_inputs, active_tensors
-from innvestigate.graph.operations import Kind, activation_name, keras_name, kind_of
+from innvestigate.graph.operations import Kind, activation_name, is_softmax, keras_name, kind_of
 from innvestigate.graph.rewrite import fuse_bias, is_opaque, open_layers, split
 from innvestigate.graph.step import Graph, Step, is_float
 from innvestigate.rules import Composite, Gradient, Line, NoRuleError, Rule, as_rule
@@ -79,9 +80,7 @@ class DeepLIFT(MirrorAnalyzer):
         max_pooling: `"rescale"` keeps the sum of contributions for any reference; `"winner"` is
             the original's gradient at the input.
         mean_normalize: Whether the contributions' mean over the classes of a final softmax is
-            subtracted: explains the logit minus the mean of all logits.
-        keep_output_activation: Whether a final softmax or sigmoid is explained too. By default it
-            is taken off, with a warning.
+            subtracted: explains the logit minus the mean of all logits. The softmax comes last.
         **kwargs: See `Analyzer`.
 
     Raises:
@@ -162,10 +161,9 @@ class DeepLIFT(MirrorAnalyzer):
                 )
             )
 
-    def _drop_softmax(self) -> None:
-        dropped = self._drop_final("softmax", "sigmoid")
-        if dropped is not None and activation_name(dropped.operation) == "softmax":
-            self._class_axis = getattr(dropped.operation, "axis", -1)
+    def _take_off(self, keep_output_activation: bool) -> None:
+        super()._take_off(keep_output_activation)
+        self._class_axis = _class_axis(self._final)
 
     def _rewrite(self, graph: Graph) -> None:
         given = self._given_lines()
@@ -362,6 +360,14 @@ def _hypothetical_contribution(change: Change, signals: tuple):
 
 def _is_softmax(step: Step) -> bool:
     return activation_name(step.operation) in ("softmax", "log_softmax")
+
+
+def _class_axis(final: Final | None) -> int | None:
+    """The axis of a softmax that was taken off, unless its values were moved behind it."""
+    if final is None or final.output is not final.logits:
+        return None
+    operation = final.activation.operation
+    return getattr(operation, "axis", -1) if is_softmax(final.activation) else None
 
 
 def _is_diagonal(step: Step) -> bool:

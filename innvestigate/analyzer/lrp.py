@@ -66,6 +66,8 @@ class LRP(MirrorAnalyzer):
     Propagation: An Overview".
     """
 
+    explains_value = True
+
     def __init__(
         self,
         model,

@@ -82,6 +82,7 @@ class PatternNet(MirrorAnalyzer):
     PatternAttribution".
     """
 
+    explains_value = True
     rule = Pattern
 
     def __init__(

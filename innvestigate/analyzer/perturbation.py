@@ -37,8 +37,7 @@ class PerturbationAnalyzer(VariantsAnalyzer):
         self._dtype = float_type(self._graph)
 
     def _prepare(self, keep_output_activation: bool) -> None:
-        if not keep_output_activation:
-            self._drop_softmax()
+        self._take_off(keep_output_activation)
 
     def _check_count(self, count: int | None) -> None:
         if count is not None:

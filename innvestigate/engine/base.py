@@ -19,10 +19,10 @@ from innvestigate.engine.inputs import InputSpec
 from innvestigate.engine.plan import Plan, plan_line
 from innvestigate.engine.selection import Selection, check_mode
 from innvestigate.engine.targets import choose_output, choose_targets
+from innvestigate.graph.final import Final, explained
 from innvestigate.graph.mirror import Method, build_forward, build_mirror, on_the_way
-from innvestigate.graph.operations import activation_name, annotate
-from innvestigate.graph.rewrite import drop_activation
-from innvestigate.graph.step import Graph, Step
+from innvestigate.graph.operations import annotate
+from innvestigate.graph.step import Graph
 from innvestigate.graph.trace import trace
 from innvestigate.rules import Composite
 from innvestigate.utils.batching import is_dataset, map_batches
@@ -41,13 +41,22 @@ class Analyzer(Configured):
         output: Name or index of the output to explain, where the model has several.
         layers: Names of layers. If given, `analyze` returns a dict of the results at these
             layers' outputs; `"input"` stands for the model's inputs.
-        keep_output_activation: Whether a final softmax is explained too. By default it is taken
-            off, with a warning, and the logit is explained.
+        keep_output_activation: Whether a final softmax or sigmoid is explained too. By default it
+            is taken off, with a warning, and the logit is explained; with methods that share out
+            the output's value, so is any other final activation whose sign is not that of what
+            it reads.
+
+    Attributes:
+        explains_value: Whether the method shares out the output's value among the inputs, as LRP
+            does. It then takes off every final activation that may change the sign.
 
     Raises:
         TypeError: If `model` is not a Keras model.
         ValueError: If the model is not built, or an argument does not fit it.
     """
+
+    explains_value = False
+    _final: Final | None = None
 
     def __init__(
         self,
@@ -215,30 +224,15 @@ class Analyzer(Configured):
             self._forward.compile(jit_compile=jit_compile)
         return run_batch(self._forward, inputs)
 
-    def _drop_softmax(self) -> None:
-        """Take a final softmax off, with a warning."""
-        self._drop_final("softmax")
-
-    def _drop_final(self, *names: str) -> Step | None:
-        """Take a final activation of one of these names off, with a warning; returns its step."""
-        dropped = []
-
-        def wanted(step: Step) -> bool:
-            dropped.append(step)
-            return activation_name(step.operation) in names
-
-        logits = drop_activation(self._graph, self._output, wanted)
-        if logits is None:
-            return None
-        self._output = logits
-        name = activation_name(dropped[0].operation)
-        without = "wo_softmax" if name == "softmax" else "wo_output_activation"
-        warn(
-            f"The model ends in a {name}. It is taken off for the analysis: the logit is "
-            "explained, not the probability. Pass keep_output_activation=True to explain the "
-            f"probability, or hand over innvestigate.model_{without}(model)."
+    def _take_off(self, keep_output_activation: bool) -> None:
+        """Take a final activation off that the method does not explain, with a warning."""
+        self._final, told = explained(
+            self._graph, self._output, self.explains_value, keep_output_activation
         )
-        return dropped[0]
+        if self._final is not None:
+            self._output = self._final.output
+        if told is not None:
+            warn(told)
 
     def _restore(self, results: dict, batch) -> Any:
         inputs = [results[name] for name in self._targets if name.startswith("input:")]
@@ -270,8 +264,7 @@ class MirrorAnalyzer(Analyzer):
         return plan
 
     def _prepare(self, keep_output_activation: bool) -> None:
-        if not keep_output_activation:
-            self._drop_softmax()
+        self._take_off(keep_output_activation)
         self._rewrite(self._graph)
         annotate(self._graph)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import keras
 
+from innvestigate.graph.final import changes_sign, is_activation, take_off
 from innvestigate.graph.mirror import build_forward
-from innvestigate.graph.operations import Kind, kind_of
-from innvestigate.graph.rewrite import drop_activation
+from innvestigate.graph.operations import is_softmax
 from innvestigate.graph.step import Step
 from innvestigate.graph.trace import trace
 
@@ -25,7 +25,7 @@ def model_wo_softmax(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: If no output ends in a softmax.
     """
-    graph, dropped = _without(model)
+    graph, dropped = _without(model, is_softmax)
     if not any(dropped):
         raise ValueError(
             f"No output of the model {model.name!r} ends in a softmax: there is nothing to take "
@@ -43,10 +43,17 @@ def model_wo_output_activation(model: keras.Model) -> keras.Model:
     Returns:
         A functional model with the same inputs, and the pre-activation of every output.
     """
-    graph, _ = _without(model, lambda step: kind_of(step) is Kind.ACTIVATION)
+    graph, _ = _without(model, changes_sign, is_activation)
     return build_forward(graph, f"{model.name}_wo_output_activation")
 
 
-def _without(model: keras.Model, *wanted: Callable[[Step], bool]):
+def _without(model: keras.Model, *kinds: Callable[[Step], bool]):
+    """The graph without the final activations, and for each output whether there was one.
+
+    Args:
+        model: The model.
+        *kinds: Which activations are to go; of an output, those of the first kind that it ends in.
+    """
     graph = trace(model)
-    return graph, [drop_activation(graph, t, *wanted) is not None for t in graph.flat_outputs]
+    outputs = graph.flat_outputs
+    return graph, [any(take_off(graph, t, wanted) for wanted in kinds) for t in outputs]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import partial
 
 import keras
 from keras import KerasTensor, tree
@@ -75,9 +76,25 @@ _NAMES = {
 KINDS: dict[str, Kind] = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 
 _FRAMEWORKS = ("keras.", "tensorflow.", "jax.", "torch.")
+_SPELLINGS = {
+    "exp": "exponential",
+    "expit": "sigmoid",
+    "logistic": "sigmoid",
+    "swish": "silu",
+    "hardswish": "hard_silu",
+    "hard_swish": "hard_silu",
+    "leakyrelu": "leaky_relu",
+    "logsigmoid": "log_sigmoid",
+    "hardsigmoid": "hard_sigmoid",
+    "hardtanh": "hard_tanh",
+    "softshrink": "soft_shrink",
+    "hardshrink": "hard_shrink",
+    "tanhshrink": "tanh_shrink",
+}
 _OVERSHOOTING = ("Subtract", "Resizing", "Resize", "UpSampling2D")
 _RELU = ("relu", "relu6")
 _SOFTMAX = ("softmax",)
+_OF_AN_AXIS = ("softmax", "log_softmax")
 _GATES = ("sigmoid", "hard_sigmoid", "sparse_sigmoid", "softmax", "sparsemax")
 _NONNEGATIVE = ("exponential", "softplus", "squareplus", "sparse_plus", *_RELU, *_GATES)
 _NONNEGATIVE_OPERATIONS = ("Abs", "Absolute", "Fabs", "Exp", "Exp2", "Square", "Sqrt", "Rsqrt")
@@ -93,6 +110,8 @@ def kind_of(step: Step) -> Kind:
         return Kind.NORMALIZATION
     if name is None:
         return Kind.OPAQUE if isinstance(operation, keras.Operation) else Kind.ACTIVATION
+    if name == "Lambda" and activation_name(operation) is not None:
+        return Kind.ACTIVATION
     kind = KINDS.get(name, Kind.OPAQUE)
     if kind in (Kind.SUM, Kind.PRODUCT) and _one_to_one(step, kind):
         return Kind.UNITS
@@ -113,17 +132,26 @@ def keras_name(operation) -> str | None:
 
 
 def activation_name(operation) -> str | None:
-    """`relu`, `tanh`, ... for an activation in any form: function, operation or layer."""
+    """`relu`, `tanh`, ... for an activation in any form: function, operation or layer.
+
+    A function of a framework goes by the name that Keras has for it: `softmax` for
+    `tf.nn.softmax`, whose own name is `softmax_v2`. One with arguments of its own
+    (`functools.partial`) counts as what it is made of only where they could be nothing but an axis.
+    """
     name = keras_name(operation)
     if name == "Activation":
         return activation_name(operation.activation)
+    if name == "Lambda":
+        return _lambda_name(operation)
     if name == "ReLU":
         return "relu" if not operation.negative_slope else "leaky_relu"
     if name in KINDS and KINDS[name] is Kind.ACTIVATION:
         return _snake_case(name)
+    if isinstance(operation, partial):
+        inner = activation_name(operation.func)
+        return inner if inner in _OF_AN_AXIS else f"partial {inner} (custom)"
     if callable(operation) and not isinstance(operation, keras.Operation):
-        own = not getattr(operation, "__module__", "").startswith(_FRAMEWORKS)
-        return getattr(operation, "__name__", type(operation).__name__) + (" (custom)" * own)
+        return _function_name(operation)
     return None
 
 
@@ -213,8 +241,32 @@ def _is_number(x) -> bool:
     return isinstance(x, (int, float)) and not isinstance(x, bool)
 
 
+def _function_name(function) -> str:
+    name = getattr(function, "__name__", None) or type(function).__name__
+    if not _of_a_framework(function):
+        return f"{name} (custom)"
+    return _snake_case(re.sub(r"_v\d+$", "", name))
+
+
+def _of_a_framework(function) -> bool:
+    """Whether a function comes with a framework; one that is written in C names its owner's."""
+    module = getattr(function, "__module__", None)
+    owner = getattr(function, "__self__", None)
+    return (module or getattr(owner, "__module__", None) or "").startswith(_FRAMEWORKS)
+
+
+def _lambda_name(layer) -> str | None:
+    """The activation that a Lambda layer of a framework's own function is."""
+    if not _of_a_framework(layer.function):
+        return None  # opening the layer shows what is inside
+    name = activation_name(layer.function)
+    known = name in _OF_AN_AXIS or (name in _ACTIVATION_NAMES and not layer.arguments)
+    return name if known else None
+
+
 def _snake_case(name: str) -> str:
-    if name.endswith("LU"):
-        return name.lower()
-    spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    return "exponential" if spelled == "exp" else spelled
+    spelled = name if name.endswith("LU") else re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    return _SPELLINGS.get(spelled.lower(), spelled.lower())
+
+
+_ACTIVATION_NAMES = {_snake_case(name) for name, kind in KINDS.items() if kind is Kind.ACTIVATION}

@@ -9,7 +9,7 @@ import keras
 from keras import KerasTensor, ops, tree
 
 from innvestigate.graph.linear import Linear, linear_part, separable_parts
-from innvestigate.graph.operations import Kind, is_softmax, keras_name, kind_of
+from innvestigate.graph.operations import Kind, keras_name, kind_of
 from innvestigate.graph.step import Graph, Step, like
 from innvestigate.graph.trace import open_step
 
@@ -110,31 +110,10 @@ def from_vectors(graph: Graph) -> tuple[Graph, list[Step]]:
     return Graph(steps, inputs, graph.outputs, graph.layer_outputs), lookups
 
 
-def drop_activation(
-    graph: Graph, tensor: KerasTensor, wanted: Callable[[Step], bool] = is_softmax
-) -> KerasTensor | None:
-    """Take a final activation off: the tensor it reads, or None if there was none to take."""
-
-    def writes(step: Step) -> bool:
-        return any(y is tensor for y in step.outputs)
-
-    open_layers(graph, lambda step: writes(step) and is_opaque(step))
-    split(graph, writes)
-    last = graph.writers().get(id(tensor))
-    if last is None or not wanted(last) or len(last.inputs) != 1:
-        return None
-    if id(tensor) not in graph.readers():
-        graph.steps.remove(last)
-    replaced = {id(tensor): last.inputs[0]}
-    swap = lambda t: replaced.get(id(t), t)  # noqa: E731
-    graph.outputs = tree.map_structure(swap, graph.outputs)
-    for name, tensors in graph.layer_outputs.items():
-        graph.layer_outputs[name] = [swap(t) for t in tensors]
-    return last.inputs[0]
-
-
 def _time_distributed(layer, x, training=None, mask=None):
     """TimeDistributed as its layer on a batch of all time steps, instead of a loop over them."""
+    if mask is None and keras_name(layer.layer) == "Dense":
+        return layer.layer(x)  # which is one for each time step, however many there are
     if mask is not None or x.shape[1] is None:
         return layer.call(x, training=training, mask=mask)
     y = layer.layer(ops.reshape(x, (-1, *x.shape[2:])))
