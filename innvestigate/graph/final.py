@@ -19,12 +19,15 @@ PROBABILITIES = ("softmax", "log_softmax", "sigmoid", "hard_sigmoid")
 _KEEP_SIGN = {
     *("linear", "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu"),
     *("mish", "hard_silu", "tanh", "hard_tanh", "softsign", "soft_shrink", "hard_shrink"),
-    *("tanh_shrink", "arctan", "arcsin", "arctanh", "arcsinh", "sinh", "cbrt", "erf", "expm1"),
-    *("log1p", "nan_to_num", "stop_gradient"),
+    *("tanh_shrink", "arctan", "arcsinh", "sinh", "cbrt", "erf", "expm1", "nan_to_num"),
+    *("stop_gradient", "reciprocal"),
 }
 _BY_TRIAL = ("Clip", "Threshold", "Power", "ReLU", "Maximum", "Minimum", "Fmax", "Fmin")
 _TRIED = (-100.0, -7.0, -3.0, -1.0, -0.3, -0.01, 0.01, 0.3, 1.0, 3.0, 7.0, 100.0)
-_INCREASE = {*_KEEP_SIGN, "log", "log2", "log10", "sqrt", "exponential", "exp2", "clip"}
+_INCREASE = {
+    *(_KEEP_SIGN - {"reciprocal"}),
+    *("log", "log2", "log10", "log1p", "sqrt", "exponential", "exp2", "clip"),
+}
 _CLIPS = ("Maximum", "Minimum", "Fmax", "Fmin")
 _NO_MOVES = {
     *("Masking", "Concatenate", "Append", "Where", "Diag", "Diagonal", "Tril", "Triu", "Stack"),
