@@ -93,14 +93,14 @@ def find_mix(graph: Graph, output: KerasTensor, wanted: Callable[[Step], bool]) 
 
     Returns:
         The last step, if the output is made of nothing but wanted activations, by sums, products,
-        maxima and the like; else None.
+        maxima and the like, or of one that reads more than its logits, such as a mask; else None.
     """
     trial, known = _copied(graph), {}
 
     def made_of_wanted(tensor: KerasTensor) -> bool:
         if tensor not in known:
             step = _writer(trial, tensor, wanted)
-            known[tensor] = step is not None and (_is_final(step, wanted) or mixes(step))
+            known[tensor] = step is not None and (wanted(step) or mixes(step))
         return known[tensor]
 
     def mixes(step: Step) -> bool:
@@ -324,9 +324,11 @@ def _is_positive(constant) -> bool:
 
 def _keeps_sign_where_tried(step: Step) -> bool:
     """Whether a step whose arguments decide it keeps the sign of some numbers, or writes zero."""
-    values = step(ops.convert_to_tensor(np.array(_TRIED), step.inputs[0].dtype))[0]
+    shape = [size or 1 for size in step.inputs[0].shape[1:]]  # in full: bounds may be arrays
+    x = np.multiply.outer(np.float32(_TRIED), np.ones(shape, "float32"))
+    values = step(ops.convert_to_tensor(x, step.inputs[0].dtype))[0]
     signs = np.sign(ops.convert_to_numpy(values).astype("float64"))
-    return bool(np.all((signs == np.sign(_TRIED)) | (signs == 0)))
+    return bool(np.all((signs == np.sign(x)) | (signs == 0)))
 
 
 # Taking it off

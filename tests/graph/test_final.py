@@ -161,6 +161,10 @@ KEPT = {
     "prelu": lambda: [layers.Dense(3), layers.PReLU()],
     "maximum": lambda: [layers.Dense(3), lambda x: ops.maximum(x, 0.0)],
     "clip": lambda: [layers.Dense(3), lambda x: ops.clip(x, -1, 1)],
+    "clip to arrays": lambda: [
+        layers.Dense(3),
+        lambda x: ops.clip(x, -np.ones(3, "float32"), np.ones(3, "float32")),
+    ],
     "cube": lambda: [layers.Dense(3), lambda x: x**3],
     "scaled tanh": lambda: [head(lambda x: 1.7 * ops.tanh(0.66 * x))],
     "gate": lambda: [lambda x: layers.Dense(3)(x) * head("sigmoid")(x)],
@@ -179,6 +183,7 @@ MIXES = {
     "average, reshaped": lambda x: layers.Reshape((3, 1))(MIXES["average"](x)),
     "mean": lambda x: ops.mean(head("softmax")(x), axis=-1, keepdims=True),
     "complement": lambda x: 1 - head("sigmoid")(x),
+    "masked": lambda x: layers.Softmax()(layers.Dense(4)(x), ops.greater(x, 0)),
     "negative scale": lambda x: layers.Rescaling(-1.0)(head("sigmoid")(x)),
 }
 
