@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from keras import KerasTensor, ops, tree
 
 from innvestigate.graph.linear import Linear, linear_part, separable_parts
 from innvestigate.graph.operations import Kind, keras_name, kind_of
-from innvestigate.graph.step import Graph, Step, like
+from innvestigate.graph.step import Graph, Step, like, tensors_in
 from innvestigate.graph.trace import open_step
 
 
@@ -27,7 +28,8 @@ def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> None:
     queue = graph.steps[::-1]
     while queue:
         step = queue.pop()
-        inside = open_step(step, _OPENERS.get(keras_name(step.operation))) if wanted(step) else None
+        opener = _OPENERS.get(keras_name(step.operation))
+        inside = open_step(_unmasked(step), opener) if wanted(step) else None
         if inside is None:
             steps.append(step)
             continue
@@ -110,10 +112,21 @@ def from_vectors(graph: Graph) -> tuple[Graph, list[Step]]:
     return Graph(steps, inputs, graph.outputs, graph.layer_outputs), lookups
 
 
+def _unmasked(step: Step) -> Step:
+    """A TimeDistributed step without the mask that its layer does not take."""
+    args, kwargs = step.arguments
+    if keras_name(step.operation) != "TimeDistributed" or "mask" not in kwargs:
+        return step
+    if "mask" in inspect.signature(step.operation.layer.call).parameters:
+        return step
+    kwargs = {name: value for name, value in kwargs.items() if name != "mask"}
+    return replace(step, arguments=(args, kwargs), inputs=tensors_in((args, kwargs)))
+
+
 def _time_distributed(layer, x, training=None, mask=None):
     """TimeDistributed as its layer on a batch of all time steps, instead of a loop over them."""
     if mask is None and keras_name(layer.layer) == "Dense":
-        return layer.layer(x)  # which is one for each time step, however many there are
+        return layer.layer(x)  # the same for each time step, however many there are
     if mask is not None or x.shape[1] is None:
         return layer.call(x, training=training, mask=mask)
     y = layer.layer(ops.reshape(x, (-1, *x.shape[2:])))

@@ -123,6 +123,11 @@ SOFTMAXES = {
         layers.Flatten(),
     ],
     "time": lambda: [layers.Reshape((2, 2)), layers.TimeDistributed(head("softmax"))],
+    "time, masked": lambda: [
+        layers.Reshape((2, 2)),
+        layers.Masking(),
+        layers.TimeDistributed(head("softmax")),
+    ],
     "time, reshape": lambda: [
         layers.Reshape((2, 2)),
         layers.TimeDistributed(keras.Sequential([layers.Dense(3), layers.Softmax()])),
