@@ -129,8 +129,8 @@ def explain(
 ) -> None:
     """Explain predictions: heatmaps of images, bars of features, or their numbers.
 
-    One image and one method give a heatmap over the image, several a grid. A final softmax is
-    taken off: the logit is explained.
+    One image and one method give a heatmap over the image, several a grid. A final softmax
+    or sigmoid is taken off: the logit is explained.
 
     `innvestigate explain model.keras cat.png -m lrp.epsilon -o cat.png --preprocessing tf`
 

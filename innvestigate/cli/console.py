@@ -99,7 +99,7 @@ def ends_with(exit_code: int) -> Iterator[None]:
 def notes() -> Iterator[None]:
     """Show warnings to the user, each once and in one line.
 
-    That a final softmax is taken off is no news here: what is explained is printed.
+    That a final activation is taken off is no news here: what is explained is printed.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

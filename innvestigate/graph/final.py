@@ -85,17 +85,17 @@ def find_mix(graph: Graph, output: KerasTensor, wanted: Callable[[Step], bool]) 
 
     Returns:
         The last step, if the output is made of nothing but wanted activations, by sums, products,
-        maxima and the like; else None.
+        maxima and the like, or of one that reads more than its logits, such as a mask; else None.
     """
-    mixes = lambda step: kind_of(step) in _MIXES and not _is_final(step, wanted)  # noqa: E731
+    mixes = lambda step: kind_of(step) in _MIXES and not wanted(step)  # noqa: E731
     graph, output = _opened(graph, output, wanted, mixes)
     found = list(_way(graph, output, mixes))
     ends = [step for step in found if not mixes(step)]
     read = {t for step in found if mixes(step) for t in step.inputs}
     complete = read <= {t for step in found for t in step.outputs}
-    if not ends or not complete or not all(_is_final(step, wanted) for step in ends):
+    if not ends or not complete or not all(map(wanted, ends)):
         return None
-    return found[0] if mixes(found[0]) else None
+    return None if _is_final(found[0], wanted) else found[0]
 
 
 def is_probability(step: Step) -> bool:
@@ -273,9 +273,11 @@ def _is_final(step: Step, wanted) -> bool:
 
 def _keeps_sign_where_tried(step: Step) -> bool:
     """Whether a step whose arguments decide it keeps the sign of some numbers, or writes zero."""
-    tried = ops.convert_to_tensor(np.array(_TRIED), step.inputs[0].dtype)
-    signs = np.sign(ops.convert_to_numpy(execute(step, [tried])[0]).astype("float64"))
-    return bool(np.all((signs == np.sign(_TRIED)) | (signs == 0)))
+    shape = [size or 1 for size in step.inputs[0].shape[1:]]  # in full: bounds may be arrays
+    x = np.multiply.outer(np.float32(_TRIED), np.ones(shape, "float32"))
+    values = execute(step, [ops.convert_to_tensor(x, step.inputs[0].dtype)])[0]
+    signs = np.sign(ops.convert_to_numpy(values).astype("float64"))
+    return bool(np.all((signs == np.sign(x)) | (signs == 0)))
 
 
 # Taking it off

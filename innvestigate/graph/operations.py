@@ -149,10 +149,13 @@ _SOFTMAX = ("softmax",)
 _KEEP_SIGN = {
     *("linear", "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu"),
     *("mish", "hard_silu", "tanh", "hard_tanh", "softsign", "soft_shrink", "hard_shrink"),
-    *("tanh_shrink", "arctan", "arcsin", "arctanh", "arcsinh", "sinh", "cbrt", "erf", "expm1"),
-    *("log1p", "nan_to_num", "stop_gradient"),
+    *("tanh_shrink", "arctan", "arcsinh", "sinh", "cbrt", "erf", "expm1", "nan_to_num"),
+    *("stop_gradient", "reciprocal"),
 }
-_INCREASE = {*_KEEP_SIGN, "log", "log2", "log10", "sqrt", "exponential", "exp2", "clip"}
+_INCREASE = {
+    *(_KEEP_SIGN - {"reciprocal"}),
+    *("log", "log2", "log10", "log1p", "sqrt", "exponential", "exp2", "clip"),
+}
 _NO_MOVES = {
     *("Masking", "Concatenate", "Append", "Where", "Diag", "Diagonal", "Tril", "Triu", "Stack"),
     *("Dstack", "Hstack", "Vstack", "Pad", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"),

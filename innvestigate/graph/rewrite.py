@@ -125,6 +125,8 @@ def from_vectors(graph: Graph) -> tuple[Graph, list[Step]]:
 
 def _time_distributed(layer, x, training=None, mask=None):
     """TimeDistributed as its layer on a batch of all time steps, instead of a loop over them."""
+    if has(layer.layer, Trait.DENSE):
+        return layer.layer(x)  # the same for each time step, however many there are
     if x.shape[1] is None:
         return layer.call(x, training=training, mask=mask)
     takes_mask = "mask" in inspect.signature(layer.layer.call).parameters

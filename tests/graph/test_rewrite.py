@@ -5,10 +5,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-import innvestigate
-from innvestigate.graph.final import take_off
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.operations import Kind, is_softmax, kind_of
+from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.rewrite import (
     fold_batch_norm,
     fuse_bias,
@@ -31,17 +29,6 @@ class Block(layers.Layer):
 
     def call(self, x):
         return self.inner(ops.matmul(x, self.w) + self.b)
-
-
-class Head(layers.Layer):
-    """A softmax that only opening the layer brings to light."""
-
-    def build(self, shape):
-        self.dense = layers.Dense(3)
-        self.dense.build(shape)
-
-    def call(self, x):
-        return ops.softmax(self.dense(x))
 
 
 def norm(**arguments):
@@ -106,36 +93,6 @@ def test_what_is_read_elsewhere_is_not_folded_away():
         run(graph, [data], graph.flat_outputs), model.predict(data, verbose=0), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "ending",
-    [
-        [layers.Dense(3, activation="softmax")],
-        [layers.Dense(3), layers.Softmax()],
-        [layers.Dense(3), layers.Activation("softmax")],
-        [Head()],
-        [keras.Sequential([layers.Input((4,)), layers.Dense(3), layers.Softmax()])],
-    ],
-)
-def test_a_softmax_is_found_in_every_form(ending):
-    model = keras.Sequential([layers.Input((4,)), *ending])
-    logits = innvestigate.model_wo_softmax(model)
-    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
-    found = logits.predict(x, verbose=0)
-    assert np.abs(found.sum(1) - 1).max() > 1e-2
-    expected = model.predict(x, verbose=0)
-    np.testing.assert_allclose(ops.softmax(found), expected, rtol=1e-5)
-
-
-def test_a_softmax_that_another_output_reads_stays_for_it():
-    x = keras.Input((4,))
-    p = layers.Dense(3, activation="softmax")(x)
-    graph = trace(keras.Model(x, [p, layers.Dense(2)(p)]))
-    graph = take_off(graph, graph.flat_outputs[0], is_softmax).graph
-    graph.check()
-    values = run(graph, [np.ones((1, 4), "float32")], graph.flat_outputs)
-    assert [value.shape for value in values] == [(1, 3), (1, 2)]
 
 
 def test_a_frozen_weight_keeps_a_layer_closed():

@@ -28,6 +28,7 @@ from . import naive
 from .naive import signed, softplus
 
 slow = pytest.mark.slow
+pytestmark = pytest.mark.filterwarnings("ignore:The model ends in")  # whose activations are kept
 
 # Rules by name: the library's, and the formula. Of "x >= 0" in a name, `inputs_for` takes notice.
 RULES = {
@@ -165,9 +166,8 @@ def model_of(*stack, shape, draw=naive.grid, dtype="float32"):
 
 
 def lrp(model, x, weights, rule, **kwargs):
-    analyzer = innvestigate.create_analyzer(
-        "lrp", model, rule=rule, neuron_selection_mode="weights", **kwargs
-    )
+    kwargs = {"neuron_selection_mode": "weights", "keep_output_activation": True, **kwargs}
+    analyzer = innvestigate.create_analyzer("lrp", model, rule=rule, **kwargs)
     return analyzer.analyze(x, weights)
 
 

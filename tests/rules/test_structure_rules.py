@@ -28,6 +28,7 @@ from . import naive
 from .naive import signed, softplus
 
 slow = pytest.mark.slow
+pytestmark = pytest.mark.filterwarnings("ignore:The model ends in")  # whose activations are kept
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +46,8 @@ def model_of(call, *shapes, activation="softplus", dtype="float32"):
 
 
 def lrp(model, xs, weights, rule="Z"):
-    analyzer = innvestigate.create_analyzer(
-        "lrp", model, rule=rule, neuron_selection_mode="weights"
-    )
+    kwargs = {"neuron_selection_mode": "weights", "keep_output_activation": True}
+    analyzer = innvestigate.create_analyzer("lrp", model, rule=rule, **kwargs)
     return analyzer.analyze(xs if len(xs) > 1 else xs[0], weights)
 
 
@@ -643,6 +643,7 @@ def test_norms_in_a_cosine_are_constants():
 # Embeddings
 
 
+@pytest.mark.filterwarnings("ignore:The model ends in")
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("mask_zero", [False, True])
 def test_a_token_gets_the_sum_over_its_vector(mask_zero):
