@@ -1,0 +1,224 @@
+"""Masks of sequences: what is explained is what the model does, wherever its masks go."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import Phase, assume, given, settings
+from hypothesis import strategies as st
+
+import innvestigate
+from tests.masked import (
+    GAPS,
+    HEADS,
+    MASKED,
+    MERGES,
+    MODELS,
+    PLAIN,
+    SCORES,
+    build,
+    explain,
+    grows,
+    is_proof,
+)
+from tests.test_table import assert_close, slow, slow_but
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Layer .* does not support masking"),
+    pytest.mark.filterwarnings("ignore:.* was passed an input with a mask"),
+]
+
+# --- Random models --------------------------------------------------------------------------------
+
+
+def part(kinds, **options):
+    """A strategy for the description of one part of a model."""
+    return st.fixed_dictionaries({"kind": st.sampled_from(list(kinds)), **options})
+
+
+def nested(form, inner):
+    """A strategy for a model inside."""
+    chosen = st.lists(inner, min_size=1, max_size=2)
+    return part(["nested"], form=st.just(form), parts=chosen)
+
+
+ALONE = part([*PLAIN, *MASKED])
+ATTENDING = part([*HEADS, *SCORES], causal=st.booleans(), cross=st.booleans())
+MERGING = part([*MERGES, "plus"], inner=ATTENDING | ALONE)
+STRAIGHT = nested("sequential", ALONE) | nested("sequential", ALONE | nested("sequential", ALONE))
+FLAT = ATTENDING | MERGING | ALONE
+INNER = (
+    FLAT
+    | STRAIGHT
+    | nested("functional", FLAT)
+    | part([*MERGES, "plus"], inner=nested("functional", FLAT))
+)
+PART = (
+    FLAT
+    | STRAIGHT
+    | nested("functional", INNER)
+    | part([*MERGES, "plus"], inner=nested("functional", INNER))
+)
+
+
+@st.composite
+def descriptions(draw, heads=("average", "memory", "flatten"), parts=PART):
+    """The description of a random model, see `tests.masked`."""
+    head = draw(st.sampled_from(heads))
+    longest = draw(st.integers(3, 5))
+    others = st.tuples(*[st.integers(2, longest - 1)] * 2)
+    return {
+        "source": draw(st.sampled_from(["tokens", "masking", "attached", "given"])),
+        "parts": draw(st.lists(parts, min_size=1, max_size=3)),
+        "head": head,
+        "lengths": (longest, *draw(others)),
+        "side": draw(st.sampled_from(["end", "end", "start"])),
+        "free": head != "flatten" and draw(st.booleans()),
+        "seed": draw(st.integers(0, 99)),
+    }
+
+
+def examples(count):
+    """Settings of a test of that many random models: always the same ones."""
+    return settings(deadline=None, max_examples=count, derandomize=True, phases=[Phase.generate])
+
+
+# --- What holds for all of them -------------------------------------------------------------------
+
+
+@examples(30)
+@given(description=descriptions())
+def test_the_tape_says_what_central_differences_say(description):
+    """The oracles of this file among themselves; the twin is the model."""
+    case = build(description)
+    np.testing.assert_array_equal(case.outputs(case.vectors), np.array(case.model(case.inputs)))
+    assert GAPS["oracles"](case) < 1e-6
+
+
+@examples(10)
+@given(description=descriptions())
+def test_the_gradient_is_that_of_the_model(description):
+    assert GAPS["gradient"](build(description)) < 1e-6
+
+
+@slow
+@examples(10)
+@given(description=descriptions())
+def test_integrated_gradients_are_those_of_the_model(description):
+    """With the same points on the path, and the masks of the sample."""
+    assert GAPS["integrated_gradients"](build(description)) < 1e-6
+
+
+@slow
+@examples(10)
+@given(description=descriptions())
+def test_contributions_add_up(description):
+    """Deeplift under the mask of the sample; for recurrent layers it has no rule."""
+    case = build(description)
+    try:
+        assert GAPS["deeplift"](case) < 1e-5
+    except innvestigate.NoRuleError:
+        assert case.recurrent
+
+
+PADDED = ("average", "memory")
+WITH_RULES = part(["dense", "norm", "dropout", "behead", "time", "centre"]) | part(
+    SCORES, causal=st.booleans(), cross=st.booleans()
+)
+MERGED = part([*MERGES, "plus"], inner=WITH_RULES)
+EXPLICABLE = WITH_RULES | MERGED | nested("functional", WITH_RULES | MERGED)
+
+
+@pytest.mark.parametrize(
+    "method",
+    slow_but("input_t_gradient", ["gradient", "input_t_gradient", "integrated_gradients"]),
+)
+@examples(8)
+@given(description=descriptions(PADDED))
+def test_padding_gets_nothing_and_changes_nothing(method, description):
+    """Of models of which both is true."""
+    check_padding(method, description)
+
+
+@slow
+@pytest.mark.parametrize("method", ["deeplift", "lrp.epsilon"])
+@examples(8)
+@given(description=descriptions(PADDED[:1], EXPLICABLE))
+def test_padding_gets_no_relevance_and_changes_none(method, description):
+    """Where there are rules for all steps."""
+    try:
+        check_padding(method, description)
+    except innvestigate.NoRuleError:
+        assert method == "lrp.epsilon"
+
+
+def check_padding(method, description):
+    """Padding gets exactly zero, and more of it changes no number, if that holds for the model."""
+    case, longer = build(description), build(description, 2)
+    assume(is_proof(case))
+    found = explain(method, case)
+    assert not found[~case.counts].any()
+    if grows(case, longer):
+        others = explain(method, longer)
+        assert not others[~longer.counts].any()
+        assert_close(others[longer.counts], found[case.counts], 1e-6)
+
+
+# --- Some of them on all backends -----------------------------------------------------------------
+
+SCRIPT = """
+import json, warnings
+warnings.simplefilter("ignore")
+from tests.masked import GAPS, MODELS, build
+found = {}
+for name, description in MODELS.items():
+    case = build(description)
+    for of, gap in GAPS.items():
+        try:
+            found[f"{of} of {name}"] = float(gap(case))
+        except Exception as error:
+            found[f"{of} of {name}"] = f"{type(error).__name__}: {error}"
+print(json.dumps(found))
+"""
+
+
+@cache
+def gaps_on(backend):
+    """All gaps of `MODELS` on a backend, or the errors that came in their place."""
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("of", GAPS)
+def test_models_with_masks(of, model):
+    case = build(MODELS[model])
+    try:
+        assert GAPS[of](case) < (1e-5 if of == "deeplift" else 1e-6)
+    except innvestigate.NoRuleError:
+        assert of == "deeplift" and case.recurrent
+
+
+@slow
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("of", GAPS)
+def test_models_with_masks_on_jax(of, model):
+    """In single precision."""
+    found = gaps_on("jax")[f"{of} of {model}"]
+    if isinstance(found, str):
+        assert of == "deeplift" and build(MODELS[model]).recurrent, found
+        assert found.startswith("NoRuleError"), found
+    else:
+        assert found < (1e-2 if of == "oracles" else 1e-4)
