@@ -21,6 +21,7 @@ A description holds
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -286,6 +287,10 @@ class Case:
         """What the model says of vectors, under the masks of its samples."""
         return ops.convert_to_numpy(self.run(ops.convert_to_tensor(vectors)))
 
+    @cached_property
+    def gradient(self):
+        return derivative(self)
+
     def explained(self, vectors):
         return self.outputs(vectors)[:, NEURON]
 
@@ -484,7 +489,7 @@ def _distance(found, right):
 
 def gap_of_oracles(case):
     """How far the backend's differentiation is from central differences."""
-    right = derivative(case)
+    right = case.gradient
     if case.description["source"] == "masking":  # a step away from a zero changes the mask
         return _distance(differences(case) * case.counts[..., None], right)
     return _distance(differences(case), right)
@@ -492,7 +497,7 @@ def gap_of_oracles(case):
 
 def gap_of_gradient(case):
     """How far the gradient is from that of the model; at tokens and at their vectors."""
-    right = derivative(case)
+    right = case.gradient
     if case.description["source"] != "tokens":
         return _distance(explain("gradient", case), right)
     found = explain("gradient", case, layers=("embedding", "input"))
@@ -502,10 +507,10 @@ def gap_of_gradient(case):
 
 def gap_of_integrated_gradients(case):
     """How far integrated gradients are from those of the model, taken with the same points."""
-    right = integrated(case, 3)
+    right = integrated(case, 2)
     if case.description["source"] == "tokens":
         right = right.sum(axis=-1)
-    return _distance(explain("integrated_gradients", case, steps=3), right)
+    return _distance(explain("integrated_gradients", case, steps=2), right)
 
 
 def gap_of_deeplift(case):
