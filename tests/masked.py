@@ -430,12 +430,11 @@ def derivative(case, vectors=None):
     return np.array(tape.gradient(y, x, unconnected_gradients=tf.UnconnectedGradients.ZERO))
 
 
-def integrated(case, steps):
-    """Integrated gradients from the reference 0 by midpoints, masks being those of the sample."""
-    away, total = case.vectors - case.zero, 0
-    for k in range(steps):
-        total = total + derivative(case, case.zero + (k + 0.5) / steps * away)
-    return away * total / steps
+def integrated(case):
+    """Integrated gradients from the reference 0 by two midpoints, under the sample's masks."""
+    away = case.vectors - case.zero
+    points = np.concatenate([case.zero + position * away for position in (0.25, 0.75)])
+    return away * derivative(case, points).reshape(2, *away.shape).mean(axis=0)
 
 
 def is_proof(case):
@@ -505,12 +504,15 @@ def gap_of_gradient(case):
     return max(at_tokens, _distance(found["embedding"], right))
 
 
+STEPS = {"steps": 2, "quadrature": "midpoint"}
+
+
 def gap_of_integrated_gradients(case):
     """How far integrated gradients are from those of the model, taken with the same points."""
-    right = integrated(case, 2)
+    right = integrated(case)
     if case.description["source"] == "tokens":
         right = right.sum(axis=-1)
-    return _distance(explain("integrated_gradients", case, steps=2), right)
+    return _distance(explain("integrated_gradients", case, **STEPS), right)
 
 
 def gap_of_deeplift(case):
