@@ -376,9 +376,12 @@ def _nested(form, *parts):
 
 
 DENSE, NORM, LSTM, GRU = ({"kind": kind} for kind in ("dense", "norm", "lstm", "gru"))
+CROSS = _attend("heads", cross=True)
 HEADED = {"kind": "add", "inner": _attend("heads")}
 MODELS = {
     "transformer": _described("tokens", [HEADED, NORM]),
+    "two blocks": _described("tokens", [HEADED, NORM, HEADED, NORM]),  # the second sees no mask
+    "memory read twice": _described("tokens", [DENSE, CROSS, CROSS]),  # the second time without
     "nested transformer": _described("tokens", [_nested("functional", HEADED, NORM)]),
     "nested memory": _described("tokens", [_nested("sequential", DENSE, LSTM)], "memory"),
     "flattened": _described("masking", [_attend("heads", causal=True)], "flatten"),

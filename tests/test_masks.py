@@ -91,7 +91,7 @@ def examples(count):
 # --- What holds for all of them -------------------------------------------------------------------
 
 
-@examples(30)
+@examples(15)
 @given(description=descriptions())
 def test_the_tape_says_what_central_differences_say(description):
     """The oracles of this file among themselves; the twin is the model."""
@@ -126,7 +126,7 @@ def test_contributions_add_up(description):
     "method",
     slow_but("input_t_gradient", ["gradient", "input_t_gradient", "integrated_gradients"]),
 )
-@examples(6)
+@examples(4)
 @given(description=descriptions(["average", "memory"]))
 def test_padding_gets_nothing_and_changes_nothing(method, description):
     """Of models of which both is true."""
@@ -196,7 +196,7 @@ def gaps_on_jax():
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("of", GAPS)
+@pytest.mark.parametrize("of", slow_but("gradient", GAPS))
 def test_models_with_masks(of, model):
     case = build(MODELS[model])
     try:
