@@ -59,7 +59,7 @@ class Shift(layers.Layer):
 
 
 class Centre(layers.Layer):
-    """Subtracts the mean over the places that count: a layer with a `mask` argument."""
+    """Subtracts half the mean over the places that count: a layer with a `mask` argument."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -67,10 +67,10 @@ class Centre(layers.Layer):
 
     def call(self, x, mask=None):
         if mask is None:
-            return x - ops.mean(x, axis=1, keepdims=True)
+            return x - 0.5 * ops.mean(x, axis=1, keepdims=True)
         counts = ops.expand_dims(ops.cast(mask, x.dtype), -1)
         total = ops.sum(x * counts, axis=1, keepdims=True)
-        return x - total / ops.sum(counts, axis=1, keepdims=True)
+        return x - 0.5 * total / ops.sum(counts, axis=1, keepdims=True)
 
 
 class Behead(layers.Layer):
@@ -397,7 +397,7 @@ MODELS = {
     "blocks": _described("attached", [{"kind": "block"}, {"kind": "losing_block"}, DENSE]),
     "own layers": _described(
         "attached",
-        [{"kind": "behead"}, {"kind": "plus", "inner": _attend("attention")}, {"kind": "centre"}],
+        [{"kind": "behead"}, {"kind": "add", "inner": _attend("attention")}, {"kind": "centre"}],
     ),
     "given": _described("given", [_attend("heads", causal=True), _attend("grouped", cross=True)]),
     "given inside": _described(
@@ -524,7 +524,8 @@ def gap_of_deeplift(case):
     assert np.all(np.isfinite(found))
     found = found.reshape(len(found), -1)
     right = case.explained(case.vectors) - case.explained(case.zero)
-    return (np.abs(found.sum(axis=1) - right) / np.abs(found).sum(axis=1)).max()
+    sizes = np.abs(found).sum(axis=1)
+    return (np.abs(found.sum(axis=1) - right) / np.where(sizes > 1e-9, sizes, 1)).max()
 
 
 GAPS = {
