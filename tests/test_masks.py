@@ -1,0 +1,218 @@
+"""Masks of sequences: what is explained is what the model does, wherever its masks go."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import Phase, assume, given, settings
+from hypothesis import strategies as st
+
+import innvestigate
+from tests.masked import (
+    GAPS,
+    HEADS,
+    MASKED,
+    MERGES,
+    MODELS,
+    PLAIN,
+    SCORES,
+    STEPS,
+    build,
+    explain,
+    grows,
+    is_proof,
+)
+from tests.test_table import assert_close, slow, slow_but
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Layer .* does not support masking"),
+    pytest.mark.filterwarnings("ignore:.* was passed an input with a mask"),
+]
+
+# --- Random models --------------------------------------------------------------------------------
+
+
+def part(kinds, **options):
+    """A strategy for the description of one part of a model."""
+    return st.fixed_dictionaries({"kind": st.sampled_from(list(kinds)), **options})
+
+
+def nested(form, inner):
+    """A strategy for a model inside."""
+    chosen = st.lists(inner, min_size=1, max_size=2)
+    return part(["nested"], form=st.just(form), parts=chosen)
+
+
+def parts_of(alone, attending):
+    """A strategy for parts of these kinds, on their own, merged and in models inside of models."""
+    one = part(alone)
+    attention = part(attending, causal=st.booleans(), cross=st.booleans())
+    straight = nested("sequential", one | nested("sequential", one))
+    found = one | attention
+    for _ in range(2):
+        found = found | part([*MERGES, "plus"], inner=found)
+        found = one | attention | found | straight | nested("functional", found)
+    return found
+
+
+ANY = parts_of([*PLAIN, *MASKED], [*HEADS, *SCORES])
+WITH_RULES = parts_of([*PLAIN, "centre", "padding_block"], [*HEADS, "attention"])
+ELEMENTARY = parts_of(["dense", "norm", "dropout", "behead", "centre"], ["attention"])
+
+
+@st.composite
+def descriptions(draw, heads=("average", "memory", "flatten"), parts=ANY):
+    """The description of a random model, see `tests.masked`."""
+    head = draw(st.sampled_from(heads))
+    longest = draw(st.integers(3, 5))
+    others = st.tuples(*[st.integers(2, longest - 1)] * 2)
+    return {
+        "source": draw(st.sampled_from(["tokens", "masking", "attached", "given"])),
+        "parts": draw(st.lists(parts, min_size=1, max_size=3)),
+        "head": head,
+        "lengths": (longest, *draw(others)),
+        "side": draw(st.sampled_from(["end", "end", "start"])),
+        "free": head != "flatten" and draw(st.booleans()),
+        "seed": draw(st.integers(0, 99)),
+    }
+
+
+def examples(count):
+    """Settings of a test of that many random models: always the same ones."""
+    return settings(deadline=None, max_examples=count, derandomize=True, phases=[Phase.generate])
+
+
+# --- What holds for all of them -------------------------------------------------------------------
+
+
+@examples(15)
+@given(description=descriptions())
+def test_the_tape_says_what_central_differences_say(description):
+    """The oracles of this file among themselves; the twin is the model."""
+    case = build(description)
+    np.testing.assert_array_equal(case.outputs(case.vectors), np.array(case.model(case.inputs)))
+    assert GAPS["oracles"](case) < 1e-6
+
+
+@examples(10)
+@given(description=descriptions())
+def test_the_gradient_is_that_of_the_model(description):
+    assert GAPS["gradient"](build(description)) < 1e-6
+
+
+@slow
+@examples(10)
+@given(description=descriptions())
+def test_integrated_gradients_are_those_of_the_model(description):
+    """With the same points on the path, and the masks of the sample."""
+    assert GAPS["integrated_gradients"](build(description)) < 1e-6
+
+
+@slow
+@examples(12)
+@given(description=descriptions(["average", "flatten"], WITH_RULES))
+def test_contributions_add_up(description):
+    """Those of DeepLIFT, to the difference from the reference under the mask of the sample."""
+    assert GAPS["deeplift"](build(description)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "method",
+    slow_but("input_t_gradient", ["gradient", "input_t_gradient", "integrated_gradients"]),
+)
+@examples(4)
+@given(description=descriptions(["average", "memory"]))
+def test_padding_gets_nothing_and_changes_nothing(method, description):
+    """Of models of which both is true."""
+    check_padding(method, description)
+
+
+@slow
+@examples(6)
+@given(description=descriptions(["average"], WITH_RULES))
+def test_padding_contributes_nothing_and_changes_nothing(description):
+    check_padding("deeplift", description)
+
+
+@slow
+@examples(10)
+@given(description=descriptions(["average"], ELEMENTARY))
+def test_padding_gets_no_relevance_and_changes_none(description):
+    """Where there are rules for all steps."""
+    with suppress(innvestigate.NoRuleError):
+        check_padding("lrp.epsilon", description)
+
+
+def check_padding(method, description):
+    """Padding gets exactly zero, and more of it changes no number, if that holds for the model."""
+    case, longer = build(description), build(description, 2)
+    assume(is_proof(case))
+    arguments = STEPS if method == "integrated_gradients" else {}
+    found = explain(method, case, **arguments)
+    assert not found[~case.counts].any()
+    if grows(case, longer):
+        others = explain(method, longer, **arguments)
+        assert not others[~longer.counts].any()
+        assert_close(others[longer.counts], found[case.counts], 1e-6)
+
+
+# --- Some of them on all backends -----------------------------------------------------------------
+
+ON_JAX = [name for name in MODELS if name not in ("both ways", "given inside")]  # slow to compile
+SCRIPT = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+from tests.masked import GAPS, MODELS, build
+found = {}
+for name in sys.argv[1:]:
+    case = build(MODELS[name])
+    for of, gap in GAPS.items():
+        try:
+            found[f"{of} of {name}"] = float(gap(case))
+        except Exception as error:
+            found[f"{of} of {name}"] = f"{type(error).__name__}: {error}"
+print(json.dumps(found))
+"""
+
+
+@cache
+def gaps_on_jax():
+    """All gaps there, or the errors that came in their place."""
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *ON_JAX],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("of", slow_but("gradient", GAPS))
+def test_models_with_masks(of, model):
+    case = build(MODELS[model])
+    try:
+        assert GAPS[of](case) < (1e-5 if of == "deeplift" else 1e-6)
+    except innvestigate.NoRuleError:
+        assert of == "deeplift" and case.recurrent
+
+
+@slow
+@pytest.mark.parametrize("model", ON_JAX)
+@pytest.mark.parametrize("of", GAPS)
+def test_models_with_masks_on_jax(of, model):
+    """In single precision."""
+    found = gaps_on_jax()[f"{of} of {model}"]
+    if isinstance(found, str):
+        assert of == "deeplift" and build(MODELS[model]).recurrent, found
+        assert found.startswith("NoRuleError"), found
+    else:
+        assert found < (1e-2 if of == "oracles" else 1e-4)
