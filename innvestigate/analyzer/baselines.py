@@ -11,11 +11,15 @@ from innvestigate.engine.base import Analyzer
 from innvestigate.engine.batch import Batch
 from innvestigate.graph.mirror import Task, build_forward
 from innvestigate.graph.run import float_type
+from innvestigate.graph.step import Graph
 from innvestigate.utils.arguments import check_number, check_seed, seed_or_fresh
 
 
 class Input(Analyzer):
     """Returns the input, at `layers` their output: what a heatmap must differ from."""
+
+    def taken_off(self, graph: Graph) -> Graph:
+        return graph  # there is nothing to explain
 
     def check_model(self, task: Task) -> None:
         hidden = {name: t for name, t in task.targets.items() if not name.startswith("input:")}

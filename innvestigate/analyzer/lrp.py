@@ -84,6 +84,12 @@ class LRP(MirrorAnalyzer):
             *_until_lines(model, until_layer_idx, until_layer_rule),
             *_rule_lines(rule),
         )
+        for line in self._lines:
+            if line.rule.compares:
+                raise TypeError(
+                    f"{line.rule!r} is a DeepLIFT rule: it needs a reference. Use it with the "
+                    "analyzer 'deeplift', or choose a rule for relevance, such as 'Epsilon'."
+                )
         super().__init__(model, **kwargs)
 
     def rewrite(self, graph: Graph) -> Graph:

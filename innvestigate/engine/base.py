@@ -54,8 +54,8 @@ class Analyzer(Configured):
             output, at the first batch.
 
     A subclass states `explain`. Its hooks are called in this order: when the analyzer is created,
-    after `__init__`, `rewrite` and `check_model`; in `analyze`, `check_count` once, then `weights`
-    and `explain` for each batch, and `finished` at the end.
+    after all of `__init__`: `taken_off`, `rewrite`, `check_model`; in `analyze`: `check_count`,
+    then for each batch `weights`, `explain`, `restore`, and `finished` at the end.
 
     Attributes:
         task: What is asked: the graph that the method works on, its output and targets.
@@ -97,8 +97,7 @@ class Analyzer(Configured):
         return self.task.mode
 
     def build(self) -> None:
-        graph = self._taken_off(self._traced)
-        graph = self.rewrite(graph)
+        graph = self.rewrite(self.taken_off(self._traced))
         annotate(graph)
         output, *logits = graph.flat_outputs
         targets = choose_targets(graph, self._layers)
@@ -273,7 +272,7 @@ class Analyzer(Configured):
         model.compile(jit_compile=jit_compile)
         return model
 
-    def _taken_off(self, graph: Graph) -> Graph:
+    def taken_off(self, graph: Graph) -> Graph:
         """The graph without a final activation that the method does not explain, with a warning."""
         (output,) = graph.flat_outputs
         self.final, told = explained(graph, output, self.explains_value, self._keep)

@@ -18,6 +18,11 @@ class Made(type):
         made.build()
         return made
 
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        _, *parameters = inspect.signature(cls.__init__).parameters.values()
+        return inspect.Signature(parameters)
+
 
 class Configured(metaclass=Made):
     """Base of classes whose objects know the arguments that they were created with."""

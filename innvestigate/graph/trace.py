@@ -214,6 +214,7 @@ class _Tracer:
         for which, (tensor, mask) in enumerate(zip(step.outputs, masks, strict=False)):
             if isinstance(mask, KerasTensor):
                 self.masks[tensor] = self._known(mask, layer, which, (first, previous), step)
+                self.all_masks |= {self.masks[tensor]}
 
     def _known(self, mask, layer, which, arguments, step) -> KerasTensor:
         """The mask itself if it was there before, otherwise what a step of its own writes."""

@@ -378,9 +378,9 @@ def test_batches_do_not_change_the_result(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_no_more_rows_than_a_batch_are_run_at_once(name, monkeypatch):
     created = make(name, network(), **METHODS[name])
-    sizes, run = [], created._inner.model.predict_on_batch
+    sizes, run = [], created.analyzer.model.predict_on_batch
     monkeypatch.setattr(
-        created._inner.model,
+        created.analyzer.model,
         "predict_on_batch",
         lambda rows: (sizes.append({len(a) for a in rows}), run(rows))[1],
     )

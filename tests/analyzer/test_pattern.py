@@ -466,10 +466,10 @@ def test_the_state_carries_patterns_over(fitted):
     model, x, analyzer = fitted
     for source in (analyzer, create(model, patterns=analyzer.patterns)):
         other = create(model)
-        other._set_state(source._state())
+        other.set_state(source.state())
         np.testing.assert_array_equal(other.analyze(x), analyzer.analyze(x))
         assert other.statistics.samples == source.statistics.samples
-    assert create(model)._state() == {}
+    assert create(model).state() == {}
 
 
 def test_hidden_layers_and_other_selections_use_the_same_patterns(fitted):

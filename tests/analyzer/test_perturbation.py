@@ -374,8 +374,8 @@ def test_standard_errors_of_batches_are_joined():
 @pytest.mark.parametrize("name", METHODS)
 def test_no_more_rows_than_a_batch_are_run_at_once(name, monkeypatch):
     created = make(name, products(), **METHODS[name])
-    sizes, run = [], created._outputs
-    monkeypatch.setattr(created, "_outputs", lambda x: (sizes.append(len(x[0])), run(x))[1])
+    sizes, run = [], created.outputs
+    monkeypatch.setattr(created, "outputs", lambda x: (sizes.append(len(x[0])), run(x))[1])
     created.analyze(X, 0, batch_size=2)
     assert max(sizes) == 2
 
