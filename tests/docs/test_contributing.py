@@ -59,6 +59,24 @@ def test_the_rule_shares_by_magnitude(program, network):
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-6 * np.abs(expected).max())
 
 
+def test_the_rule_for_differences_is_the_gradient_halfway(program, network):
+    x, weights = network
+    *_, y = forward(x, weights)
+    expected = np.zeros_like(x)
+    for n in range(len(x)):
+        multiplier = (y[n] == y[n].max()).astype(float)
+        value, reference = forward(x[n : n + 1], weights), forward(0 * x[n : n + 1], weights)
+        for k in reversed(range(len(weights))):
+            if k < len(weights) - 1:
+                (W, b), pair = weights[k], (value[k], reference[k])
+                middle = np.mean([t @ W + b for t in pair], axis=0)[0]
+                multiplier = np.where(middle > 0, multiplier, 0)
+            multiplier = weights[k][0] @ multiplier
+        expected[n] = multiplier * x[n]
+    found = program["halfway"].reshape(len(x), -1)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
 def rectified(x, weights, threshold):
     """The gradient with 1[a s > threshold] at each rectifier, sample by sample."""
     _, *activations, y = forward(x, weights)

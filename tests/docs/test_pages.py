@@ -28,6 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The model ends in a s"),
     pytest.mark.filterwarnings("ignore:Some neurons have a pattern of zeros"),
     pytest.mark.filterwarnings("ignore:.* has a rule for rectifiers only"),
+    pytest.mark.filterwarnings("ignore:No signal can reach the input 'padding_mask'"),
 ]
 
 
