@@ -99,6 +99,11 @@ def take_masks_off(tensors: list) -> None:
             keras_backend.set_keras_mask(tensor, None)
 
 
+def count_nodes(model: keras.Model) -> list[tuple[int, int]]:
+    """How many calls Keras has recorded of each layer of a model, and of what reads from it."""
+    return [(len(x._inbound_nodes), len(x._outbound_nodes)) for x in model._flatten_layers()]
+
+
 class ComputeMask:
     """The mask that a layer computes for what it writes, as an operation of its own.
 
