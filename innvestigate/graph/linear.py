@@ -185,12 +185,12 @@ def _batch_normalization(layer, step):
     shape[layer.axis] = -1
 
     def kernel():
-        scale = ops.rsqrt(layer.moving_variance + layer.epsilon)
-        return scale if layer.gamma is None else scale * layer.gamma
+        scale = ops.rsqrt(_single(layer.moving_variance) + layer.epsilon)
+        return scale if layer.gamma is None else scale * _single(layer.gamma)
 
     def bias():
-        shift = -ops.multiply(layer.moving_mean, kernel())
-        return ops.reshape(shift if layer.beta is None else shift + layer.beta, shape)
+        shift = -ops.multiply(_single(layer.moving_mean), kernel())
+        return ops.reshape(shift if layer.beta is None else shift + _single(layer.beta), shape)
 
     return Linear(
         layer,
