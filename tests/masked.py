@@ -503,7 +503,7 @@ def gap_of_gradient(case):
     if case.description["source"] != "tokens":
         return _distance(explain("gradient", case), right)
     found = explain("gradient", case, layers=("embedding", "input"))
-    at_tokens = _distance(found["input"], right.sum(axis=-1))
+    at_tokens = _distance(found["input"], np.linalg.norm(right, axis=-1))
     return max(at_tokens, _distance(found["embedding"], right))
 
 

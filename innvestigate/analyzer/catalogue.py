@@ -49,10 +49,10 @@ def _rule_of(settings: dict) -> list[type]:
     return [type(as_rule(rule))] if rule[:1].isupper() else []
 
 
-def _papers(classes: list[type]) -> str:
-    """Authors and years of the papers that the first of some classes with a reference names."""
-    for cls in classes:
-        _, _, reference = inspect.cleandoc(vars(cls).get("__doc__") or "").partition("Reference: ")
+def _papers(described: list) -> str:
+    """Authors and years of the papers that the first with a reference names, of some classes or functions."""
+    for thing in described:
+        _, _, reference = inspect.cleandoc(thing.__doc__ or "").partition("Reference: ")
         found = re.findall(r"(?:^|; )([^;]*?\b\d{4})", " ".join(reference.split()))
         if found:
             return "; ".join(found)

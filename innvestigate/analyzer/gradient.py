@@ -11,7 +11,7 @@ from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, activation_name, is_relu, kind_of
 from innvestigate.graph.rewrite import is_opaque, open_layers, split
 from innvestigate.graph.run import run
-from innvestigate.graph.step import Graph, Step, is_float
+from innvestigate.graph.step import Graph, Step
 from innvestigate.rules import Composite, Deconvolution, Gradient, Guided, Line, Lookup
 from innvestigate.rules.composite import of_kind
 from innvestigate.utils.arguments import check_choice
@@ -186,7 +186,7 @@ def warn_of_other_nonlinearities(method: str, steps: list[Step]) -> None:
 
 
 def _holds_tokens(step: Step) -> bool:
-    return is_opaque(step) and not all(map(is_float, step.inputs))
+    return is_opaque(step) and any("int" in t.dtype for t in step.inputs)
 
 
 def _is_other_nonlinearity(step: Step) -> bool:

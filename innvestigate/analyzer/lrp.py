@@ -45,7 +45,7 @@ class LRP(MirrorAnalyzer):
         rule: A name, a `Rule`, a list of `(condition on the layer, rule)`, first match wins, or a
             `rules.Composite`, whose conditions are on steps.
         input_layer_rule: Rule for the first kernel layers, those that the input reaches through
-            shape-only steps; `(low, high)` stands for the bounded rule.
+            shape-only steps; `(low, high)` stands for the z^B rule.
         until_layer_idx: Index in `model.layers` (a functional model's input layer is 0).
         until_layer_rule: Rule of all kernel layers up to that index, inclusive.
         bn_layer_rule: Rule for BatchNormalization; by default it takes the method's rule.
@@ -191,7 +191,7 @@ class LRPGamma(LRP):
 
 
 def check_box(name: str, low, high) -> None:
-    """Ask for both bounds of the bounded rule.
+    """Ask for both bounds of the z^B rule.
 
     Raises:
         ValueError: If one is missing.

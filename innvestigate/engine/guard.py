@@ -189,6 +189,7 @@ def _gap(a: np.ndarray, b: np.ndarray) -> float:
 
 def _types(graph: Graph) -> set[str]:
     """The floating point types that a model computes in."""
-    types = {t.dtype for step in graph.steps for t in step.outputs if is_real(t)}
+    written = [t for step in graph.steps for t in step.outputs]
+    types = {t.dtype for t in (*graph.flat_inputs, *written) if is_real(t)}
     layers = {layer for step in graph.steps for layer in step.layers}
     return types | {layer.compute_dtype for layer in layers}

@@ -29,8 +29,9 @@ def _masked_by_product(graph: Graph) -> list[Step]:
     """The steps of a graph, each Masking as the product of its input and the mask that it makes."""
     steps, masks = [], {}
     for step in graph.steps:
-        if isinstance(step.operation, ComputeMask):
-            masks[step.operation.layer, step.arguments[0][0]] = step.outputs[0]
+        maker = getattr(step.operation, "layer", None)
+        if isinstance(step.operation, ComputeMask) and has(maker, Trait.MASKING):
+            masks[maker, step.inputs[0]] = step.outputs[0]
         if has(step.operation, Trait.MASKING):
             steps += _product_with(masks[step.operation, step.inputs[0]], step)
         else:
@@ -41,10 +42,11 @@ def _masked_by_product(graph: Graph) -> list[Step]:
 def _product_with(mask: KerasTensor, step: Step) -> list[Step]:
     x, y = step.inputs[0], step.outputs[0]
     factor = KerasTensor((*y.shape[:-1], 1), y.dtype)
+    product = keras.layers.Multiply(dtype=y.dtype)
     cast = lambda mask: ops.expand_dims(ops.cast(mask, y.dtype), -1)  # noqa: E731
     return [
         Step(f"{step.name}.exists", cast, ((mask,), {}), [factor], step.layers),
-        Step(step.name, keras.layers.Multiply(), (([x, factor],), {}), [y], step.layers),
+        Step(step.name, product, (([x, factor],), {}), [y], step.layers),
     ]
 
 

@@ -195,7 +195,7 @@ class _Tracer:
         """Put masks on tensors where there are any, in order."""
         for tensor, mask in zip(tensors, tree.flatten(masks), strict=False):
             if isinstance(mask, KerasTensor):
-                self.masks.setdefault(tensor, mask)
+                self.masks[tensor] = mask
 
     def _masks_read(self, operation, arguments) -> tuple:
         """The masks that an operation could find on the tensors that it is called on."""
@@ -340,7 +340,7 @@ def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict] | None
     args, kwargs = substitute(step.arguments, fresh)
     if "training" in inspect.signature(layer.call).parameters and kwargs.get("training") is None:
         kwargs = {**kwargs, "training": False}
-    kwargs = {**_masks_for(layer, args, kwargs, dict(masks)), **kwargs}
+    kwargs = {**kwargs, **_masks_for(layer, args, kwargs, dict(masks))}
     run = layer.call if call is None else partial(call, layer)
     with wearing(masks):
         found = _call_symbolically(layer, list(fresh.values()), lambda: run(*args, **kwargs))

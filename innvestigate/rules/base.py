@@ -47,6 +47,9 @@ class Rule:
         ]
         return [(sent,) for sent in self(at, arriving)]
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     def fits(self, kind: Kind) -> bool:
         """Whether the rule is made for steps of this kind."""
         return self.kinds is None or kind in self.kinds
@@ -76,18 +79,12 @@ class Gradient(Rule):
         _, pullback = vjp(at, at.inputs)
         return pullback(signals)
 
-    def __repr__(self) -> str:
-        return "Gradient()"
-
 
 class Pass(Rule):
     """Signals pass elementwise steps unchanged: R_x = R_y."""
 
     def __call__(self, at, signals) -> list:
         return [signals[0] for _ in at.inputs]
-
-    def __repr__(self) -> str:
-        return "Pass()"
 
 
 LARGEST = 1e30

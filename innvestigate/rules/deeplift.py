@@ -61,9 +61,6 @@ class DifferenceRule(Rule):
         """How many multipliers each input gets, given how many arrive."""
         return 1
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
 
 class LinearDifference(DifferenceRule):
     """The linear rule for z = W x + b: parts are by the sign of each summand W_ji Δx_i.

@@ -346,7 +346,7 @@ class ZBox(KernelRule):
         low, high = check_array("low", self.low), check_array("high", self.high)
         if not np.all(low <= high):
             raise ValueError(
-                f"The bounded rule needs low <= high. Received: low={self.low}, high={self.high}."
+                f"The z^B rule needs low <= high. Received: low={self.low}, high={self.high}."
             )
 
     @property

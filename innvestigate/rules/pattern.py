@@ -39,9 +39,6 @@ class Pattern(Rule):
         _, pullback = vjp(lambda x: [linear.map(x, kernel)], at.inputs)
         return pullback(signals)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
 
 class PatternTimesKernel(Pattern):
     """PatternAttribution: the gradient of z = W x with A ⊙ W in place of W, R_x = (A ⊙ W)ᵀ R_z.

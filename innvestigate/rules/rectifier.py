@@ -17,9 +17,6 @@ class Deconvolution(Rule):
     def __call__(self, at, signals) -> list:
         return [ops.maximum(signals[0], 0.0) for _ in at.inputs]
 
-    def __repr__(self) -> str:
-        return "Deconvolution()"
-
 
 class Guided(Rule):
     """The rectified signal passes where the forward pass was positive: s_x = 1[x > 0] max(s_y, 0).
@@ -30,6 +27,3 @@ class Guided(Rule):
 
     def __call__(self, at, signals) -> list:
         return Gradient()(at, [ops.maximum(signals[0], 0.0)])
-
-    def __repr__(self) -> str:
-        return "Guided()"

@@ -27,9 +27,6 @@ class Summands(Rule):
         _, pullback = vjp(at, at.inputs)
         return _weighted(at.inputs, pullback([divide(signals[0], at.outputs[0])]))
 
-    def __repr__(self) -> str:
-        return "Summands()"
-
 
 class Detached(Rule):
     """The z-rule for normalisation layers whose divisor is held constant.
@@ -44,9 +41,6 @@ class Detached(Rule):
         normalize = normalization_of(at.operation).detached
         (z,), pullback = vjp(lambda x: [normalize(at.operation, x)], at.inputs)
         return _weighted(at.inputs, pullback([divide(signals[0], z)]))
-
-    def __repr__(self) -> str:
-        return "Detached()"
 
 
 class Product(Rule):
@@ -77,9 +71,6 @@ class Product(Rule):
             received = _weighted(inputs, pullback([divide(each, at.outputs[0])]))
         return [ops.zeros_like(x) if i in gates else received[i] for i, x in enumerate(inputs)]
 
-    def __repr__(self) -> str:
-        return "Product()"
-
 
 class Lookup(Rule):
     """One value for each token, made of what an analyzer finds at its vector.
@@ -97,9 +88,6 @@ class Lookup(Rule):
     def __call__(self, at, signals) -> list:
         found = self.per_token(self.finish(at.outputs[0], signals[0]))
         return [ops.reshape(found, ops.shape(at.inputs[0]))]
-
-    def __repr__(self) -> str:
-        return "Lookup()"
 
 
 def _weighted(inputs, gradients) -> list:

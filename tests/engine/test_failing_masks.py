@@ -154,12 +154,12 @@ def vectors_of(model, tokens):
 
 
 AT_PADDED_TOKENS = {
-    "gradient": lambda v, v0: 1,
-    "saliency": None,
-    "input_t_gradient": lambda v, v0: v,
-    "lrp.z": lambda v, v0: v,
-    "integrated_gradients": lambda v, v0: v - v0,
-    "deeplift": lambda v, v0: v - v0,
+    "gradient": lambda g, v, v0: np.linalg.norm(g, axis=-1),
+    "saliency": lambda g, v, v0: np.abs(g).sum(axis=-1),
+    "input_t_gradient": lambda g, v, v0: (g * v).sum(axis=-1),
+    "lrp.z": lambda g, v, v0: (g * v).sum(axis=-1),
+    "integrated_gradients": lambda g, v, v0: (g * (v - v0)).sum(axis=-1),
+    "deeplift": lambda g, v, v0: (g * (v - v0)).sum(axis=-1),
 }
 
 
@@ -167,14 +167,11 @@ AT_PADDED_TOKENS = {
 def test_a_mask_that_is_an_input(method):
     """It gets zeros; tokens get what is theirs under the sample's mask."""
     model, x = padded_model()
-    gradient, factor = right_of_padded_model(model), AT_PADDED_TOKENS[method]
-    if factor is None:
-        right = np.abs(gradient)
-    else:
-        right = gradient * factor(vectors_of(model, TOKENS), vectors_of(model, 0 * TOKENS))
+    vectors = vectors_of(model, TOKENS), vectors_of(model, 0 * TOKENS)
+    right = AT_PADDED_TOKENS[method](right_of_padded_model(model), *vectors)
     found = explain(method, model, x)
     assert not found["padding_mask"].any() and found["padding_mask"].shape == TOKENS.shape
-    assert_close(found["token_ids"], right.sum(axis=-1), 1e-5)
+    assert_close(found["token_ids"], right, 1e-5)
 
 
 def test_the_vectors_beside_a_mask_that_is_an_input():
@@ -231,7 +228,7 @@ def test_the_head_of_a_tied_language_model(method):
     output = table[ONCE[:, 0]] @ table[NEURON]
     np.testing.assert_allclose(np.array(model(ONCE))[:, NEURON], output, rtol=1e-5)
     right = np.zeros(ONCE.shape)
-    right[:, 0] = output if method == "input_t_gradient" else table[NEURON].sum()
+    right[:, 0] = output if method == "input_t_gradient" else np.linalg.norm(table[NEURON])
     assert_close(explain(method, model, ONCE), right, 1e-5)
 
 
@@ -263,12 +260,11 @@ def test_vectors_that_are_taken_from_a_table(method, own_layer):
     model, table = taking_model(own_layer)
     weights = kernel_of(model.layers[-1]).reshape(5, 4)
     vectors = table[ONCE]
+    right = ((vectors - (table[0] if method == "deeplift" else 0)) * weights).sum(axis=-1)
     if method == "gradient":
-        vectors = np.ones_like(vectors)
-    elif method == "deeplift":
-        vectors = vectors - table[0]
+        right = np.tile(np.linalg.norm(weights, axis=-1), (len(ONCE), 1))
     arguments = TINY if method == "lrp.epsilon" else {}
-    assert_close(explain(method, model, ONCE, **arguments), (vectors * weights).sum(axis=-1), 1e-4)
+    assert_close(explain(method, model, ONCE, **arguments), right, 1e-4)
 
 
 # --- Layers ---------------------------------------------------------------------------------------
