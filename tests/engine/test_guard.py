@@ -561,7 +561,7 @@ def test_what_is_sound_raises_no_alarm(method, model):
 def test_rounding_is_no_fault_where_nothing_else_is_left():
     """The output is the sum of numbers whose mean is zero, computed in two ways."""
     parts = layers.Dense(50), layers.BatchNormalization(), layers.LayerNormalization()
-    last = layers.Dense(3, kernel_initializer="ones")
+    last = layers.Dense(3, use_bias=False, kernel_initializer="ones")
     model = randomize(keras.Sequential([layers.Input((50,)), *parts, last]))
     model.layers[-2].set_weights([np.ones(50), np.zeros(50)])
     explain("lrp.epsilon", model, floats(50), fold_batch_norm=True)
