@@ -68,7 +68,7 @@ ELEMENTARY = parts_of(["dense", "norm", "dropout", "behead", "centre"], ["attent
 
 @st.composite
 def descriptions(draw, heads=("average", "memory", "flatten"), parts=ANY, free=True):
-    """The description of a random model, see `tests.masked`, its number of places open if `free`."""
+    """The description of a random model (see `tests.masked`), its length open if `free`."""
     head = draw(st.sampled_from(heads))
     longest = draw(st.integers(3, 5))
     others = st.tuples(*[st.integers(2, longest - 1)] * 2)

@@ -50,7 +50,7 @@ def _rule_of(settings: dict) -> list[type]:
 
 
 def _papers(described: list) -> str:
-    """Authors and years of the papers that the first with a reference names, of some classes or functions."""
+    """Authors and years of the papers that the first class or function with a reference names."""
     for thing in described:
         _, _, reference = inspect.cleandoc(thing.__doc__ or "").partition("Reference: ")
         found = re.findall(r"(?:^|; )([^;]*?\b\d{4})", " ".join(reference.split()))

@@ -11,7 +11,8 @@ import numpy as np
 from keras import ops, tree
 
 from innvestigate.backend import call_once
-from innvestigate.graph.run import FrozenState, run
+from innvestigate.graph.run import run
+from innvestigate.graph.scopes import FrozenState
 from innvestigate.graph.step import Graph, is_real
 from innvestigate.graph.trace import call_model
 
