@@ -33,8 +33,8 @@ __all__ = [
 ]
 
 _PACKAGES = (
-    *("analyzer", "backend", "engine", "evaluation", "genomics", "graph", "rules", "utils"),
-    "visualization",
+    *("analyzer", "backend", "engine", "evaluation", "genomics", "graph", "rules", "testing"),
+    *("utils", "visualization"),
 )
 
 

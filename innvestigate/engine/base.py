@@ -132,6 +132,7 @@ class Analyzer(Configured):
         shape = self.task.output.shape[1:]
         selection = Selection(self.neuron_selection_mode, neuron_selection, shape, count)
         self.check_count(count)
+        self.guard.renew()
 
         def explain(given, offset, progress):
             nonlocal count

@@ -11,7 +11,8 @@ import numpy as np
 from keras import ops, tree
 
 from innvestigate.backend import call_once
-from innvestigate.graph.run import FrozenState, run
+from innvestigate.graph.run import run
+from innvestigate.graph.scopes import FrozenState
 from innvestigate.graph.step import Graph, is_real
 from innvestigate.graph.trace import call_model
 
@@ -26,6 +27,8 @@ class ForwardDiffersError(RuntimeError):
 class Guard:
     """Compares the forward pass of a mirror with the model's own, once for each of them.
 
+    After the model was trained on they are compared once more: what a mirror has frozen shows then.
+
     Args:
         model: The user's model.
         graph: Its graph as it was traced.
@@ -36,12 +39,20 @@ class Guard:
     def __init__(self, model: keras.Model, graph: Graph, output: int, enabled: bool):
         self._model, self._graph, self._output = model, graph, output
         self._rounding = max((_ROUNDING.get(t, 0) for t in _types(graph)), default=0)
-        self._pending = enabled
+        self._enabled = enabled
         self._known: set = set()
+        self._weights = b""
+
+    def renew(self) -> None:
+        """Compare everything once more if the model's weights are others than at the last call."""
+        weights = _sample_of_weights(self._model)
+        if weights != self._weights:
+            self._known.clear()
+        self._weights = weights
 
     def wants(self, key: Any) -> bool:
         """Whether what a mirror or graph computes is still to be compared."""
-        return self._pending and key not in self._known
+        return self._enabled and key not in self._known
 
     def check(self, key: Any, inputs: list[np.ndarray], graph: Graph, found: Any) -> None:
         """Compare the model's output with what has been computed in its place.
@@ -56,11 +67,15 @@ class Guard:
             ForwardDiffersError: If they differ by more than rounding; names the first layer whose
                 output differs.
         """
-        outputs = call_once(self._call, self._typed(inputs))
-        expected = ops.convert_to_numpy(outputs[self._output])
-        if not self._agree(expected, ops.convert_to_numpy(found)):
+        expected, found = self._own(inputs), ops.convert_to_numpy(found)
+        if not self._agree(expected, found) and not self._is_noise(inputs, expected, found):
             raise ForwardDiffersError(self._message(inputs, graph, expected, found))
         self._known.add(key)
+
+    def _own(self, inputs: list[np.ndarray]) -> np.ndarray:
+        """The model's own output."""
+        outputs = call_once(self._call, self._typed(inputs))
+        return ops.convert_to_numpy(outputs[self._output])
 
     def _typed(self, inputs: list[np.ndarray]) -> list:
         tensors = self._graph.flat_inputs
@@ -74,20 +89,29 @@ class Guard:
     def _agree(self, expected: np.ndarray, found: np.ndarray) -> bool:
         if expected.shape != found.shape:
             return False
-        finite = np.isfinite(expected)
-        if not finite.any() or not np.array_equal(finite, np.isfinite(found)):
-            return not finite.any() and not np.isfinite(found).any()
-        a, b = expected[finite].astype("float64"), found[finite].astype("float64")
-        return bool(np.abs(a - b).max() <= self._rounding * max(np.abs(a).max(), 1e-30))
+        return _gap(expected, found) <= self._rounding * max(_size(expected), 1e-30)
+
+    def _is_noise(self, inputs, expected: np.ndarray, found: np.ndarray) -> bool:
+        """Whether the model's output itself changes as much where its inputs are rounded otherwise.
+
+        Such is an output of zero that is the difference of two large numbers.
+        """
+        if expected.shape != found.shape:
+            return False
+        gap, random = _gap(expected, found), np.random.default_rng(0)
+        nudged = [[_nudged(x, random) for x in inputs] for _ in range(3)]
+        noise = max(_gap(self._own(given), expected) for given in nudged)
+        by_chance = _gap(self._own(inputs), expected)
+        return 10 * by_chance < gap <= 10 * noise < np.inf
 
     def _message(self, inputs, graph, expected, found) -> str:
-        found = ops.convert_to_numpy(found)
-        gap = np.nanmax(np.abs(expected - found)) if expected.shape == found.shape else None
-        how = f"by up to {gap:.3g}" if gap is not None else f"{found.shape} for {expected.shape}"
+        how = f"{found.shape} for {expected.shape}"
+        if expected.shape == found.shape:
+            how = f"by up to {_gap(expected, found):.3g}, with outputs up to {_size(expected):.3g}"
         return (
             f"The model {self._model.name!r} computes something else than the graph that explains "
-            f"it ({how}, with outputs up to {np.nanmax(np.abs(expected)):.3g}); the first layer "
-            f"whose output differs is {self._first_difference(inputs, graph)}. An explanation "
+            f"it ({how}); the first layer whose output differs is "
+            f"{self._first_difference(inputs, graph)}. An explanation "
             "would be one of another function. If the layer draws random numbers or depends on "
             "the time it is called, pass check=False to go on; otherwise please report it with "
             "this message."
@@ -100,11 +124,11 @@ class Guard:
         with _recorded(calls):
             self._call(*values)
         written = {t for step in graph.steps for t in step.outputs}
+        known = {name: ts for name, ts in graph.layer_outputs.items() if written.issuperset(ts)}
+        tensors = list(dict.fromkeys(t for ts in known.values() for t in ts))
+        found = dict(zip(tensors, run(graph, values, tensors), strict=True))
         for name, outputs in calls:
-            tensors = graph.layer_outputs.get(name, [])
-            if not tensors or len(tensors) != len(outputs) or not written.issuperset(tensors):
-                continue
-            pairs = zip(outputs, run(graph, values, tensors), strict=True)
+            pairs = list(zip(outputs, [found[t] for t in known.get(name, [])], strict=False))
             if not all(self._agree(*map(ops.convert_to_numpy, pair)) for pair in pairs):
                 return repr(name)
         return "none of those that can be compared one by one"
@@ -135,6 +159,33 @@ def _recorded(calls: list) -> Iterator[None]:
         yield
     finally:
         keras.Layer.__call__ = original
+
+
+def _sample_of_weights(model: keras.Model) -> bytes:
+    """A few numbers of a few variables, of those that training changes: quick to read."""
+    variables = (model.trainable_variables or model.variables)[::-1]
+    chosen = variables[:: -(-len(variables) // 16) or 1]
+    return b"".join(ops.convert_to_numpy(ops.reshape(v, (-1,))[:4]).tobytes() for v in chosen)
+
+
+def _nudged(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Floating point numbers as they may be after a rounding or two."""
+    if x.dtype.kind != "f":
+        return x
+    size = 4 * np.finfo(x.dtype).eps
+    return (x * (1 + random.uniform(-size, size, x.shape))).astype(x.dtype)
+
+
+def _size(x: np.ndarray) -> float:
+    """The largest finite number."""
+    return float(np.abs(x[np.isfinite(x)].astype("float64")).max(initial=0))
+
+
+def _gap(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference; infinite where one of two numbers is not finite."""
+    same = (a == b) | ~(np.isfinite(a) | np.isfinite(b))
+    gap = np.abs(a[~same].astype("float64") - b[~same].astype("float64"))
+    return float(np.nan_to_num(gap, nan=np.inf).max(initial=0))
 
 
 def _types(graph: Graph) -> set[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from innvestigate.backend import jit_compile
 from innvestigate.evaluation.method import Method
 
 
@@ -108,7 +109,7 @@ class Forward:
                     f"with {len(tensors)} {what}. Wrap it in a model of one input and one output."
                 )
         self._batch_size, self._model = batch_size, _Inference(model)
-        self._model.compile(jit_compile=keras.backend.backend() == "jax")
+        self._model.compile(jit_compile=jit_compile)
         self.output_shape: tuple | None = None
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:

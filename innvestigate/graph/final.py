@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops, tree
 
-from innvestigate.graph.linear import linear_part, separable_parts
+from innvestigate.graph.kernels import linear_part, separable_parts
 from innvestigate.graph.operations import (
     Kind,
     Trait,

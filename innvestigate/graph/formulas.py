@@ -8,10 +8,10 @@ from dataclasses import replace
 import keras
 from keras import KerasTensor, ops
 
+from innvestigate.graph.masks import ComputeMask
 from innvestigate.graph.operations import Trait, has, keras_name
 from innvestigate.graph.rewrite import open_layers
 from innvestigate.graph.step import Graph, Step
-from innvestigate.graph.trace import ComputeMask
 
 
 def take_apart(graph: Graph) -> Graph:

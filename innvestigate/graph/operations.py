@@ -1,14 +1,8 @@
-"""What is known of operations: the vocabulary that rules speak.
-
-One table maps the names of Keras's layers and operations to a kind, another one to traits. A new
-layer type needs one word in the first. Layers of the user's own that inherit from a listed layer
-count as that layer unless they override `call`.
-"""
+"""What is known of steps, by the tables of `names`: the vocabulary that rules speak."""
 
 from __future__ import annotations
 
 import re
-from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -17,115 +11,10 @@ import numpy as np
 from keras import KerasTensor, ops, tree
 
 from innvestigate.graph.linear import Linear
+from innvestigate.graph.masks import ComputeMask
+from innvestigate.graph.names import KINDS, Kind, Trait, has, keras_name
 from innvestigate.graph.normalization import NORMALIZATIONS, Normalization
 from innvestigate.graph.step import Graph, Step, is_float
-from innvestigate.graph.trace import ComputeMask
-
-
-class Kind(Enum):
-    """Kinds of steps. A value reads as the description that `plan()` prints."""
-
-    LINEAR = "linear, with a kernel"
-    SUM = "weighted sum, no kernel"
-    NORMALIZATION = "normalisation by the sample's own statistics"
-    PRODUCT = "product of tensors"
-    WINNER = "winner takes all"
-    ACTIVATION = "elementwise activation"
-    UNITS = "change of units"
-    SHAPE = "shape only"
-    LOOKUP = "look-up of vectors"
-    OPAQUE = "unknown"
-
-
-class Trait(Enum):
-    """What rules, methods and rewrites ask of an operation besides its kind."""
-
-    ADDS = "a sum of two tensors"
-    BATCH_NORMALIZATION = "normalisation by fixed statistics"
-    CONVOLUTION = "a kernel that is applied at many places"
-    DENSE = "a kernel for the last axis"
-    ELEMENTWISE = "a product or quotient of numbers in the same place"
-    EXTREMUM = "the largest or smallest of numbers in the same place"
-    INDEXES = "a choice by indices"
-    KEEPS_ORDER = "keeps the order of all numbers"
-    MASKING = "zeros at places that do not exist"
-    DEPENDS = "an activation whose arguments decide what it does"
-    MINIMUM = "the smallest of some numbers"
-    NONNEGATIVE = "writes no negative number"
-    OVERSHOOTS = "a sum that may be negative though no summand is"
-    PLAIN_CONVOLUTION = "a convolution whose kernel's last axes are inputs and outputs"
-    QUOTIENT = "divides its first argument by the second"
-    SORTS = "moves numbers by their size"
-
-
-_NAMES = {
-    Kind.SUM: """
-        Add Subtract Average Mean Sum Cumsum Resizing Resize
-        AveragePooling1D AveragePooling2D AveragePooling3D AveragePool
-        GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
-        AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
-        AdaptiveAveragePool
-        """,
-    Kind.PRODUCT: "Multiply Dot Matmul Einsum Tensordot Inner Outer Divide TrueDivide DivideNoNan",
-    Kind.WINNER: """
-        MaxPooling1D MaxPooling2D MaxPooling3D MaxPool
-        GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D
-        AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AdaptiveMaxPool
-        Maximum Minimum Fmax Fmin Max Min Amax Amin TopK Sort
-        """,
-    Kind.ACTIVATION: """
-        Activation ReLU LeakyReLU PReLU ELU Softmax
-        Relu Relu6 Sigmoid SparseSigmoid Softplus Softsign SoftShrink SparsePlus Silu Squareplus
-        LogSigmoid LeakyRelu HardSigmoid HardSilu Elu Selu Gelu Celu TanhShrink HardTanh HardShrink
-        Threshold LogSoftmax Sparsemax
-        Abs Absolute Fabs Arccos Arccosh Arcsin Arcsinh Arctan Arctanh Cbrt Clip Cos Cosh Erf Erfc
-        Exp Exp2 Expm1 Log Log10 Log1p Log2 NanToNum Power Reciprocal Rsqrt Sigmoid Sin Sinc Sinh
-        Sqrt Square Tan Tanh StopGradient
-        """,
-    Kind.UNITS: "Rescaling Normalization Cast SaturateCast Negative Deg2rad Rad2deg Real",
-    Kind.SHAPE: """
-        Flatten Reshape Permute RepeatVector Identity Masking Concatenate
-        Cropping1D Cropping2D Cropping3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
-        UpSampling1D UpSampling2D UpSampling3D CenterCrop
-        Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout
-        GaussianNoise ActivityRegularization
-        Append ArraySplit BroadcastTo ConvertToTensor Copy DepthToSpace Diag Diagonal Dsplit Dstack
-        ExpandDims Flip Fliplr Flipud GetItem Hsplit Hstack Moveaxis Pad Ravel Rearrange Repeat Roll
-        Rot90 Slice SpaceToDepth Split Squeeze Stack Swapaxes Take TakeAlongAxis Tile Transpose
-        Tril Triu Unstack View Vsplit Vstack Where ExtractPatches CropImages PadImages
-        """
-    + " ".join(name for name in dir(keras.layers) if name.startswith("Random")),
-    Kind.LOOKUP: "Embedding ReversibleEmbedding OneHot CategoryEncoding",
-}
-KINDS: dict[str, Kind] = {name: kind for kind, names in _NAMES.items() for name in names.split()}
-
-_TRAITS = {
-    Trait.ADDS: "Add",
-    Trait.BATCH_NORMALIZATION: "BatchNormalization",
-    Trait.CONVOLUTION: """
-        Conv1D Conv2D Conv3D Conv DepthwiseConv1D DepthwiseConv2D DepthwiseConv
-        Conv1DTranspose Conv2DTranspose Conv3DTranspose ConvTranspose
-        SeparableConv1D SeparableConv2D SeparableConv
-        """,
-    Trait.DENSE: "Dense",
-    Trait.DEPENDS: "Clip Threshold Power ReLU Maximum Minimum Fmax Fmin",
-    Trait.ELEMENTWISE: "Multiply Divide TrueDivide DivideNoNan",
-    Trait.EXTREMUM: "Maximum Minimum Fmax Fmin",
-    Trait.INDEXES: "Take TakeAlongAxis",
-    Trait.KEEPS_ORDER: """
-        Reshape Flatten Ravel ExpandDims Squeeze Identity ActivityRegularization
-        Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout
-        GaussianNoise
-        """,
-    Trait.MASKING: "Masking",
-    Trait.MINIMUM: "Minimum Fmin Min Amin",
-    Trait.NONNEGATIVE: "Abs Absolute Fabs Exp Exp2 Square Sqrt Rsqrt",
-    Trait.OVERSHOOTS: "Subtract Resizing Resize UpSampling2D",
-    Trait.PLAIN_CONVOLUTION: "Conv1D Conv2D Conv3D",
-    Trait.QUOTIENT: "Divide TrueDivide DivideNoNan",
-    Trait.SORTS: "TopK Sort",
-}
-TRAITS: dict[Trait, frozenset[str]] = {t: frozenset(names.split()) for t, names in _TRAITS.items()}
 
 _FRAMEWORKS = ("keras.", "tensorflow.", "jax.", "torch.")
 _SPELLINGS = {
@@ -192,23 +81,9 @@ def kind_of(step: Step) -> Kind:
     return kind
 
 
-def has(operation: Any, trait: Trait) -> bool:
-    """Whether an operation is one of Keras's that have a trait."""
-    return keras_name(operation) in TRAITS[trait]
-
-
 def normalization_of(operation: Any) -> Normalization | None:
     """The parts of a layer that normalises by the sample's own statistics; None for all others."""
     return NORMALIZATIONS.get(keras_name(operation))
-
-
-def keras_name(operation) -> str | None:
-    """The name of the Keras class whose `call` the operation runs; None if it is not Keras's."""
-    for cls in type(operation).__mro__:
-        if cls.__module__.startswith("keras."):
-            same = getattr(cls, "call", None) is getattr(type(operation), "call", None)
-            return cls.__name__ if same else None
-    return None
 
 
 def activation_name(operation) -> str | None:

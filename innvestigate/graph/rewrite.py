@@ -9,7 +9,8 @@ from dataclasses import replace
 import keras
 from keras import KerasTensor, ops
 
-from innvestigate.graph.linear import Linear, linear_part, separable_parts
+from innvestigate.graph.kernels import linear_part, separable_parts
+from innvestigate.graph.linear import Linear
 from innvestigate.graph.operations import Kind, Trait, has, keras_name, kind_of
 from innvestigate.graph.step import Graph, Step, like
 from innvestigate.graph.trace import open_step

@@ -11,10 +11,10 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-import keras
 from keras import KerasTensor, ops, tree
 
 from innvestigate.graph.operations import Kind, kind_of
+from innvestigate.graph.scopes import FrozenState
 from innvestigate.graph.step import Graph, Step, is_complex, is_float, substitute
 from innvestigate.graph.trace import take_masks_off, wearing
 
@@ -132,19 +132,6 @@ class At:
             values[i] = x
         outputs = self.floats(execute(self.step, values))
         return [y if is_complex(y) else ops.cast(y, self._dtype) for y in outputs]
-
-
-class FrozenState(keras.StatelessScope):
-    """Within it, what layers assign to their variables (states, random seeds) is forgotten."""
-
-    def __init__(self):
-        super().__init__(initialize_variables=False)
-
-    def get_current_value(self, variable):
-        value = super().get_current_value(variable)
-        if value is None and self.original_scope is not None:
-            return self.original_scope.get_current_value(variable)
-        return value
 
 
 def active_tensors(graph: Graph, targets: Iterable[KerasTensor]) -> set[KerasTensor]:

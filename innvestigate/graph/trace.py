@@ -18,9 +18,10 @@ from typing import Any
 import keras
 from keras import KerasTensor, tree
 from keras.src import backend as keras_backend
-from keras.src.layers.merging.base_merge import Merge
 from keras.src.models.functional import Functional
 
+from innvestigate.graph.masks import ComputeMask, is_reversible, masks_for, masks_of, wants_masks
+from innvestigate.graph.scopes import WeightReads
 from innvestigate.graph.step import Graph, Step, like, substitute, tensors_in
 
 
@@ -99,30 +100,9 @@ def take_masks_off(tensors: list) -> None:
             keras_backend.set_keras_mask(tensor, None)
 
 
-class ComputeMask:
-    """The mask that a layer computes for what it writes, as an operation of its own.
-
-    Args:
-        layer: The layer.
-        which: Which of the layer's masks, in the order of its outputs.
-    """
-
-    def __init__(self, layer: keras.Layer, which: int):
-        self.layer, self.which = layer, which
-
-    def __call__(self, inputs, previous_mask):
-        return _masks_of(self.layer, inputs, previous_mask)[self.which]
-
-
-def _masks_of(layer: keras.Layer, inputs, previous_mask) -> list:
-    """The masks that the outputs of a layer wear after its call, None where there is none."""
-    if _is_reversible(layer):  # its call puts the mask on itself
-        return [keras.layers.Embedding.compute_mask(layer, inputs)]
-    return tree.flatten(layer.compute_mask(inputs, previous_mask))
-
-
-def _is_reversible(layer: keras.Layer) -> bool:
-    return isinstance(layer, keras.layers.ReversibleEmbedding)
+def count_nodes(model: keras.Model) -> list[tuple[int, int]]:
+    """How many calls Keras has recorded of each layer of a model, and of what reads from it."""
+    return [(len(x._inbound_nodes), len(x._outbound_nodes)) for x in model._flatten_layers()]
 
 
 class _Tracer:
@@ -194,7 +174,7 @@ class _Tracer:
 
     def _masks_read(self, operation, arguments) -> tuple:
         """The masks that an operation could find on the tensors that it is called on."""
-        if not _looks_for_masks(operation):
+        if not wants_masks(operation):
             return ()
         return tuple((t, self.masks[t]) for t in tensors_in(arguments) if t in self.masks)
 
@@ -208,7 +188,7 @@ class _Tracer:
         for tensor in self._stripped(step):
             self.masks.pop(tensor, None)
         logits = len(step.outputs[0].shape) == len(getattr(first, "shape", ()))
-        if not layer.supports_masking or (_is_reversible(layer) and logits):
+        if not layer.supports_masking or (is_reversible(layer) and logits):
             return
         masks = _computed_masks(layer, first, previous)
         for which, (tensor, mask) in enumerate(zip(step.outputs, masks, strict=False)):
@@ -249,24 +229,15 @@ class _Tracer:
         return candidate
 
 
-def _looks_for_masks(operation: Any) -> bool:
-    """Whether an operation may look for masks on its tensors: layers of which nothing is known."""
-    if not isinstance(operation, keras.Layer):
-        return False
-    if not type(operation).__module__.startswith("keras.") or isinstance(operation, Merge):
-        return True
-    return any("mask" in name for name in inspect.signature(operation.call).parameters)
-
-
 def _computed_masks(layer, first, previous) -> list:
     """What `compute_mask` makes of symbolic tensors: given masks, new ones, None."""
     if previous is None and type(layer).compute_mask is keras.Layer.compute_mask:
         return []
     with _untouched(layer):
         try:
-            return _masks_of(layer, first, previous)
+            return masks_of(layer, first, previous)
         except Exception:  # a backend's own functions do not take symbolic tensors
-            return keras_backend.compute_output_spec(partial(_masks_of, layer), first, previous)
+            return keras_backend.compute_output_spec(partial(masks_of, layer), first, previous)
 
 
 def _function_of(operation: Any):
@@ -335,7 +306,7 @@ def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict] | None
     args, kwargs = substitute(step.arguments, fresh)
     if "training" in inspect.signature(layer.call).parameters and kwargs.get("training") is None:
         kwargs = {**kwargs, "training": False}
-    kwargs = {**kwargs, **_masks_for(layer, args, kwargs, dict(masks))}
+    kwargs = {**kwargs, **masks_for(layer, args, kwargs, dict(masks))}
     run = layer.call if call is None else partial(call, layer)
     with wearing(masks):
         found = _call_symbolically(layer, list(fresh.values()), lambda: run(*args, **kwargs))
@@ -350,25 +321,9 @@ def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict] | None
     return found, tracer.masks
 
 
-def _masks_for(layer, args, kwargs, masks: dict) -> dict[str, Any]:
-    """The mask arguments that Keras fills in from the tensors of a call, where none is given."""
-    parameters = inspect.signature(layer.call).parameters
-    given = {**dict(zip(parameters, args, strict=False)), **kwargs}
-    tensors = {name: x for name, x in given.items() if tensors_in(x)}
-    find = lambda x: masks.get(x) if isinstance(x, KerasTensor) else None  # noqa: E731
-    names = {f"{name}_mask": x for name, x in tensors.items()}
-    if len(tensors) == 1:
-        names = {"mask": next(iter(tensors.values()))}
-    return {
-        name: tree.map_structure(find, x)
-        for name, x in names.items()
-        if name in parameters and given.get(name) is None
-    }
-
-
 def _call_symbolically(layer, inputs, run) -> tuple[list, list] | None:
     """The nodes by which `run` computes its outputs, and these; None if the layer refuses."""
-    reads = _WeightReads()
+    reads = WeightReads()
     layer._get_call_context().set_value("training", False)
     try:
         with _untouched(layer) as touch, reads:
@@ -429,18 +384,6 @@ def _nodes_between(inputs: list, outputs: list) -> list | None:
         stack.append((node, True))
         stack.extend((t, False) for t in reversed(node.input_tensors))
     return ordered
-
-
-class _WeightReads(keras.StatelessScope):
-    """Notices when the value of a weight is read while a layer is traced."""
-
-    def __init__(self):
-        super().__init__(initialize_variables=False)
-        self.seen = False
-
-    def get_current_value(self, variable):
-        self.seen = True
-        return super().get_current_value(variable)
 
 
 def _not_built(model: keras.Model) -> ValueError:

@@ -62,10 +62,10 @@ def share(linear, parts, r, bias=None, weight=1):
     z = reduce(add, [linear.map(x, kernel) for x, kernel in parts])
     s = divide(r, z if bias is None else z + bias)
     scale = (lambda kernel: kernel) if weight == 1 else (lambda kernel: weight * kernel)
-    return reduce(add, [backward(linear, x, scale(kernel), s) for x, kernel in parts])
+    return reduce(add, [shared_back(linear, x, scale(kernel), s) for x, kernel in parts])
 
 
-def backward(linear, x, kernel, s):
+def shared_back(linear, x, kernel, s):
     """x ⊙ Wᵀ s, which is (W x) ⊙ s for a diagonal kernel."""
     if linear.pointwise:
         return linear.map(x, kernel) * s
@@ -121,7 +121,7 @@ class Z(KernelRule):
 
     def relevance(self, linear, x, z, r):
         s = divide(r, _total(linear, x, z, self.bias))
-        return backward(linear, x, linear.kernel, s)
+        return shared_back(linear, x, linear.kernel, s)
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Epsilon(KernelRule):
         z = _total(linear, x, z, self.bias)
         sign = 2.0 * ops.cast(z >= 0, z.dtype) - 1.0
         s = r / (z + self.epsilon * sign)
-        return backward(linear, x, linear.kernel, s)
+        return shared_back(linear, x, linear.kernel, s)
 
 
 @dataclass(frozen=True)

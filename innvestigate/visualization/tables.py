@@ -81,12 +81,16 @@ def plot_tabular(
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.set_xlabel("relevance")
-    low, high = min(0.0, *lengths), max(0.0, *lengths)
+    _leave_room(ax, min(0.0, *lengths), max(0.0, *lengths))
+    return ax
+
+
+def _leave_room(ax: Axes, low: float, high: float) -> None:
+    """Put limits around bars from low to high that leave room for the numbers at their ends."""
     sides = np.array([low < 0, high > 0 or low == 0])
     share = min(36 / size_in_points(ax)[0], 0.35) * sides  # of the width, for the numbers
     room = share * ((high - low) or 1.0) / (1 - share.sum())
     ax.set_xlim(low - room[0], high + room[1])
-    return ax
 
 
 def plot_perturbation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
