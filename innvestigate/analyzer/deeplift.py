@@ -146,7 +146,7 @@ class DeepLIFT(MirrorAnalyzer):
         if self._mean_normalize and self._class_axis is None:
             raise ValueError(
                 "mean_normalize=True subtracts the mean over the classes of a final softmax. "
-                "Received: a model whose output does not end in one, or "
+                "Received: a model whose output does not end in a softmax, or "
                 "keep_output_activation=True, which explains the probability."
             )
         given = self._given_lines({})

@@ -248,6 +248,8 @@ def _function_of(operation: Any):
         if operation._functional is None:
             raise _not_built(operation)
         return operation._functional
+    if type(operation) is keras.Function:
+        return operation
     if isinstance(operation, Functional) and type(operation).call is Functional.call:
         return operation
     return None
@@ -304,8 +306,9 @@ def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict] | None
     fresh = {t: like(t) for t in step.inputs}
     masks = substitute(step.masks, fresh)
     args, kwargs = substitute(step.arguments, fresh)
-    if "training" in inspect.signature(layer.call).parameters and kwargs.get("training") is None:
-        kwargs = {**kwargs, "training": False}
+    given = {name: value for name, value in kwargs.items() if name != "training"}
+    takes_training = "training" in inspect.signature(layer.call).parameters
+    kwargs = {**given, "training": kwargs.get("training") or False} if takes_training else given
     kwargs = {**kwargs, **masks_for(layer, args, kwargs, dict(masks))}
     run = layer.call if call is None else partial(call, layer)
     with wearing(masks):

@@ -106,3 +106,41 @@ def test_a_frozen_weight_keeps_a_layer_closed():
     graph = trace(keras.Sequential([layers.Input((4,)), Frozen(name="frozen")]))
     graph = open_layers(graph, is_opaque)
     assert [step.name for step in graph.steps] == ["frozen"]
+
+
+class Inner(layers.Layer):
+    """A layer that does not know of training."""
+
+    def build(self, shape):
+        self.dense = layers.Dense(4)
+        self.dense.build(shape)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+class Outer(layers.Layer):
+    """Tells a layer of training that does not want to know; Keras drops the argument."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = Inner()
+
+    def call(self, x, training=None):
+        return self.inner(x, training=training)
+
+
+def function_of_operations():
+    x = keras.Input((4,))
+    return keras.Function(x, ops.relu(x) * 2.0)
+
+
+@pytest.mark.parametrize("make", [Outer, function_of_operations])
+def test_what_is_inside_shows(make):
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.Dense(2)(make()(x)))
+    graph = split(open_layers(trace(model), is_opaque))
+    assert all(kind_of(step) is not Kind.OPAQUE for step in graph.steps)
+    data = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    found = run(graph, [data], graph.flat_outputs)[0]
+    np.testing.assert_allclose(found, model.predict(data, verbose=0), rtol=1e-5)
