@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import keras
@@ -18,6 +19,10 @@ from innvestigate.graph.trace import call_model
 
 _ROUNDING = {"float64": 1e-8, "float32": 1e-3, "float16": 0.1, "bfloat16": 0.3}
 """By how much of the largest number two ways to compute the same may differ."""
+
+
+_ACTIVATIONS = 2**24
+"""How many numbers the layers of the user's model may write at a time."""
 
 
 class ForwardDiffersError(RuntimeError):
@@ -39,6 +44,7 @@ class Guard:
     def __init__(self, model: keras.Model, graph: Graph, output: int, enabled: bool):
         self._model, self._graph, self._output = model, graph, output
         self._rounding = max((_ROUNDING.get(t, 0) for t in _types(graph)), default=0)
+        self._rows = max(1, int(_ACTIVATIONS / _activations(graph)))
         self._enabled = enabled
         self._known: set = set()
         self._weights = b""
@@ -73,9 +79,16 @@ class Guard:
         self._known.add(key)
 
     def _own(self, inputs: list[np.ndarray]) -> np.ndarray:
-        """The model's own output."""
-        outputs = call_once(self._call, self._typed(inputs))
-        return ops.convert_to_numpy(outputs[self._output])
+        """The model's own output, of so many rows at a time that their activations fit in memory.
+
+        Called eagerly, a functional model holds what all of its layers write.
+        """
+        found = []
+        for start in range(0, len(inputs[0]), self._rows):
+            rows = [x[start : start + self._rows] for x in inputs]
+            outputs = call_once(self._call, self._typed(rows))
+            found.append(ops.convert_to_numpy(outputs[self._output]))
+        return np.concatenate(found)
 
     def _typed(self, inputs: list[np.ndarray]) -> list:
         tensors = self._graph.flat_inputs
@@ -159,6 +172,12 @@ def _recorded(calls: list) -> Iterator[None]:
         yield
     finally:
         keras.Layer.__call__ = original
+
+
+def _activations(graph: Graph) -> int:
+    """How many numbers a model's layers write for one sample, as far as shapes tell."""
+    sizes = (prod(size or 1 for size in t.shape) for step in graph.steps for t in step.outputs)
+    return max(sum(sizes), 1)
 
 
 def _sample_of_weights(model: keras.Model) -> bytes:
