@@ -11,7 +11,7 @@ help:
 	@echo "make quick   run a part of the tests, under 3 minutes"
 	@echo "make docs    the documentation as a site -> build/docs/index.html"
 	@echo "make notebooks   run all notebooks from a clean kernel and keep their outputs"
-	@echo "make lint    check the style; make format mends it"
+	@echo "make lint    check the style and the types; make format mends the style"
 	@echo "make bench   time and memory of the methods, as a ratio to one gradient -> docs/performance.md"
 	@echo "make bench-peers   the same for iNNvestigate 2, Zennit and Captum, in environments of their own"
 	@echo "make evaluation    all methods by region perturbation and randomisation -> docs/evaluation.md"
@@ -42,6 +42,7 @@ notebooks: .venv/ready
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: .venv/ready
 	$(BIN)/ruff check --fix .
@@ -60,4 +61,4 @@ coverage: .venv/ready
 	$(BIN)/python benchmarks/coverage.py
 
 clean:
-	rm -rf .venv benchmarks/peers/.venv demo build docs/notebooks *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv benchmarks/peers/.venv demo build docs/notebooks *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

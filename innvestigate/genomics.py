@@ -98,10 +98,10 @@ def dinucleotide_shuffle(sequence: Any, n: int | None = None, seed: Any = None) 
         if not sequence:
             raise ValueError("The sequence is empty: there is nothing to shuffle.")
         paths = _shuffles([ord(letter) for letter in sequence], count, generator)
-        found = ["".join(map(chr, path)) for path in paths]
+        found: Any = ["".join(map(chr, path)) for path in paths]
     else:
-        sequence = _batch([sequence])[0]
-        found = _shuffle_rows(sequence, _codes(sequence), count, generator)
+        rows = _batch([sequence])[0]
+        found = _shuffle_rows(rows, _codes(rows), count, generator)
     return found[0] if n is None else found
 
 
@@ -153,7 +153,7 @@ def _shuffle_rows(rows: np.ndarray, codes: np.ndarray, n: int, generator) -> np.
     return letters[_shuffles(codes, n, generator)]
 
 
-def _shuffles(codes: Sequence[int], n: int, generator) -> np.ndarray:
+def _shuffles(codes: Sequence[int] | np.ndarray, n: int, generator) -> np.ndarray:
     """n random Eulerian paths `(n, length)` along the pairs of a sequence of integers."""
     letters, path = np.unique(codes, return_inverse=True)
     successors = [path[1:][path[:-1] == letter] for letter in range(len(letters))]

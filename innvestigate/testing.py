@@ -133,8 +133,8 @@ def _in_a_mirror(rule: Rule, layer: keras.Layer, x: Any) -> LRP:
     """An analyzer of the model that is one layer."""
     inputs = tree.map_structure(lambda a: keras.Input(a.shape[1:], dtype=a.dtype.name), x)
     with _promised(f"A rule serves the layer {layer.name!r}"):
-        arguments = {"neuron_selection_mode": "weights", "keep_output_activation": True}
-        return LRP(keras.Model(inputs, layer(inputs)), rule, **arguments)
+        model, mode = keras.Model(inputs, layer(inputs)), "weights"
+        return LRP(model, rule, neuron_selection_mode=mode, keep_output_activation=True)
 
 
 def _without_mirror(analyzer: LRP, rule: Rule, x: Any) -> tuple[np.ndarray, Callable]:
@@ -227,7 +227,7 @@ def _check_refused(what: str, analyzer: Analyzer, wrong: Any, x: Any) -> None:
 
 def _fingerprint(model: keras.Model) -> dict[str, Any]:
     weights = [ops.convert_to_numpy(v).tobytes() for v in model.variables]
-    found = {"weights": weights, "calls": count_nodes(model)}
+    found: dict[str, Any] = {"weights": weights, "calls": count_nodes(model)}
     with contextlib.suppress(NotImplementedError):  # as of subclassed models
         found["config"] = repr(model.get_config())
     return found

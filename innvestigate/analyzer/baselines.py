@@ -60,6 +60,6 @@ class Random(Input):
         for row, sample in enumerate(batch.samples):
             random = np.random.default_rng((seed, sample))
             for values in found.values():
-                noise = random.standard_normal(values.shape[1:], self._dtype)
+                noise = random.standard_normal(values.shape[1:], np.dtype(self._dtype).type)
                 values[row] = noise * np.asarray(self._stddev, self._dtype)
         return found

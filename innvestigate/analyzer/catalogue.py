@@ -6,6 +6,7 @@ import inspect
 import re
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from innvestigate.analyzer import analyzers
 from innvestigate.rules import as_rule
@@ -37,10 +38,14 @@ def _entry(name: str) -> Entry:
     create = analyzers[name]
     cls, settings = (create.func, create.keywords) if isinstance(create, partial) else (create, {})
     described = [*_rule_of(settings), *getattr(cls, "__mro__", [cls])]
-    summary = inspect.getdoc(described[0]).splitlines()[0].rstrip(".")
+    summary = _documentation(described[0]).splitlines()[0].rstrip(".")
     if settings:
         summary += f" ({', '.join(f'{key}={value!r}' for key, value in settings.items())})"
-    return Entry(name, summary, _papers(described), inspect.getdoc(cls))
+    return Entry(name, summary, _papers(described), _documentation(cls))
+
+
+def _documentation(thing: Any) -> str:
+    return inspect.getdoc(thing) or ""
 
 
 def _rule_of(settings: dict) -> list[type]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 from innvestigate.analyzer.lrp import check_rule_list, in_convolution
 from innvestigate.engine.base import MirrorAnalyzer
@@ -24,7 +24,7 @@ from innvestigate.graph.run import active_inputs, active_tensors
 from innvestigate.graph.step import Graph, Step, is_float
 from innvestigate.rules import Composite, Gradient, Line, NoRuleError, Rule, as_rule
 from innvestigate.rules.composite import of_kind
-from innvestigate.rules.deeplift import DifferenceRule, LinearDifference, Rescale, RevealCancel
+from innvestigate.rules.deeplift import LinearDifference, Rescale, RevealCancel
 from innvestigate.rules.deeplift_structure import (
     Affine,
     AtInput,
@@ -131,7 +131,8 @@ class DeepLIFT(MirrorAnalyzer):
         if self._hypothetical:
             self._check_one_hot(batch)
         references = self._references.of(batch)
-        count, total = references[0].shape[1], {}
+        count = references[0].shape[1]
+        total: dict[str, Any] = {}
         for variants, piece in expand(batch, count):
             chosen = [np.concatenate(list(r[:, variants].swapaxes(0, 1))) for r in references]
             compared = replace(piece, inputs=[*piece.inputs, *chosen])
@@ -181,7 +182,9 @@ class DeepLIFT(MirrorAnalyzer):
         Masks may compare: which places exist is a property of the sample.
         """
         graph, masks = task.graph, set(task.graph.masks)
-        varying, cut, floats = active_tensors(graph, graph.flat_inputs), set(), set()
+        varying = active_tensors(graph, graph.flat_inputs)
+        cut: set[KerasTensor] = set()
+        floats: set[KerasTensor] = set()
         for step in graph.leading_to([task.output]):
             if step.inputs and masks.issuperset(step.inputs):
                 masks.update(step.outputs)
@@ -212,9 +215,11 @@ class DeepLIFT(MirrorAnalyzer):
 
     def _given_lines(self, writers: dict) -> list[Line]:
         """The lines of the rules that the user chose, `writers` being those of the graph."""
-        return [line for entry in self._given for line in self._lines(*entry, writers)]
+        return [line for given in self._given for line in self._lines(given, writers)]
 
-    def _lines(self, condition, rule, why: str, writers: dict) -> list[Line]:
+    def _lines(self, given: tuple, writers: dict) -> list[Line]:
+        condition, rule, why = given
+
         def on_layer(step: Step) -> bool:
             return condition(step.layer)
 
@@ -306,7 +311,7 @@ def _checked(rule) -> list[tuple]:
     ]
 
 
-def _as_difference_rule(rule) -> DifferenceRule | str:
+def _as_difference_rule(rule) -> Rule | str:
     if isinstance(rule, str) and rule == GENOMICS:
         return rule
     if isinstance(rule, str) and rule not in RULES:

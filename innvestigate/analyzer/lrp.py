@@ -279,7 +279,7 @@ def _rule_lines(rule) -> list[Line]:
             "layer, rule). Ready-made settings: 'lrp.epsilon', 'lrp.sequential_preset_a_flat', ..."
         )
     if isinstance(rule, Composite):
-        return rule.lines
+        return list(rule.lines)
     if not isinstance(rule, (list, tuple)):
         return [Line(as_rule(rule), everywhere, "the method's rule")]
     return [

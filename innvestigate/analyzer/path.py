@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -54,7 +55,7 @@ class _PathAnalyzer(Wrapper):
         given = start.inputs[: len(batch.inputs)]
         references = self._references.of(replace(batch, inputs=given))
         count = references[0].shape[1]
-        totals = {}
+        totals: dict[str, Any] = {}
         for points, rows in expand(start, self._count(count)):
             which, position, weight = self._points(points, batch.samples, count)
             ends = self.continuous([picked(r, which) for r in references])
@@ -213,7 +214,7 @@ class ExpectedGradients(_PathAnalyzer):
 
 
 def _draw_point(random: np.random.Generator, references: int) -> tuple[int, float]:
-    return random.integers(references), random.random()
+    return int(random.integers(references)), random.random()
 
 
 class GaussianSmoother(Wrapper):
@@ -272,7 +273,8 @@ class GaussianSmoother(Wrapper):
     def per_token(self, found):
         if self._reduce != "mean":
             return super().per_token(found)
-        return ops.convert_to_numpy(self.analyzer.per_token(found))
+        inner: Any = self.analyzer  # a MirrorAnalyzer, as there are tokens
+        return ops.convert_to_numpy(inner.per_token(found))
 
     def _noisy(self, rows: Batch, draws: np.ndarray) -> list:
         """The inputs of rows, with the noise of each row's draw."""
@@ -281,7 +283,7 @@ class GaussianSmoother(Wrapper):
         for row, (sample, draw) in enumerate(zip(rows.samples, draws, strict=True)):
             random = np.random.default_rng((seed, sample, draw))
             for i in self.varied:
-                noise = random.standard_normal(inputs[i].shape[1:], self.float)
+                noise = random.standard_normal(inputs[i].shape[1:], np.dtype(self.float).type)
                 inputs[i][row] += noise * np.asarray(self._scale, self.float)
         return inputs
 

@@ -60,7 +60,7 @@ def kernel_steps(steps: list[Step]) -> dict[str, list[Step]]:
     named: dict[str, list[Step]] = {}
     for found in uses.values():
         layers = found[0].layers
-        name = ".".join(layer.name for layer in layers) or keras_name(found[0].layer).lower()
+        name = ".".join(layer.name for layer in layers) or str(keras_name(found[0].layer)).lower()
         taken = sum(name == other or other.startswith(f"{name}#") for other in named)
         named[f"{name}#{taken}" if taken else name] = found
     return named
@@ -206,7 +206,7 @@ class PatternStatistics:
     def save(self, path: str | os.PathLike) -> None:
         """Write everything to one `.npz` file, which appears when it is complete."""
         with replacing(path) as file:
-            np.savez(file, **self.state())
+            np.savez(file, **self.state())  # type: ignore[arg-type]  # an array may have any name
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> PatternStatistics:

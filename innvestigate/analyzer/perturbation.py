@@ -41,7 +41,7 @@ class PerturbationAnalyzer(VariantsAnalyzer):
     def check_count(self, count: int | None) -> None:
         self._references.check_count(count)
 
-    def _explained(self, inputs: list, weights: np.ndarray) -> np.ndarray:
+    def _explained(self, inputs: list, weights: Any) -> np.ndarray:
         """The explained sum of outputs of every row, `(rows,)`."""
         weighted = self.outputs(inputs).astype("float64") * weights
         return weighted.reshape(len(weighted), -1).sum(axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from innvestigate.analyzer.lrp import (
     LRP,
@@ -28,7 +29,7 @@ from innvestigate.rules import (
 def _passing_on(kwargs_of: Callable, *settled: str) -> Callable:
     """Notes whose arguments a function's **kwargs are, but for those that it settles itself."""
 
-    def mark(function: Callable) -> Callable:
+    def mark(function: Any) -> Callable:
         function.kwargs_of, function.settled = kwargs_of, settled
         return function
 

@@ -75,11 +75,11 @@ class Reader:
         columns = {tuple(part.features or ()) for part in parts}
         if len(columns) > 1:
             raise ValueError("The tables need the same columns, in the same order.")
-        pictures = [part.pictures for part in parts]
+        pictures = [part.pictures for part in parts if part.pictures is not None]
         return Samples(
             np.concatenate([part.x for part in parts]),
             [name for part in parts for name in part.names],
-            None if any(p is None for p in pictures) else np.concatenate(pictures),
+            np.concatenate(pictures) if len(pictures) == len(parts) else None,
             parts[0].features,
         )
 

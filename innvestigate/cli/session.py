@@ -69,7 +69,7 @@ class Session:
     ) -> dict[str, Analyzer]:
         """Analyzers by what the user called them, fitted, for neurons that are given by index."""
         given = None if reference is None else self._reference(reference, methods)
-        found = {
+        found: dict[str, Any] = {
             method: create(method, self.model, given, neuron_selection_mode="index")
             for method in methods
         }
@@ -80,7 +80,7 @@ class Session:
                 if fitted
                 else "--fit is for methods that are fitted, pattern.net and pattern.attribution."
             )
-        if fitted:
+        if fit is not None:
             data = self._reader.read([fit]).x
             for method in fitted:
                 found[method].fit(data, batch_size=self.batch_size)
@@ -159,7 +159,7 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]]:
         call = ast.parse(f"f({rest}", mode="eval").body
         if not isinstance(call, ast.Call) or call.args or not isinstance(call.func, ast.Name):
             raise ValueError
-        return name.strip(), {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+        return name.strip(), {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
     except (SyntaxError, ValueError):
         raise ValueError(
             f"{text!r} cannot be read. Expected: a name, or a name with arguments, such as "

@@ -61,7 +61,7 @@ class Explanations:
         if kind in PICTURES:
             save_figure(self.figure(), path)
         elif kind == ".npz":
-            np.savez(path, **self.relevances)
+            np.savez(path, **self.relevances)  # type: ignore[arg-type]  # an array may have any name
         elif kind == ".npy":
             np.save(path, next(iter(self.relevances.values())))
         else:
@@ -135,7 +135,7 @@ class Explanations:
             stem = re.sub(r"[^\w-]+", "_", re.sub(r"\.\w+", "", name)).strip("_")
             written.append(path / f"{i:0{width}}_{stem}.png")
             save_figure(self._only(i).figure(), written[-1])
-        np.savez(path / "relevance.npz", **self.relevances)
+        np.savez(path / "relevance.npz", **self.relevances)  # type: ignore[arg-type]  # an array may have any name
         return [*written, path / "relevance.npz"]
 
     def _only(self, i: int) -> Explanations:
@@ -216,7 +216,7 @@ def save_scores(evaluation: Any, path: Path) -> None:
         save_figure(plot_perturbation_curves(evaluation.curves).figure, path)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
     """Write a figure and forget it."""
     figure.savefig(path, dpi=130, bbox_inches="tight")
     plt.close(figure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,9 @@ class Moments:
     """Mean and variance of arrays that arrive in pieces, in float64."""
 
     def __init__(self):
-        self.count, self.mean, self._squares = 0, 0.0, 0.0
+        self.count = 0
+        self.mean: Any = 0.0
+        self._squares: Any = 0.0
 
     def add(self, values: np.ndarray) -> None:
         """Take in values along the first axis."""

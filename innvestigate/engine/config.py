@@ -20,7 +20,7 @@ class Made(type):
 
     @property
     def __signature__(cls) -> inspect.Signature:
-        _, *parameters = inspect.signature(cls.__init__).parameters.values()
+        _, *parameters = _signature(cls).parameters.values()
         return inspect.Signature(parameters)
 
 
@@ -35,10 +35,10 @@ class Configured(metaclass=Made):
     def get_config(self) -> dict[str, Any]:
         """The arguments that the object was created with, by name, the defaults included."""
         args, kwargs = self.created_with
-        signature = inspect.signature(type(self).__init__)
+        signature = _signature(type(self))
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
-        found = {}
+        found: dict[str, Any] = {}
         for name, value in list(bound.arguments.items())[1:]:
             further = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
             found.update(value if further else {name: value})
@@ -50,6 +50,11 @@ class Configured(metaclass=Made):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""
+
+
+def _signature(cls: Any) -> inspect.Signature:
+    """The signature of a class's `__init__`, `self` included."""
+    return inspect.signature(cls.__init__)
 
 
 def _kept(value: Any) -> Any:
@@ -68,7 +73,7 @@ def argument_names(create: Any) -> list[str]:
     create = getattr(create, "func", create)
     if isinstance(create, type):
         owner, *rest = (base for base in create.__mro__ if "__init__" in vars(base))
-        _, _, *parameters = inspect.signature(owner.__init__).parameters.values()
+        _, _, *parameters = _signature(owner).parameters.values()
     else:
         owner, rest = create, []
         _, *parameters = inspect.signature(create).parameters.values()

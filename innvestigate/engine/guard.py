@@ -150,7 +150,9 @@ class Guard:
 @contextmanager
 def _recorded(calls: list) -> Iterator[None]:
     """Note what each layer writes, by the name that a trace gives to the call."""
-    original, stack, seen = keras.Layer.__call__, [], set()
+    original = keras.Layer.__call__
+    stack: list[str] = []
+    seen: set[str] = set()
 
     def call(layer, *args, **kwargs):
         name = ".".join([*stack[-1:], layer.name]) if len(stack) > 1 else layer.name

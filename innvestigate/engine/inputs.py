@@ -26,7 +26,7 @@ class InputSpec:
         self.names = keys or [t.name for t in self.tensors]
         self._vocabularies = [_vocabulary(graph, tensor) for tensor in self.tensors]
 
-    def check(self, x: Any) -> tuple[Any, int]:
+    def check(self, x: Any) -> tuple[Any, int | None]:
         """x as arrays in its own structure and shape, and the number of samples.
 
         Data sets are returned as they are, and None: their samples are checked as they come.

@@ -24,7 +24,7 @@ class Plan(tuple):
     """The lines of `analyzer.plan()`, in the order of the forward pass; prints as a table."""
 
     def __str__(self) -> str:
-        rows = [("step", "layer", "kind", "rule", "why")]
+        rows: list[tuple[str, ...]] = [("step", "layer", "kind", "rule", "why")]
         rows += [(line.step, line.layer, line.kind, line.rule, line.why) for line in self]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         rows.insert(1, tuple("-" * width for width in widths))

@@ -39,7 +39,7 @@ class References:
     def __init__(self, given: Any, spec: InputSpec, argument: str = "reference_inputs"):
         self._spec, self._argument = spec, argument
         self._function = given if callable(given) else None
-        self._arrays = None if callable(given) else self._parse(given)
+        self._arrays: Any = None if callable(given) else self._parse(given)
 
     def check_count(self, count: int | None) -> None:
         """Whether there is one reference for each sample, where there is not one for all.

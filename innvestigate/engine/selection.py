@@ -44,6 +44,7 @@ class Selection:
     def __init__(self, mode: str, selection: Any, output_shape: tuple, count: int | None):
         self.mode, self.shape, self.count = mode, tuple(output_shape), count
         self._varies = False
+        self.selection: Any = None
         if mode in ("max_activation", "all"):
             if selection is not None:
                 raise ValueError(
@@ -51,7 +52,6 @@ class Selection:
                     "To choose neurons, create the analyzer with neuron_selection_mode='index' or "
                     "'weights'."
                 )
-            self.selection = None
         elif selection is None:
             raise ValueError(
                 f"In the mode {mode!r} analyze() needs neuron_selection: "

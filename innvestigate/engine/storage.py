@@ -20,7 +20,7 @@ import tempfile
 import types
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import numpy as np
@@ -31,11 +31,14 @@ from innvestigate.genomics import ShuffledReferences
 from innvestigate.graph.layers import MirrorLayer
 from innvestigate.utils.files import pack, unpack
 
+if TYPE_CHECKING:
+    from innvestigate.engine.base import Analyzer
+
 _KIND, _VERSION = "an analyzer", 1
 _ANALYZER, _ARRAYS = "analyzer.json", "arrays.npz"
 _MODEL = re.compile(r"model_\d+\.keras")
 _RULES = [thing for thing in vars(rules).values() if isinstance(thing, type)]
-_CLASSES = {
+_CLASSES: dict[str, Any] = {
     thing.__name__: thing
     for thing in (*_RULES, ShuffledReferences)
     if issubclass(thing, (rules.Rule, rules.Composite, rules.Line, ShuffledReferences))
@@ -49,7 +52,7 @@ def save_analyzer(analyzer: Configured, path: str | os.PathLike) -> None:
     with tempfile.TemporaryDirectory() as folder:
         parts = Path(folder)
         (parts / _ANALYZER).write_text(json.dumps(description, indent=1))
-        np.savez(parts / _ARRAYS, **encoder.arrays)
+        np.savez(parts / _ARRAYS, **encoder.arrays)  # type: ignore[arg-type]  # an array may have any name
         for name, model in encoder.models.items():
             _save_model(model, parts / name)
         pack(parts, path, _KIND, _VERSION)
@@ -57,7 +60,7 @@ def save_analyzer(analyzer: Configured, path: str | os.PathLike) -> None:
 
 def load_analyzer(
     path: str | os.PathLike, custom_objects: dict[str, Any] | None = None
-) -> Configured:
+) -> Analyzer:
     """Load an analyzer that `Analyzer.save` has written.
 
     No code in the file is run: there is no pickle, and models are loaded in Keras's safe mode. The
@@ -89,7 +92,7 @@ def load_analyzer(
         analyzer = decoder.decode(json.loads((parts / _ANALYZER).read_text()))
     if not isinstance(analyzer, Configured):
         raise ValueError(f"{path} holds no analyzer, but an object of type {type(analyzer)}.")
-    return analyzer
+    return cast("Analyzer", analyzer)
 
 
 def _is_part(name: str) -> bool:
@@ -259,8 +262,9 @@ def _name(thing: Any, value: Any, place: str) -> str:
     Raises:
         TypeError: If there is none.
     """
-    if _CLASSES.get(thing.__name__) is thing:
-        return thing.__name__
+    name = thing.__name__
+    if _CLASSES.get(name) is thing:
+        return name
     name = keras.saving.get_registered_name(thing)
     if keras.saving.get_registered_object(name) is not thing:
         raise TypeError(

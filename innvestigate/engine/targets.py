@@ -27,8 +27,8 @@ def choose_output(model: keras.Model, graph: Graph, output: str | int | None) ->
     if isinstance(output, str) and output in names:
         return tensors[names.index(output)]
     whole = isinstance(output, (int, np.integer)) and not isinstance(output, bool)
-    if whole and 0 <= output < len(tensors):
-        return tensors[output]
+    if whole and 0 <= int(output) < len(tensors):
+        return tensors[int(output)]
     raise ValueError(
         f"There is no output {output!r}. The model {model.name!r} has: {', '.join(names)}, or "
         f"index 0 to {len(tensors) - 1}."
@@ -57,7 +57,7 @@ def choose_targets(graph: Graph, layers) -> dict[str, KerasTensor]:
         raise ValueError(
             f"layers must be a non-empty list or tuple of layer names. Received: {layers!r}."
         )
-    targets = {}
+    targets: dict[str, KerasTensor] = {}
     for name in names:
         targets.update(inputs if name == "input" else {name: _layer_output(graph, name)})
     return targets

@@ -15,7 +15,7 @@ class VariantsAnalyzer(Analyzer):
     whose output is largest at the sample itself.
     """
 
-    def weights(self, selection, inputs, offset) -> np.ndarray:
+    def weights(self, selection, inputs, offset) -> np.ndarray | None:
         if self.neuron_selection_mode == "max_activation":
             return one_hot_max(self.outputs(inputs))
         return super().weights(selection, inputs, offset)

@@ -47,9 +47,7 @@ def model_wo_output_activation(model: keras.Model) -> keras.Model:
     return build_forward(graph, f"{model.name}_wo_output_activation")
 
 
-def _without(
-    model: keras.Model, *kinds: Callable[[Step], bool]
-) -> tuple[Graph, list[Callable | None]]:
+def _without(model: keras.Model, *kinds: Callable[[Step], bool]) -> tuple[Graph, list[bool]]:
     """The graph without the final activations, and for each output whether there was one.
 
     Args:

@@ -9,7 +9,6 @@ import numpy as np
 
 from innvestigate.engine.base import Analyzer, MirrorAnalyzer
 from innvestigate.engine.batch import Batch
-from innvestigate.engine.guard import Guard
 from innvestigate.engine.variants import VariantsAnalyzer
 from innvestigate.engine.vectors import Vectors, looks_up
 from innvestigate.graph.mirror import OUTPUT, Task
@@ -42,7 +41,7 @@ class Wrapper(VariantsAnalyzer):
                 f"{type(self).__name__} wraps an analyzer. Received: analyzer={analyzer!r} (of "
                 f"type {type(analyzer).__name__}). Create it with innvestigate.create_analyzer."
             )
-        self.analyzer, self.input_spec = analyzer, analyzer.input_spec
+        self.analyzer, self.input_spec, self.guard = analyzer, analyzer.input_spec, analyzer.guard
         self.task = replace(analyzer.task, mode=neuron_selection_mode or analyzer.task.mode)
         self.float = float_type(self.task.graph)
         self._vectors = self._find_vectors()
@@ -50,10 +49,6 @@ class Wrapper(VariantsAnalyzer):
 
     def build(self) -> None:
         """Nothing: what is run belongs to the analyzer inside."""
-
-    @property
-    def guard(self) -> Guard:
-        return self.analyzer.guard
 
     @property
     def by_layer(self) -> bool:

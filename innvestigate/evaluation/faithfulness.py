@@ -132,12 +132,12 @@ class Infidelity(Metric):
         if self.kind == "noise" or not self.contributions:
             need_floats(subject.x, "Infidelity of slopes")
         changes = self._noise if self.kind == "noise" else self._removal(subject)
-        predicted, drops = [], []
+        terms, changed_by = [], []
         for chunk in subject.chunks(self.draws):
             changed, products = changes(subject, chunk)
-            drops.append(subject.output - subject.outputs(changed))
-            predicted.append(products.reshape(*products.shape[:2], -1).sum(axis=2))
-        predicted, drops = np.concatenate(predicted), np.concatenate(drops)
+            changed_by.append(subject.output - subject.outputs(changed))
+            terms.append(products.reshape(*products.shape[:2], -1).sum(axis=2))
+        predicted, drops = np.concatenate(terms), np.concatenate(changed_by)
         if self.normalize:
             square = (predicted**2).sum(axis=0)
             product = (predicted * drops).sum(axis=0)

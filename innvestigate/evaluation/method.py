@@ -26,7 +26,9 @@ class Method:
 
     def __init__(self, name: str, given: Any, model: keras.Model, batch_size: int):
         self.name, self._model, self._batch_size = name, model, batch_size
-        self._array, self._create, self._fixed = None, None, None
+        self._array: np.ndarray | None = None
+        self._create: Any = None
+        self._fixed: Any = None
         if hasattr(given, "analyze"):
             self._analyzer = given
         elif callable(given):

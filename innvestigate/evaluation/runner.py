@@ -102,24 +102,24 @@ def evaluate(
     metrics = _as_metrics(metrics)
     seed = seed_or_fresh(check_seed(seed))
     forward = Forward(model, check_whole("batch_size", batch_size, 1))
-    methods = _as_methods(methods, model, batch_size, neuron)
+    given = _as_methods(methods, model, batch_size, neuron)
     running = [metric.begin(model, seed) for metric in metrics]
-    shapes = set()
+    shapes: set[tuple] = set()
 
     def run(batch, offset, progress):
         subject = _subject(forward, batch, neuron, offset, batch_size, seed)
         shapes.add(_the_same(subject.x.shape[1:], shapes))
         found = [[metric.baseline(subject) for metric in running]]
-        for i, method in enumerate(methods):
+        for i, method in enumerate(given):
             relevance = method.relevance(subject.x, subject.neuron, forward.output_shape, offset)
-            given = replace(subject, relevance=relevance, method=method)
-            found.append([metric.measure(given) for metric in running])
-            progress.part(i, i + 1, len(methods)).finish()
+            asked = replace(subject, relevance=relevance, method=method)
+            found.append([metric.measure(asked) for metric in running])
+            progress.part(i, i + 1, len(given)).finish()
         return found, subject.numbers
 
     found, numbers = map_batches(run, x, batch_size, verbose)
-    _check_counts(methods, neuron, len(numbers))
-    names = [RANDOM, *(method.name for method in methods)]
+    _check_counts(given, neuron, len(numbers))
+    names = [RANDOM, *(method.name for method in given)]
     return _tables(names, running, found, shapes.pop())
 
 

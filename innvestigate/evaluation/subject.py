@@ -9,7 +9,6 @@ import keras
 import numpy as np
 
 from innvestigate.backend import jit_compile
-from innvestigate.evaluation.method import Method
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,8 @@ class Subject:
         forward: Maps rows of inputs to the model's output, flattened.
         batch_size: Rows that are run at a time.
         seed: Seed of everything random; a sample's draws depend on it and its number alone.
-        relevance: What a method says of the samples, `(n, *shape)`.
-        method: The method.
+        relevance: What a method says of the samples, `(n, *shape)`; None before one is asked.
+        method: The method; None before one is asked.
     """
 
     x: np.ndarray
@@ -35,8 +34,8 @@ class Subject:
     forward: Forward
     batch_size: int
     seed: int
-    relevance: np.ndarray | None = None
-    method: Method | None = None
+    relevance: Any = None
+    method: Any = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -110,7 +109,7 @@ class Forward:
                 )
         self._batch_size, self._model = batch_size, _Inference(model)
         self._model.compile(jit_compile=jit_compile)
-        self.output_shape: tuple | None = None
+        self.output_shape: tuple = ()
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """The flattened output of each row, `(rows, neurons)`."""

@@ -34,7 +34,7 @@ class Change:
 
     value: Any
     reference: Any
-    parts: tuple | None = None
+    parts: Any = None
 
     @property
     def delta(self):
@@ -133,8 +133,8 @@ class _DifferenceBuilder(Builder):
         """The positive and the negative part of a tensor's difference, by its writer's rule."""
         if tensor not in self.parts:
             writer = self.writers.get(tensor)
-            active = active_inputs(writer, self.varying) if writer else []
-            if active:
+            active = [] if writer is None else active_inputs(writer, self.varying)
+            if writer is not None and active:
                 self._split(writer, self.method.rule(writer), active)
             else:
                 change, name = (

@@ -137,12 +137,12 @@ def explained(
     wanted = changes_sign if shares_value else is_probability
     if keep:
         kept = find_final(graph, output, wanted) if shares_value else None
-        return None, kept and _told_of_kept(kept)
+        return None, None if kept is None else _told_of_kept(kept)
     final = take_off(graph, output, wanted)
     if final is not None:
         return final, _told_of_taken_off(final.activation)
     mix = find_mix(graph, output, is_probability)
-    return None, mix and _told_of_mix(mix)
+    return None, None if mix is None else _told_of_mix(mix)
 
 
 def _told_of_taken_off(step: Step) -> str:
@@ -274,7 +274,7 @@ def _is_final(step: Step, wanted) -> bool:
 def _keeps_sign_where_tried(step: Step) -> bool:
     """Whether a step whose arguments decide it keeps the sign of some numbers, or writes zero."""
     shape = [size or 1 for size in step.inputs[0].shape[1:]]  # in full: bounds may be arrays
-    x = np.multiply.outer(np.float32(_TRIED), np.ones(shape, "float32"))
+    x = np.multiply.outer(np.array(_TRIED, "float32"), np.ones(shape, "float32"))
     values = execute(step, [ops.convert_to_tensor(x, step.inputs[0].dtype)])[0]
     signs = np.sign(ops.convert_to_numpy(values).astype("float64"))
     return bool(np.all((signs == np.sign(x)) | (signs == 0)))

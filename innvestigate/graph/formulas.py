@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import keras
@@ -102,7 +103,7 @@ def _attention(operation, query, key, value, bias=None, mask=None, scale=None):
     return ops.einsum("bnts,bsnh->btnh", ops.softmax(logits), value)
 
 
-FORMULAS = {
+FORMULAS: dict[str | None, Callable] = {
     "Divide": _quotient,
     "TrueDivide": _quotient,
     "DivideNoNan": _quotient_or_zero,

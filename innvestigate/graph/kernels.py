@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import KerasTensor, ops
@@ -17,7 +18,8 @@ def linear_part(step: Step) -> Linear | None:
     operation = step.operation
     if getattr(operation, "quantization_mode", None) is not None:
         return None
-    for cls in type(operation).__mro__:
+    classes: tuple[Any, ...] = type(operation).__mro__
+    for cls in classes:
         if cls in _LAYERS and type(operation).call is cls.call:
             return _LAYERS[cls](operation, step)
     sums = _OPERATIONS.get(keras_name(operation))
@@ -151,7 +153,7 @@ def separable_parts(step: Step) -> list | None:
     """
     layer = step.operation
     cls = {2: keras.layers.SeparableConv2D, 1: keras.layers.SeparableConv1D}.get(
-        getattr(layer, "rank", None)
+        getattr(layer, "rank", 0)
     )
     if cls is None or not isinstance(layer, cls) or type(layer).call is not cls.call:
         return None
@@ -211,7 +213,7 @@ def _reverse_embedding(layer, step):
     )
 
 
-_LAYERS = {
+_LAYERS: dict[Any, Callable] = {
     keras.layers.Dense: _dense,
     keras.layers.EinsumDense: _einsum_dense,
     keras.layers.Conv1D: _conv,
@@ -287,7 +289,7 @@ def _sums_of_convolution(ends: Callable) -> Callable:
     return sums
 
 
-_OPERATIONS = {
+_OPERATIONS: dict[str | None, Callable] = {
     "Matmul": _sums_of_product,
     "Dot": _sums_of_product,
     "Einsum": _sums_of_einsum,
@@ -296,7 +298,7 @@ _OPERATIONS = {
     "DepthwiseConv": _sums_of_convolution(lambda shape: (-1, shape[-1])),
     "ConvTranspose": _sums_of_convolution(lambda shape: (-1, 1)),
 }
-_MENDED = {"ConvTranspose": _conv_transpose_of}
+_MENDED: dict[str | None, Callable] = {"ConvTranspose": _conv_transpose_of}
 
 
 def _channel_axis(layer) -> int:

@@ -41,12 +41,12 @@ class Linear:
     map: Callable
     read_kernel: Callable
     read_bias: Callable
-    scale_kernel: Callable | None = None
+    scale_kernel: Any = None
     channel_axis: int = -1
     pointwise: bool = False
     constants: tuple = ()
     nonnegative: bool = False
-    neuron_sums: Callable | None = None
+    neuron_sums: Any = None
     holder: Any = None
 
     def __post_init__(self):

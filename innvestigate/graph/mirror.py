@@ -301,7 +301,7 @@ def _run_by_layer(layers: dict[Step, MirrorLayer], dtype: str, step: Step, value
     """What a step writes, one layer for each step."""
     if step not in layers:
         layers[step] = MirrorLayer(
-            lambda *values: unpack(execute(step, values)),
+            lambda *values: unpack(execute(step, list(values))),
             unpack(step.outputs),
             dtype,
             step.name,

@@ -88,7 +88,7 @@ def _sum_of_squares(layer, x):
     return ops.sum(ops.square(x), axis=_axes(layer, x), keepdims=True)
 
 
-NORMALIZATIONS = {
+NORMALIZATIONS: dict[str | None, Normalization] = {
     "LayerNormalization": Normalization(_centred, _variance, _affine),
     "GroupNormalization": Normalization(_group_centred, _group_variance, _group_affine),
     "RMSNormalization": Normalization(lambda layer, x: x, _mean_square, _rms_affine),

@@ -81,9 +81,9 @@ def kind_of(step: Step) -> Kind:
     return kind
 
 
-def normalization_of(operation: Any) -> Normalization | None:
-    """The parts of a layer that normalises by the sample's own statistics; None for all others."""
-    return NORMALIZATIONS.get(keras_name(operation))
+def normalization_of(operation: Any) -> Normalization:
+    """The parts of a layer that normalises by the sample's own statistics."""
+    return NORMALIZATIONS[keras_name(operation)]
 
 
 def activation_name(operation) -> str | None:

@@ -25,7 +25,9 @@ def is_opaque(step: Step) -> bool:
 
 def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> Graph:
     """Put the operations inside a layer in its place, for every layer wanted, however deep."""
-    steps, swap, layer_outputs, masks = [], {}, dict(graph.layer_outputs), graph.masks
+    steps: list[Step] = []
+    swap: dict[KerasTensor, KerasTensor] = {}
+    layer_outputs, masks = dict(graph.layer_outputs), graph.masks
     queue = graph.steps[::-1]
     while queue:
         step = queue.pop().renamed(swap)
@@ -160,7 +162,7 @@ def _cosine(layer, inputs):
     return keras.layers.Dot(axes, dtype=dtype)(units)
 
 
-_OPENERS = {
+_OPENERS: dict[str | None, Callable] = {
     "CategoryEncoding": _category_counts,
     "Dot": _cosine,
     "TimeDistributed": _time_distributed,
@@ -176,7 +178,8 @@ def _parts(step: Step) -> list[Step]:
     if activation not in (None, keras.activations.linear):
         parts = [*parts, (activation, step.outputs[0])]
     names = [step.name, *(f"{step.name}.{_name(part)}" for part, _ in parts[1:])]
-    steps, source = [], step.inputs[0]
+    steps: list[Step] = []
+    source = step.inputs[0]
     for name, (operation, spec) in zip(names, parts, strict=True):
         written = like(spec) if len(steps) < len(parts) - 1 else step.outputs[0]
         steps.append(Step(name, operation, ((source,), {}), [written], step.layers))
@@ -187,7 +190,7 @@ def _parts(step: Step) -> list[Step]:
 def _name(operation) -> str:
     if isinstance(operation, Linear):
         return "pointwise"
-    name = getattr(operation, "__name__", None) or getattr(operation, "name", "")
+    name = str(getattr(operation, "__name__", None) or getattr(operation, "name", ""))
     return name if name.isidentifier() else "activation"  # a lambda's name is no name of a layer
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,7 +36,7 @@ class Step:
     """
 
     name: str
-    operation: Callable
+    operation: Any
     arguments: tuple[tuple, dict]
     outputs: list[KerasTensor]
     layers: tuple[keras.Layer, ...] = ()

@@ -320,8 +320,8 @@ def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict] | None
     tracer = _Tracer(opened=True, masks=dict(step.masks))
     tracer.walk(nodes, bindings, prefix=step.name + ".", layers=step.layers)
     outputs = [bindings[tensor] for tensor in written]
-    found = Graph(tracer.steps, step.inputs, outputs, tracer.layer_outputs, tracer.all_masks)
-    return found, tracer.masks
+    graph = Graph(tracer.steps, step.inputs, outputs, tracer.layer_outputs, tracer.all_masks)
+    return graph, tracer.masks
 
 
 def _call_symbolically(layer, inputs, run) -> tuple[list, list] | None:

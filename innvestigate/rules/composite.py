@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from innvestigate.graph.operations import Kind, kind_of
@@ -105,7 +105,9 @@ def structure(method) -> tuple[Line, ...]:
     )
 
 
-def as_rule(rule, names: dict[str, Callable[[], Rule]] = RULES, *, argument: str = "rule") -> Rule:
+def as_rule(
+    rule, names: Mapping[str, Callable[[], Rule]] = RULES, *, argument: str = "rule"
+) -> Rule:
     """A rule from its name, its class or itself.
 
     Args:

@@ -45,8 +45,8 @@ class Affine(DifferenceRule):
     passes_parts = True
 
     def send(self, at, signals):
-        columns = zip(*filled(at, signals), strict=True)
-        columns = [pulled_back(at, at.inputs, list(column)) for column in columns]
+        arriving = zip(*filled(at, signals), strict=True)
+        columns = [pulled_back(at, at.inputs, list(column)) for column in arriving]
         sent = list(zip(*columns, strict=True))
         return sent if len(columns) == 1 else self._signed(at, sent)
 

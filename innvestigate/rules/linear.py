@@ -206,7 +206,7 @@ class AlphaBeta(KernelRule):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name))
         check_flags(bias=self.bias)
-        alpha = self.beta + 1 if self.alpha is None else self.alpha
+        alpha = (self.beta or 0) + 1 if self.alpha is None else self.alpha
         beta = alpha - 1 if self.beta is None else self.beta
         if alpha < 1 or beta < 0 or abs(alpha - beta - 1) > 1e-9:
             raise ValueError(
@@ -350,7 +350,7 @@ class ZBox(KernelRule):
             )
 
     @property
-    def probes(self):
+    def probes(self):  # type: ignore[override]  # that of other rules may be set
         return (self.low, self.high)
 
     def relevance(self, linear, x, z, r, at_low=None, at_high=None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection
 from typing import Any
 
@@ -34,8 +35,8 @@ def check_number(
     Raises:
         ValueError: If it is not.
     """
-    number = np.asarray(value) if np.isscalar(value) or hasattr(value, "dtype") else None
-    fits = number is not None and number.ndim == 0 and number.dtype.kind in "fiu"
+    number = np.asarray(value if np.isscalar(value) or hasattr(value, "dtype") else None)
+    fits = number.ndim == 0 and number.dtype.kind in "fiu"
     if not fits or not np.isfinite(number) or number < least or number <= above:
         bounds = {f" >= {least:g}": least, f" > {above:g}": above}
         limits = " and".join(text for text, bound in bounds.items() if bound > -np.inf)
@@ -106,4 +107,4 @@ def check_seed(seed: Any) -> int | None:
 
 def seed_or_fresh(seed: int | None) -> int:
     """The seed; where there is none, one that nobody has used yet."""
-    return np.random.SeedSequence().entropy if seed is None else seed
+    return secrets.randbits(128) if seed is None else seed

@@ -122,8 +122,11 @@ def _check_manifest(path: Path, manifest, kind: str, version: int) -> None:
 
 def _check_names(path: Path, manifest: dict, kind: str, names: list, is_part: Callable) -> dict:
     digests = manifest.get("sha256")
-    known = isinstance(digests, dict) and all(map(is_part, digests))
-    if not known or sorted(names) != sorted([_MANIFEST, *digests]):
+    if (
+        not isinstance(digests, dict)
+        or not all(map(is_part, digests))
+        or sorted(names) != sorted([_MANIFEST, *digests])
+    ):
         raise FileRefusedError(
             path, kind, f"its parts are not those that were written: {', '.join(names)}"
         )

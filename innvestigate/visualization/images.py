@@ -76,7 +76,7 @@ def plot_heatmap(
     drawn = ax.imshow(
         relevance,
         cmap=scale.cmap,
-        norm=scale.norm,
+        norm=scale.norm,  # type: ignore[arg-type]  # of which its stubs know less
         alpha=opacity,
         interpolation_stage="data",  # a shrunk picture averages relevance, not red and blue
     )

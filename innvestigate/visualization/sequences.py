@@ -128,7 +128,7 @@ def plot_time_series(
     """
     if style not in ("line", "background"):
         raise ValueError(f'style must be "line" or "background". Received: {style!r}.')
-    series, relevance, time = _check_series(series, relevance, time)
+    series, relevance, times = _check_series(series, relevance, time)
     count = series.shape[1]
     if names is not None and len(names) != count:
         raise ValueError(f"Expected {count} names, one for each channel. Received: {len(names)}.")
@@ -136,14 +136,14 @@ def plot_time_series(
     scale.set_array(relevance)
     if ax is None:
         ax = plt.subplots(figsize=(6.4, 1.4 + 0.7 * count), layout="constrained")[1]
-    edges = np.concatenate([time[:1], (time[1:] + time[:-1]) / 2, time[-1:]])
+    edges = np.concatenate([times[:1], (times[1:] + times[:-1]) / 2, times[-1:]])
     draw = _draw_line if style == "line" else _draw_background
     rows = [_row(values) for values in series.T] if count == 1 else _stacked(series)
     for (values, limits), shares in zip(rows, relevance.T, strict=True):
-        draw(ax, time, edges, values, limits, shares, scale)
+        draw(ax, times, edges, values, limits, shares, scale)
     ax.set(xlim=edges[[0, -1]], ylim=(rows[-1][1][0], rows[0][1][1]), xlabel="time")
     if count > 1:
-        labels = range(count) if names is None else names
+        labels = [str(i) for i in range(count)] if names is None else names
         ax.set_yticks(np.arange(count)[::-1] + 0.5, labels)
         ax.tick_params(axis="y", length=0)
     elif names is not None:
@@ -187,7 +187,7 @@ def _draw_line(ax, time, edges, values, limits, relevance, scale) -> None:
     )
     ax.add_collection(
         LineCollection(
-            pieces,
+            list(pieces),
             array=relevance,
             cmap=scale.cmap,
             norm=scale.norm,

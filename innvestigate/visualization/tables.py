@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -136,7 +137,7 @@ def plot_perturbation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Axe
     return ax
 
 
-def _draw_curve(ax: Axes, rows: pd.DataFrame, **style: object) -> None:
+def _draw_curve(ax: Axes, rows: pd.DataFrame, **style: Any) -> None:
     rows = rows.sort_values("fraction")
     x, mean, error = (rows[name].to_numpy("float64") for name in ("fraction", "mean", "error"))
     (line,) = ax.plot(x, mean, lw=1.5, ms=4, markevery=0.1, **style)

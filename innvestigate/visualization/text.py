@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -89,22 +90,23 @@ def plot_text(
     """
     relevance = _of_tokens(tokens, relevance)
     colours = colour_scale(relevance, signed=signed).to_rgba(relevance)
-    new = ax is None
-    if new:
-        ax = plt.figure(figsize=(width, 1)).add_axes((0, 0, 1, 1))
+    new = None
+    if ax is None:
+        new = plt.figure(figsize=(width, 1))
+        ax = new.add_axes((0, 0, 1, 1))
     ax.set_axis_off()
     texts = [
         _draw_token(ax, token, colour, fontsize)
         for token, colour in zip(tokens, colours, strict=True)
     ]
     across, down = size_in_points(ax)
-    height = _lay_out(texts, across, np.inf if new else down)
-    if new:
-        ax.figure.set_figheight(height / 72)
+    height = _lay_out(texts, across, down if new is None else np.inf)
+    if new is not None:
+        new.set_figheight(height / 72)
     return ax
 
 
-def _draw_token(ax: Axes, token: str, colour: np.ndarray, fontsize: float) -> Annotation:
+def _draw_token(ax: Axes, token: str, colour: Any, fontsize: float) -> Annotation:
     return ax.annotate(
         token.replace("\n", "↵"),
         (0, 1),
