@@ -233,6 +233,7 @@ class Analyzer(Configured):
     def finished(self, result: Any) -> Any:
         """What `analyze` returns, given the results of all batches."""
         _warn_if_not_finite(result)
+        _warn_if_zero(result)
         return result
 
     @property
@@ -363,6 +364,16 @@ def _warn_if_not_finite(result: Any) -> None:
             f"The relevance of sample {shown} is not finite: it left the range of floating point "
             "numbers, as it was divided by very small ones, or grew from layer to layer. A rule "
             "with a stabiliser, such as lrp.epsilon with a larger epsilon, avoids that."
+        )
+
+
+def _warn_if_zero(result: Any) -> None:
+    if not any(map(np.any, tree.flatten(result))):
+        warn(
+            "The result is zero everywhere: no signal came back. Either there is nothing to share "
+            "(a negative output under Deep Taylor, samples of zeros under input times gradient), "
+            "or the model looks up whole numbers that come as floats inside a layer of its own, "
+            "through which no signal passes: give its Input dtype='int32'."
         )
 
 
