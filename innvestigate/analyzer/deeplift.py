@@ -97,6 +97,7 @@ class DeepLIFT(MirrorAnalyzer):
     """
 
     build_model = staticmethod(build_difference_mirror)
+    sends_one_signal = False
 
     def __init__(
         self,

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from keras import ops
 
-from innvestigate.engine.base import MirrorAnalyzer, warn
+from innvestigate.engine.base import MirrorAnalyzer
+from innvestigate.engine.warn import warn
 from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, activation_name, is_relu, kind_of
 from innvestigate.graph.rewrite import is_opaque, open_layers, split

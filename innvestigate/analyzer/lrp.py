@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from innvestigate.engine.base import MirrorAnalyzer, warn
+from innvestigate.engine.base import MirrorAnalyzer
+from innvestigate.engine.warn import warn
 from innvestigate.graph.layers import original_layer
 from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, Trait, has, kind_of

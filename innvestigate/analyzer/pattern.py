@@ -15,11 +15,13 @@ from innvestigate.analyzer.pattern_statistics import (
     PatternStatistics,
     kernel_steps,
 )
-from innvestigate.engine.base import MirrorAnalyzer, warn
+from innvestigate.engine.base import MirrorAnalyzer
+from innvestigate.engine.warn import warn
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.mirror import Task, float_type
+from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.rewrite import fuse_bias, is_opaque, open_layers, split
+from innvestigate.graph.run import float_type
 from innvestigate.graph.step import Graph, Step
 from innvestigate.rules import (
     Composite,
@@ -84,6 +86,7 @@ class PatternNet(MirrorAnalyzer):
     """
 
     explains_value = True
+    fitted_for = ("pattern_type", "output")
     rule = Pattern
 
     def __init__(

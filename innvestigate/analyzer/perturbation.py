@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from innvestigate.analyzer.windows import Windows
-from innvestigate.engine.base import warn
 from innvestigate.engine.batch import Batch, Moments, expand, fold
 from innvestigate.engine.references import References, picked
 from innvestigate.engine.variants import (
     VariantsAnalyzer,
 )
+from innvestigate.engine.warn import warn
 from innvestigate.graph.mirror import Task
 from innvestigate.graph.run import float_type
 from innvestigate.utils.arguments import as_array, check_seed, check_whole, seed_or_fresh

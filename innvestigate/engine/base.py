@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-import warnings
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
 from innvestigate.backend import jit_compile, run_batch
 from innvestigate.engine.batch import Batch
@@ -22,6 +20,8 @@ from innvestigate.engine.plan import Plan, plan_line
 from innvestigate.engine.selection import Selection, check_mode
 from innvestigate.engine.storage import save_analyzer
 from innvestigate.engine.targets import choose_output, choose_targets
+from innvestigate.engine.vectors import Vectors
+from innvestigate.engine.warn import warn, warn_if_not_finite, warn_if_zero
 from innvestigate.graph.final import Final, explained
 from innvestigate.graph.mirror import OUTPUT, Method, Task, build_forward, build_mirror
 from innvestigate.graph.operations import annotate
@@ -63,6 +63,7 @@ class Analyzer(Configured):
         guard: What compares forward passes.
         explains_value: Whether the method shares out the output's value among the inputs, as LRP
             does. It then takes off every final activation that may change the sign.
+        fitted_for: Arguments that what was fitted depends on.
 
     Raises:
         TypeError: If `model` is not a Keras model.
@@ -70,6 +71,7 @@ class Analyzer(Configured):
     """
 
     explains_value = False
+    fitted_for: tuple[str, ...] = ()
     task: Task
 
     def __init__(
@@ -171,8 +173,8 @@ class Analyzer(Configured):
 
         Args:
             model: Another model to explain; what was fitted is left behind then.
-            **changes: Arguments that differ, such as `neuron_selection_mode="index"`. Of a
-                wrapper's they are those of the analyzer inside.
+            **changes: Arguments that differ, such as `neuron_selection_mode="index"`. Those
+                that a wrapper does not have itself are those of the analyzer inside.
 
         Returns:
             The analyzer; this one stays as it is.
@@ -185,12 +187,15 @@ class Analyzer(Configured):
         if "model" in config:
             config |= changes if model is None else {**changes, "model": model}
         else:
-            config = {
-                name: value.rebuilt(model, **changes) if isinstance(value, Analyzer) else value
+            own = {name: value for name, value in changes.items() if _is_own(name, config)}
+            inner = {name: value for name, value in changes.items() if name not in own}
+            config = own | {
+                name: value.rebuilt(model, **inner) if isinstance(value, Analyzer) else value
                 for name, value in config.items()
+                if name not in own
             }
         found = type(self)(**config)
-        if model is None:
+        if model is None and changes.keys().isdisjoint(self.fitted_for):
             found.set_state(self.state())
         return found
 
@@ -232,8 +237,8 @@ class Analyzer(Configured):
 
     def finished(self, result: Any) -> Any:
         """What `analyze` returns, given the results of all batches."""
-        _warn_if_not_finite(result)
-        _warn_if_zero(result)
+        warn_if_not_finite(result)
+        warn_if_zero(result)
         return result
 
     @property
@@ -290,9 +295,11 @@ class MirrorAnalyzer(Analyzer):
 
     Attributes:
         model: The mirror, a `keras.Model` whose summary reads as the method.
+        sends_one_signal: Whether the mirror needs the model's inputs only, not references, too.
     """
 
     build_model = staticmethod(build_mirror)
+    sends_one_signal = True
 
     def build(self) -> None:
         self._mirrors: dict[Task, keras.Model] = {}
@@ -325,6 +332,11 @@ class MirrorAnalyzer(Analyzer):
             return run_batch(self.mirror(task), batch.inputs)
         return run_batch(self.mirror(task.weighted), [*batch.inputs, batch.weights])
 
+    @cached_property
+    def vectors(self) -> Vectors:
+        """What is asked, for the vectors of the model's tokens."""
+        return Vectors(self.task)
+
     def composite(self, task: Task) -> Composite:
         """The rules of the method, for the steps of a task."""
         raise NotImplementedError
@@ -355,37 +367,6 @@ class MirrorAnalyzer(Analyzer):
             )
 
 
-def _warn_if_not_finite(result: Any) -> None:
-    finite = [np.isfinite(r).reshape(len(r), -1).all(axis=1) for r in tree.flatten(result)]
-    bad = np.flatnonzero(~np.all(finite, axis=0))
-    if len(bad):
-        shown = ", ".join(map(str, bad[:10])) + (" ..." if len(bad) > 10 else "")
-        warn(
-            f"The relevance of sample {shown} is not finite: it left the range of floating point "
-            "numbers, as it was divided by very small ones, or grew from layer to layer. A rule "
-            "with a stabiliser, such as lrp.epsilon with a larger epsilon, avoids that."
-        )
-
-
-def _warn_if_zero(result: Any) -> None:
-    if not any(map(np.any, tree.flatten(result))):
-        warn(
-            "The result is zero everywhere: no signal came back. Either there is nothing to share "
-            "(a negative output under Deep Taylor, samples of zeros under input times gradient), "
-            "or the model looks up whole numbers that come as floats inside a layer of its own, "
-            "through which no signal passes: give its Input dtype='int32'."
-        )
-
-
-def warn(message: str) -> None:
-    """Warn, and point at the caller's line outside the package."""
-    package = __name__.split(".")[0]
-    depth = next(
-        (
-            level
-            for level, frame in enumerate(inspect.stack(context=0))
-            if frame.frame.f_globals.get("__name__", "").split(".")[0] != package
-        ),
-        1,
-    )
-    warnings.warn(message, stacklevel=depth + 1)
+def _is_own(name: str, config: dict) -> bool:
+    """Whether a wrapper has an argument itself; a selection not given is the inner one's."""
+    return name in config and (name != "neuron_selection_mode" or config[name] is not None)

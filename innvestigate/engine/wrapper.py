@@ -9,10 +9,12 @@ import numpy as np
 
 from innvestigate.engine.base import Analyzer, MirrorAnalyzer
 from innvestigate.engine.batch import Batch
+from innvestigate.engine.selection import check_mode
 from innvestigate.engine.variants import VariantsAnalyzer
 from innvestigate.engine.vectors import Vectors, looks_up
 from innvestigate.graph.mirror import OUTPUT, Task
 from innvestigate.graph.run import float_type
+from innvestigate.utils.batching import Progress
 
 
 class Wrapper(VariantsAnalyzer):
@@ -42,7 +44,8 @@ class Wrapper(VariantsAnalyzer):
                 f"type {type(analyzer).__name__}). Create it with innvestigate.create_analyzer."
             )
         self.analyzer, self.input_spec, self.guard = analyzer, analyzer.input_spec, analyzer.guard
-        self.task = replace(analyzer.task, mode=neuron_selection_mode or analyzer.task.mode)
+        mode = check_mode(neuron_selection_mode or analyzer.task.mode)
+        self.task = replace(analyzer.task, mode=mode)
         self.float = float_type(self.task.graph)
         self._vectors = self._find_vectors()
         self.varied = self._find_varied()
@@ -61,12 +64,21 @@ class Wrapper(VariantsAnalyzer):
         self.analyzer.check_count(count)
 
     def explain(self, batch: Batch) -> dict[str, np.ndarray]:
+        self.compare(batch)
         start = replace(batch, inputs=self.continuous(batch.inputs))
-        self._verify(batch, start)
         found = self.reduced(batch, start)
         if self._vectors:
             found = self._vectors.to_tokens(found, batch.inputs, self.per_token)
         return {name: y.astype(self.float) for name, y in found.items()}
+
+    def compare(self, batch: Batch) -> None:
+        """Compare the mirror's forward pass with the model's, at the samples themselves."""
+        if isinstance(self.analyzer, Wrapper):
+            self.analyzer.compare(batch)
+        elif isinstance(self.analyzer, MirrorAnalyzer) and self.guard.wants(self.task):
+            inputs, progress = self.continuous(batch.inputs), Progress(None)
+            found = self._ask(replace(batch, inputs=inputs, progress=progress))
+            self.analyzer.verify(self.task, batch.inputs, found.get(OUTPUT))
 
     @abstractmethod
     def reduced(self, batch: Batch, start: Batch) -> dict[str, np.ndarray]:
@@ -94,22 +106,16 @@ class Wrapper(VariantsAnalyzer):
     def _ask(self, batch: Batch) -> dict[str, np.ndarray]:
         return self.analyzer.explain(batch, *([self._vectors.task] if self._vectors else []))
 
-    def _verify(self, batch: Batch, start: Batch) -> None:
-        """Compare the mirror's forward pass with the model's, at the samples themselves."""
-        if self.analyzer.guard.wants(self.task):
-            found = self._ask(start).get(OUTPUT)
-            self.analyzer.verify(self.task, batch.inputs, found)
-
     def _find_vectors(self) -> Vectors | None:
         if not looks_up(self.task.graph):
             return None
-        if type(self.analyzer).explain is not MirrorAnalyzer.explain:
+        if not isinstance(self.analyzer, MirrorAnalyzer) or not self.analyzer.sends_one_signal:
             raise ValueError(
                 f"The model takes tokens, and {type(self.analyzer).__name__} cannot start from "
                 f"their vectors, between which {type(self).__name__} moves. Wrap an analyzer "
                 "that sends one signal back, such as 'gradient' or 'lrp.epsilon'."
             )
-        return Vectors(self.analyzer.task)
+        return self.analyzer.vectors
 
     def _find_varied(self) -> list[int]:
         types = _run_types(self.analyzer, self._vectors.task if self._vectors else None)

@@ -48,7 +48,8 @@ class MirrorLayer(keras.Layer):
 
 def original_layer(layer):
     """The user's layer that a layer of a mirror runs; any other layer itself."""
-    return layer.runs.layer if getattr(layer, "runs", None) is not None else layer
+    runs = getattr(layer, "runs", None)
+    return runs.layer if isinstance(runs, Step) else layer
 
 
 def holders_of_variables(step: Step) -> list:

@@ -1,7 +1,7 @@
 """Running a graph forward and signals back: plain loops over steps, for tensors of any kind.
 
-How one step is executed is an argument. `execute` and `Direct` run it at once; a mirror puts a
-Keras layer in its place (`graph.mirror`), so that its summary reads as the method.
+How one step is executed is an argument. `execute` runs it at once; a mirror puts a Keras layer
+in its place (`graph.mirror`), so that its summary reads as the method.
 """
 
 from __future__ import annotations
