@@ -21,7 +21,7 @@ from innvestigate.engine.selection import Selection, check_mode
 from innvestigate.engine.storage import save_analyzer
 from innvestigate.engine.targets import choose_output, choose_targets
 from innvestigate.engine.vectors import Vectors
-from innvestigate.engine.warn import warn, warn_if_not_finite, warn_if_zero
+from innvestigate.engine.warn import warn, warn_if_not_finite
 from innvestigate.graph.final import Final, explained
 from innvestigate.graph.mirror import OUTPUT, Method, Task, build_forward, build_mirror
 from innvestigate.graph.operations import annotate
@@ -238,7 +238,6 @@ class Analyzer(Configured):
     def finished(self, result: Any) -> Any:
         """What `analyze` returns, given the results of all batches."""
         warn_if_not_finite(result)
-        warn_if_zero(result)
         return result
 
     @property

@@ -23,17 +23,6 @@ def warn_if_not_finite(result: Any) -> None:
         )
 
 
-def warn_if_zero(result: Any) -> None:
-    """Warn of results that are nothing but zeros."""
-    if not any(map(np.any, tree.flatten(result))):
-        warn(
-            "The result is zero everywhere: no signal came back. Either there is nothing to share "
-            "(a negative output under Deep Taylor, samples of zeros under input times gradient), "
-            "or the model looks up whole numbers that come as floats inside a layer of its own, "
-            "through which no signal passes: give its Input dtype='int32'."
-        )
-
-
 def warn(message: str) -> None:
     """Warn, and point at the caller's line outside the package."""
     package = __name__.split(".")[0]

@@ -279,32 +279,3 @@ def test_a_layer_of_keras_without_a_rule_is_not_blamed_on_the_user():
     model = keras.Sequential([layers.Input((5, 4)), layers.LSTM(3), layers.Dense(2)])
     with pytest.raises(innvestigate.NoRuleError, match=r"LSTM 'lstm.*Keras runs it in one piece"):
         innvestigate.create_analyzer("lrp.epsilon", model)
-
-
-class TokensAndPlaces(keras.layers.Layer):
-    """Embeddings of tokens and places: tokens that come as floats end every signal."""
-
-    def __init__(self):
-        super().__init__()
-        self.tokens = keras.layers.Embedding(20, 4)
-        self.places = keras.layers.Embedding(8, 4)
-
-    def call(self, x):
-        return self.tokens(x) + self.places(keras.ops.arange(8))
-
-
-def test_a_result_of_nothing_but_zeros_says_so(recwarn):
-    x = keras.Input((8,))
-    average = keras.layers.GlobalAveragePooling1D()(TokensAndPlaces()(x))
-    analyzer = innvestigate.create_analyzer(
-        "gradient", keras.Model(x, keras.layers.Dense(2)(average))
-    )
-    found = analyzer.analyze(np.arange(16).reshape(2, 8))
-    assert not found.any()
-    assert "zero everywhere" in str(recwarn.pop(UserWarning).message)
-
-
-def test_other_results_do_not(recwarn):
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    innvestigate.create_analyzer("gradient", model).analyze(np.ones((2, 3)))
-    assert not [w for w in recwarn if "zero everywhere" in str(w.message)]
