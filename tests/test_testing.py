@@ -69,6 +69,8 @@ def analyzers():
     """Methods with models on which they work, most of them marked as slow."""
     for method in METHODS:
         for model in ("mlp", "cnn_bn", "dict_inputs", "embedding", "two_inputs"):
+            if (method, model) == ("gradient.baseline", "embedding"):
+                continue  # it refuses tokens
             quick = method in QUICK and model in ("mlp", "dict_inputs")
             yield pytest.param(method, model, marks=() if quick else slow)
 
@@ -76,8 +78,6 @@ def analyzers():
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(("method", "model"), list(analyzers()))
 def test_every_analyzer_keeps_its_promises(method, model):
-    if (method, model) == ("gradient.baseline", "embedding"):
-        pytest.skip("refuses tokens")
     network, x = build(model)
     arguments = {**REQUIRED.get(method, {}), **({"seed": 0} if method == "random" else {})}
 
