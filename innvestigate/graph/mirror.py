@@ -24,6 +24,7 @@ from innvestigate.graph.run import (
     float_type,
     forward,
 )
+from innvestigate.graph.sizes import Sizes
 from innvestigate.graph.step import Graph, Step, is_float
 
 OUTPUT = "output:"
@@ -44,6 +45,8 @@ class Task:
             more input, `weights`, of the output's shape.
         checked: The tensor whose value the mirror returns under the name `OUTPUT`, to be compared
             with the model's; by default the output.
+        sizes: How the same is asked for data of known sizes, where the graph holds for no others;
+            it is that of `sizes.example` then.
     """
 
     graph: Graph
@@ -51,10 +54,23 @@ class Task:
     targets: dict[str, KerasTensor]
     mode: str = "max_activation"
     checked: KerasTensor | None = None
+    sizes: Sizes | None = None
 
     def __post_init__(self):
         if self.checked is None:
             object.__setattr__(self, "checked", self.output)
+
+    @property
+    def output_shape(self) -> tuple:
+        """Shape of the output without the batch axis, None where the model leaves a size open."""
+        return self.output.shape[1:] if self.sizes is None else self.sizes.output_shape
+
+    def fitted(self, inputs: list) -> tuple[Task, list]:
+        """The task for the sizes of some inputs, and these with as many rows as it wants."""
+        if self.sizes is None:
+            return self, inputs
+        task, padded = self.sizes.fitted(inputs)
+        return task.weighted if self.mode == "weights" else task, padded
 
     @cached_property
     def active(self) -> set[KerasTensor]:
