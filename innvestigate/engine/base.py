@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from innvestigate.backend import jit_compile, run_batch
+from innvestigate.backend import run_batch
 from innvestigate.engine.batch import Batch
 from innvestigate.engine.config import Configured
 from innvestigate.engine.guard import Guard
@@ -279,9 +279,7 @@ class Analyzer(Configured):
         graph = self._plain if self.task.sizes else self.task.graph
         output, *logits = graph.flat_outputs
         wanted = [output, *(logits or [output])]
-        model = build_forward(Graph(graph.steps, self.input_spec.tensors, wanted), "forward")
-        model.compile(jit_compile=jit_compile)
-        return model
+        return build_forward(Graph(graph.steps, self.input_spec.tensors, wanted), "forward")
 
     def taken_off(self, graph: Graph) -> Graph:
         """The graph without a final activation that the method does not explain, with a warning."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from keras import KerasTensor, ops, tree
 
-from innvestigate.backend import jit_compile, run_batch
+from innvestigate.backend import run_batch
 from innvestigate.graph.mirror import Task, build_forward
 from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.rewrite import from_vectors
@@ -48,7 +48,6 @@ class Vectors:
         self._forward = build_forward(
             Graph(self._graph.steps, self._graph.flat_inputs, found), "vectors"
         )
-        self._forward.compile(jit_compile=jit_compile)
         inputs = self._graph.flat_inputs
         self._names = [f"input:{len(inputs) + k}" for k in range(len(lookups))]
         gone = [f"input:{i}" for i in self.tokens]

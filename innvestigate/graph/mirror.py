@@ -160,7 +160,15 @@ def build_forward(graph: Graph, name: str) -> keras.Model:
         values = forward(graph.leading_to(graph.flat_outputs), values, run)
         wear = lambda t: values[t]  # noqa: E731
         inputs = tree.map_structure(wear, graph.inputs)
-        return keras.Model(inputs, tree.map_structure(wear, graph.outputs), name=name)
+        model = keras.Model(inputs, tree.map_structure(wear, graph.outputs), name=name)
+    return _compiled(model, graph.steps)
+
+
+def _compiled(model: keras.Model, steps: list[Step]) -> keras.Model:
+    """The model, to be run as a whole, or step by step where one decides by values."""
+    eagerly = any(step.by_value for step in steps)
+    model.compile(jit_compile=jit_compile and not eagerly, run_eagerly=eagerly)
+    return model
 
 
 class Builder:
@@ -185,8 +193,7 @@ class Builder:
             results = {label: self._result(label, t, signals.get(t)) for label, t in targets}
             results[OUTPUT] = self.values[self.task.checked]
             mirror = Mirror(inputs + weights, results, name=name)
-        mirror.compile(jit_compile=jit_compile)
-        return mirror
+        return _compiled(mirror, self.needed)
 
     def run_forward(self) -> list:
         """Run the graph; returns the mirror's inputs."""

@@ -34,6 +34,7 @@ class Step:
         gates: Positions in `inputs` of tensors that come out of a sigmoid or softmax.
         first: Whether the model's inputs reach the step through shape-only steps.
         closed: Why the layer did not show what is inside, where that was asked for.
+        by_value: Whether it decides by the values of its inputs: it cannot be compiled.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Step:
     gates: tuple[int, ...] = ()
     first: bool = False
     closed: str = ""
+    by_value: bool = False
 
     def __post_init__(self):
         self.inputs = tensors_in((self.arguments, [mask for _, mask in self.masks]))

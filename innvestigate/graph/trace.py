@@ -1,6 +1,7 @@
 """From a Keras model to a `Graph`.
 
-This module and `graph.symbolic` are the only ones that touch private attributes of Keras.
+This module, `graph.symbolic` and `graph.signature` are the only ones that touch private
+attributes of Keras.
 
 Keras hands a mask on as an attribute of the tensor it belongs to, while the model runs. Here every
 mask is a boolean tensor of the graph: what a layer's `compute_mask` writes is a step of its own,
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from keras.src.models.functional import Functional
 
 from innvestigate.graph.constants import present
 from innvestigate.graph.masks import ComputeMask, is_reversible, masks_for, masks_of, wants_masks
+from innvestigate.graph.signature import not_built, signature
 from innvestigate.graph.step import Graph, Step, like, substitute, tensors_in
 from innvestigate.graph.symbolic import (
     Call,
@@ -271,7 +273,7 @@ def _function_of(operation: Any):
         if operation._functional is None and operation.built:
             return None
         if operation._functional is None:
-            raise _not_built(operation)
+            raise not_built(operation)
         return operation._functional
     if type(operation) is keras.Function:
         return operation
@@ -302,12 +304,12 @@ def _inputs_for(function, args, kwargs) -> list | None:
 
 
 def _trace_subclassed(model: keras.Model, shapes: Shapes | None) -> Graph:
-    args, outputs = _signature(model)
+    args, outputs, by_value = signature(model)
     if shapes is not None:
         args = _sized(args, shapes)
         outputs = model.compute_output_spec(*args)
     inputs = args[0] if len(args) == 1 else list(args)
-    step = Step(model.name, model, (args, {}), tree.flatten(outputs), (model,))
+    step = Step(model.name, model, (args, {}), tree.flatten(outputs), (model,), by_value=by_value)
     try:
         opened = open_step(step)
     except RefusedError as error:
@@ -319,29 +321,6 @@ def _trace_subclassed(model: keras.Model, shapes: Shapes | None) -> Graph:
     names = {n.removeprefix(model.name + "."): t for n, t in opened.layer_outputs.items()}
     found = tree.pack_sequence_as(outputs, opened.outputs)
     return replace(opened, inputs=inputs, outputs=found, layer_outputs=names)
-
-
-def _signature(model: keras.Model) -> tuple[tuple, Any]:
-    """What a subclassed model is called on, and what it writes, as symbolic tensors.
-
-    Keras keeps the shapes that a model was built with, and forgets the types: numbers, or the
-    whole numbers of tokens where those are refused.
-    """
-    if not model.built or not model._build_shapes_dict:
-        raise _not_built(model)
-    numbers, tokens = (
-        tuple(
-            tree.map_shape_structure(lambda s: KerasTensor((None, *s[1:]), dtype), shape)  # noqa: B023
-            for shape in model._build_shapes_dict.values()
-        )
-        for dtype in ("float32", "int32")
-    )
-    try:
-        return numbers, model.compute_output_spec(*numbers)
-    except Exception as error:
-        with suppress(Exception):
-            return tokens, model.compute_output_spec(*tokens)
-        raise error
 
 
 def _sized(tensors: Any, shapes: Shapes | None) -> Any:
@@ -381,11 +360,3 @@ def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict]:
     outputs = substitute(written, bindings)
     graph = Graph(tracer.steps, step.inputs, outputs, tracer.layer_outputs, tracer.all_masks)
     return graph, tracer.masks
-
-
-def _not_built(model: keras.Model) -> ValueError:
-    return ValueError(
-        f"The model {model.name!r} is not built, so its graph is unknown. Expected: a model that "
-        "knows its input shape. Call it once on data, call model.build(input_shape), or start it "
-        "with keras.Input(shape)."
-    )
