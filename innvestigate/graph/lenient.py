@@ -27,6 +27,7 @@ def lenient() -> Iterator[None]:
         for name in _OPERATORS:
             reflected = partial(_reflected, name=f"__r{name}__")
             stack.enter_context(_wrapped(keras.Variable, f"__{name}__", reflected))
+        stack.enter_context(_without(KerasTensor, "__jax_array__"))
         yield
 
 
@@ -69,6 +70,17 @@ def _loses_sizes(outputs: list, arguments: Any) -> bool:
 
 def _tensors(structure: Any) -> list[KerasTensor]:
     return [x for x in tree.flatten(structure) if isinstance(x, KerasTensor)]
+
+
+@contextmanager
+def _without(owner: type, name: str) -> Iterator[None]:
+    """Within it, a class lacks a method: arrays of JAX then leave operators to symbolic tensors."""
+    own = vars(owner)[name]
+    delattr(owner, name)
+    try:
+        yield
+    finally:
+        setattr(owner, name, own)
 
 
 @contextmanager
