@@ -19,7 +19,7 @@ from innvestigate.graph.formulas import take_apart
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, Trait, activation_name, has, is_softmax, kind_of
-from innvestigate.graph.rewrite import fuse_bias, is_opaque, open_layers, split
+from innvestigate.graph.rewrite import fuse_bias, may_open, open_layers, split
 from innvestigate.graph.run import active_inputs, active_tensors
 from innvestigate.graph.step import Graph, Step, is_float
 from innvestigate.rules import Composite, Gradient, Line, NoRuleError, Rule, as_rule
@@ -154,7 +154,7 @@ class DeepLIFT(MirrorAnalyzer):
         given = self._given_lines({})
 
         def is_hidden(step: Step) -> bool:
-            return is_opaque(step) and not any(line.matches(step) for line in given)
+            return may_open(step) and not any(line.matches(step) for line in given)
 
         return take_apart(fuse_bias(split(open_layers(graph, is_hidden))))
 

@@ -192,7 +192,8 @@ def _holds_tokens(step: Step) -> bool:
 
 def _is_other_nonlinearity(step: Step) -> bool:
     kind = kind_of(step)
-    return (kind is Kind.ACTIVATION and not is_relu(step)) or kind is Kind.OPAQUE
+    closed = kind in (Kind.OPAQUE, Kind.RECURRENT)
+    return closed or (kind is Kind.ACTIVATION and not is_relu(step))
 
 
 def _what(step: Step) -> str:

@@ -25,6 +25,7 @@ from innvestigate.engine.warn import warn, warn_if_not_finite
 from innvestigate.graph.final import Final, explained
 from innvestigate.graph.mirror import OUTPUT, Method, Task, build_forward, build_mirror
 from innvestigate.graph.operations import annotate
+from innvestigate.graph.recurrent import deep_steps, rewrite_bodies
 from innvestigate.graph.run import run
 from innvestigate.graph.step import Graph
 from innvestigate.graph.trace import trace
@@ -99,7 +100,7 @@ class Analyzer(Configured):
         return self.task.mode
 
     def build(self) -> None:
-        graph = self.rewrite(self.taken_off(self._traced))
+        graph = rewrite_bodies(self.rewrite(self.taken_off(self._traced)), self.rewrite)
         annotate(graph)
         output, *logits = graph.flat_outputs
         targets = choose_targets(graph, self._layers)
@@ -313,7 +314,7 @@ class MirrorAnalyzer(Analyzer):
             One `PlanLine` for each step between the chosen output and the tensors asked for.
         """
         composite = self.composite(self.task)
-        plan = Plan(plan_line(step, composite.choose(step)) for step in self.task.steps)
+        plan = Plan(plan_line(step, composite) for step in deep_steps(self.task))
         print(plan)
         return plan
 

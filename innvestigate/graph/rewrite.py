@@ -12,6 +12,7 @@ from keras import KerasTensor, ops
 from innvestigate.graph.kernels import linear_part, separable_parts
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.operations import Kind, Trait, has, keras_name, kind_of
+from innvestigate.graph.recurrent import OPENERS
 from innvestigate.graph.step import Graph, Step, like
 from innvestigate.graph.trace import open_step
 
@@ -21,6 +22,11 @@ def is_opaque(step: Step) -> bool:
     return (
         kind_of(step) is Kind.OPAQUE and linear_part(step) is None and separable_parts(step) is None
     )
+
+
+def may_open(step: Step) -> bool:
+    """Whether a rule may speak of what is inside of a step only: an opaque one, or a loop."""
+    return is_opaque(step) or kind_of(step) is Kind.RECURRENT
 
 
 def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> Graph:
@@ -166,6 +172,7 @@ _OPENERS: dict[str | None, Callable] = {
     "CategoryEncoding": _category_counts,
     "Dot": _cosine,
     "TimeDistributed": _time_distributed,
+    **OPENERS,
 }
 
 
