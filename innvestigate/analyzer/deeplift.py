@@ -18,7 +18,16 @@ from innvestigate.graph.final import Final
 from innvestigate.graph.formulas import take_apart
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.mirror import Task
-from innvestigate.graph.operations import Kind, Trait, activation_name, has, is_softmax, kind_of
+from innvestigate.graph.operations import (
+    Kind,
+    Trait,
+    activation_name,
+    body_of,
+    has,
+    is_softmax,
+    kind_of,
+)
+from innvestigate.graph.recurrent import deep_writers, inside
 from innvestigate.graph.rewrite import fuse_bias, may_open, open_layers, split
 from innvestigate.graph.run import active_inputs, active_tensors
 from innvestigate.graph.step import Graph, Step, is_float
@@ -160,7 +169,7 @@ class DeepLIFT(MirrorAnalyzer):
 
     def composite(self, task: Task) -> Composite:
         lines = (
-            *self._given_lines(task.graph.writers()),
+            *self._given_lines(deep_writers(task.graph)),
             Line(Softmax(), _is_softmax, "every softmax and log-softmax"),
             Line(Affine(), _is_diagonal, "every diagonal kernel"),
             of_kind(Kind.LINEAR, LinearDifference()),
@@ -186,7 +195,9 @@ class DeepLIFT(MirrorAnalyzer):
         varying = active_tensors(graph, graph.flat_inputs)
         cut: set[KerasTensor] = set()
         floats: set[KerasTensor] = set()
-        for step in graph.leading_to([task.output]):
+        for step in graph.leading_to(task.ends):
+            if body_of(step) is not None:
+                self._check_comparisons(inside(step, varying))
             if step.inputs and masks.issuperset(step.inputs):
                 masks.update(step.outputs)
             read = set(step.inputs) - masks

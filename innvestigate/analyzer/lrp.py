@@ -12,6 +12,7 @@ from innvestigate.engine.warn import warn
 from innvestigate.graph.layers import original_layer
 from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, Trait, has, kind_of
+from innvestigate.graph.recurrent import deep_steps
 from innvestigate.graph.rewrite import fold_batch_norm, fuse_bias, may_open, open_layers, split
 from innvestigate.graph.step import Graph, Step
 from innvestigate.rules import (
@@ -107,7 +108,7 @@ class LRP(MirrorAnalyzer):
         for line in self._lines:
             if not isinstance(line.rule, ZBox):
                 continue
-            matching = [step for step in task.steps if line.matches(step)]
+            matching = [step for step in deep_steps(task) if line.matches(step)]
             if any(step.first for step in matching):
                 self.input_spec.check_constants(low=line.rule.low, high=line.rule.high)
             if not matching:

@@ -55,7 +55,8 @@ class ByLayer:
     """
 
     def __init__(self, dtype: str):
-        self.dtype, self._layers, self._sums = dtype, {}, 0
+        self.dtype, self._sums = dtype, 0
+        self._layers: dict[Step, MirrorLayer] = {}
 
     def call(self, name: str, function: Callable, outputs, arguments: list, holders=()):
         """What a function makes of its arguments, in the structure of `outputs`."""

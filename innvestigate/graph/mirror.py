@@ -179,7 +179,9 @@ class Builder:
         with _deep(self.needed):
             inputs = self.run_forward()
             first, weights = self._start()
-            signals = backward(self.task.steps, {self.task.output: [first]}, self.send, self.how.total)
+            signals = backward(
+                self.task.steps, {self.task.output: [first]}, self.send, self.how.total
+            )
             targets = self.task.targets.items()
             results = {label: self._result(label, t, signals.get(t)) for label, t in targets}
             results[OUTPUT] = self.values[self.task.checked]

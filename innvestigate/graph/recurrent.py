@@ -1,19 +1,19 @@
 """Recurrent layers as loops over time: steps that hold a graph, that of one point in time.
 
-The graph is the cell's, found by running its `call` once on symbolic tensors. Forward, a loop writes
-all that it carries from one point in time to the next. Backward, it goes through these points in
-reverse order: it computes the cell's inner values anew and sends signals through the cell's own
-steps, by the rule of each, as they are sent through any graph. What it carries then are the signals
-at the states, and the graph is the same for any number of points in time.
+Forward, a loop writes all that it carries from one point in time to the next. Backward, it goes
+through these points in reverse order: it computes the cell's inner values anew and sends signals
+through the cell's own steps, by the rule of each, as they are sent through any graph. What it
+carries then are the signals at the states. The graph is the same for any number of points in time.
 
-Where a point in time is masked, what is carried stays as it was, and so do signals on their way back.
+Where a point in time is masked, what is carried stays as it was, and signals pass it as they are.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import keras
@@ -22,12 +22,12 @@ from keras import KerasTensor, ops, tree
 from innvestigate.backend import scan
 from innvestigate.graph.layers import AtOnce, holders_of_variables, shaped, unpack
 from innvestigate.graph.mirror import Task
-from innvestigate.graph.names import keras_name
 from innvestigate.graph.operations import body_of
 from innvestigate.graph.run import active_inputs, active_tensors, backward, forward, summed
 from innvestigate.graph.step import Graph, Step, substitute
-from innvestigate.graph.trace import open_step
 
+CELL = "cell"
+"""What the steps inside a loop are named after, until their place is known."""
 
 OUTPUT = "output"
 """The name under which a loop carries the cell's output."""
@@ -40,28 +40,31 @@ class Loop(keras.Operation):
         layer: The recurrent layer.
         body: The cell, from `[input, *states]` to `[output, *new states]`.
         masked: Whether it is called with a mask, `(batch, time)`.
+        apart: Whether the output is carried, too: it is no new state, or differs where masked.
         name: The operation's name.
 
     Attributes:
-        carried: What is carried, by its name: the cell's new states, `"0"`, `"1"`, ..., and the
-            cell's `"output"` where the states do not tell it.
+        carried: What is carried, by its name: `"output"` if it is, and the cell's new states,
+            `"0"`, `"1"`, ...
     """
 
-    def __init__(self, layer: keras.Layer, body: Graph, masked: bool, name: str = "loop"):
+    def __init__(self, layer, body: Graph, masked: bool, apart: bool, name: str = "loop"):
         super().__init__(name=name)
-        self.layer, self.body, self.masked = layer, body, masked
+        self.layer, self.body, self.masked, self.apart = layer, body, masked, apart
         output, *states = body.flat_outputs
-        self.carried = {OUTPUT: output} if masked or output not in states else {}
+        self.carried = {OUTPUT: output} if apart else {}
         self.carried |= {str(i): t for i, t in enumerate(states)}
 
     def rewritten(self, rewrite: Callable[[Graph], Graph]) -> Loop:
         """The loop with its body rewritten."""
-        return Loop(self.layer, rewrite(self.body), self.masked, self.name)
+        return Loop(self.layer, rewrite(self.body), self.masked, self.apart, self.name)
 
     def call(self, sequences, initial_state=None, mask=None):
         def advance(carry, elements):
             values = self.at(elements["x"], carry)
-            return self._kept({name: values[t] for name, t in self.carried.items()}, carry, elements)
+            return self._kept(
+                {name: values[t] for name, t in self.carried.items()}, carry, elements
+            )
 
         elements = {"x": by_time(sequences)} | ({} if mask is None else {"mask": by_time(mask)})
         found = scan(advance, self.start(sequences, initial_state), elements)
@@ -78,11 +81,9 @@ class Loop(keras.Operation):
             own = self.layer.states if self.layer.stateful else None
             initial_state = self.layer.get_initial_state(batch) if own is None else own
         pairs = zip(tree.flatten(initial_state), self.body.flat_inputs[1:], strict=True)
-        states = [
-            ops.cast(ops.convert_to_tensor(x), _at_least_single(t.dtype)) for x, t in pairs
-        ]
+        states = [ops.cast(ops.convert_to_tensor(x), _at_least_single(t.dtype)) for x, t in pairs]
         start = {str(i): x for i, x in enumerate(states)}
-        if OUTPUT in self.carried:
+        if self.apart:
             output = self.carried[OUTPUT]
             start[OUTPUT] = ops.zeros((batch, *output.shape[1:]), _at_least_single(output.dtype))
         return {name: start[name] for name in self.carried}
@@ -128,12 +129,13 @@ def inside(step: Step, active: set[KerasTensor]) -> Task:
     active: a state also is where the new state before it is.
     """
     body = step.operation.body
-    read = dict(zip(["x", *map(str, range(len(body.flat_inputs) - 1))], body.flat_inputs))
+    own, *states = body.flat_inputs
+    read = {"x": own} | {str(i): t for i, t in enumerate(states)}
     reached = {name for name, tensor in _roles(step).items() if tensor in active}
     while True:
         found = active_tensors(body, [read[name] for name in reached])
-        states = zip(map(str, range(len(read) - 1)), body.flat_outputs[1:], strict=True)
-        further = {name for name, after in states if after in found} - reached
+        after = enumerate(body.flat_outputs[1:])
+        further = {str(i) for i, t in after if t in found} - reached
         if not further:
             targets = {name: t for name, t in read.items() if name in reached}
             return Inside(body, body.flat_outputs[0], targets, "weights")
@@ -162,11 +164,18 @@ def rewrite_bodies(graph: Graph, rewrite: Callable[[Graph], Graph]) -> Graph:
 
 def _placed(loop: Step, body: Graph) -> Graph:
     """A loop's body whose steps say where they are: inside all the layers around the loop."""
-    placed = [
-        replace(step, name=f"{loop.name}.{step.name}", layers=(*loop.layers, *step.layers[1:]))
-        for step in body.steps
-    ]
+    placed = []
+    for step in body.steps:
+        name = f"{loop.name}.{step.name.removeprefix(f'{CELL}.')}"
+        placed.append(replace(step, name=name, layers=(*loop.layers, *step.layers[1:])))
     return body.replaced(placed)
+
+
+def deep_writers(graph: Graph) -> dict[KerasTensor, Step]:
+    """The step that writes each tensor, those inside loops included."""
+    inner = (body_of(step) for step in graph.steps)
+    found = (deep_writers(body) for body in inner if body is not None)
+    return reduce(or_, found, graph.writers())
 
 
 class _WayBack:
@@ -207,7 +216,7 @@ class _WayBack:
         given = [_given(self.step, values) for values in inputs]
         starts = [self.loop.start(x, states) for x, states, _ in given]
         carried = [dict(zip(self.loop.carried, ys, strict=True)) for ys in outputs]
-        elements = {
+        elements: dict[str, Any] = {
             "x": [by_time(x) for x, _, _ in given],
             "before": [_before(*pair) for pair in zip(starts, carried, strict=True)],
             "probes": [by_time(x) for x in probes],
@@ -264,90 +273,6 @@ class _WayBack:
                 total = ops.where(exists, total, nothing)
             signals.setdefault(tensor, []).append((total,))
         return signals, past
-
-
-def open_loop(layer, sequences, initial_state=None, mask=None, training=False):
-    """A recurrent layer as a loop and what it takes of its outputs."""
-    body = _cell(layer, sequences)
-    if layer.go_backwards:
-        sequences = ops.flip(sequences, axis=1)
-        mask = None if mask is None else ops.flip(mask, axis=1)
-    loop = Loop(layer, body, mask is not None)
-    written = loop(sequences, initial_state=initial_state, mask=mask)
-    output, *states = body.flat_outputs
-    followed = dict(zip(loop.carried, written, strict=True))
-    every = followed.get(OUTPUT, None)
-    if every is None:
-        every = followed[str(states.index(output))]
-    found = every if layer.return_sequences else every[:, -1]
-    last = [followed[str(i)][:, -1] for i in range(len(states))]
-    return [found, *last] if layer.return_state else found
-
-
-def open_both_ways(layer, sequences, initial_state=None, mask=None, training=False):
-    """Bidirectional as its two layers and what merges them."""
-    states = [None, None]
-    if initial_state is not None:
-        half = len(initial_state) // 2
-        states = [initial_state[:half], initial_state[half:]]
-    pairs = zip((layer.forward_layer, layer.backward_layer), states, strict=True)
-    there, back = (
-        tree.flatten(one(sequences, initial_state=given, mask=mask)) for one, given in pairs
-    )
-    y, z = there[0], back[0]
-    z = ops.flip(z, axis=1) if layer.return_sequences else z
-    merged = [y, z] if layer.merge_mode is None else [_MERGES[layer.merge_mode](y, z)]
-    return [*merged, *there[1:], *back[1:]]
-
-
-def simple_cell(cell, x, states, training=False):
-    """The cell of a SimpleRNN, whose own `call` draws dropout masks that it does not use."""
-    (before,) = tree.flatten(states)
-    z = ops.matmul(x, cell.kernel)
-    if cell.bias is not None:
-        z = ops.add(z, cell.bias)
-    z = z + ops.matmul(before, cell.recurrent_kernel)
-    y = z if cell.activation is None else cell.activation(z)
-    return y, [y]
-
-
-OPENERS: dict[str | None, Callable] = {
-    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "RNN"), open_loop),
-    **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), open_loop),
-    "Bidirectional": open_both_ways,
-    "SimpleRNNCell": simple_cell,
-}
-_MERGES: dict[str, Callable] = {
-    "concat": lambda y, z: ops.concatenate([y, z], axis=-1),
-    "sum": ops.add,
-    "ave": lambda y, z: (y + z) / 2,
-    "mul": ops.multiply,
-}
-
-
-def _cell(layer, sequences) -> Graph:
-    """The graph of a recurrent layer's cell, from `[input, *states]` to `[output, *states]`.
-
-    Raises:
-        ValueError: If it cannot be traced.
-    """
-    dtype = getattr(layer.cell, "compute_dtype", layer.compute_dtype)
-    x = KerasTensor((None, *sequences.shape[2:]), sequences.dtype)
-    states = tree.map_structure(
-        lambda state: KerasTensor((None, *state.shape[1:]), dtype), layer.get_initial_state(1)
-    )
-    written = [x, *tree.flatten(states)]  # as many as that
-    body = open_step(Step("cell", layer, ((x, states), {}), written, (layer,)), _one_step)
-    if body is None:
-        raise ValueError(f"The cell of {layer.name!r} cannot be traced.")
-    return body
-
-
-def _one_step(layer, x, states, training=False, mask=None):
-    """What a recurrent layer's cell makes of its input and states."""
-    opener = OPENERS.get(keras_name(layer.cell))
-    output, after = layer.cell.call(x, states) if opener is None else opener(layer.cell, x, states)
-    return [output, *tree.flatten(after)]
 
 
 def _roles(step: Step) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from dataclasses import replace
 import keras
 from keras import KerasTensor, ops
 
+from innvestigate.graph.cells import OPENERS
 from innvestigate.graph.kernels import linear_part, separable_parts
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.operations import Kind, Trait, has, keras_name, kind_of
-from innvestigate.graph.recurrent import OPENERS
 from innvestigate.graph.step import Graph, Step, like
 from innvestigate.graph.trace import open_step
 
