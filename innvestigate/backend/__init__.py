@@ -15,9 +15,9 @@ tensors a single time, the quickest way there is for that.
     carries = scan(function, start, elements, backwards)
 
 is a loop along the first axis of some tensors, however long it is: `function(carry, elements)`
-makes the next carry of one carry and the elements at one place. Carries and elements are structures
-of lists and dicts; `carries` holds what was made at each place, stacked. `keras.ops.scan` wants known
-lengths on TensorFlow.
+makes the next carry of one carry and the elements at one place. Carries and elements are lists and
+dicts of tensors, in any structure; `carries` holds what was made at each place, stacked. (On
+TensorFlow, `keras.ops.scan` wants known lengths.)
 """
 
 import keras

@@ -70,21 +70,14 @@ _MERGES: dict[str, Callable] = {
 
 
 def _cell(layer, sequences) -> Graph:
-    """The graph of a recurrent layer's cell, from `[input, *states]` to `[output, *states]`.
-
-    Raises:
-        ValueError: If it cannot be traced.
-    """
+    """The graph of a recurrent layer's cell, from `[input, *states]` to `[output, *states]`."""
     dtype = getattr(layer.cell, "compute_dtype", layer.compute_dtype)
-    x = KerasTensor((None, *sequences.shape[2:]), sequences.dtype)
-    states = tree.map_structure(
-        lambda state: KerasTensor((None, *state.shape[1:]), dtype), layer.get_initial_state(1)
-    )
+    batch, _, *sizes = sequences.shape
+    x = KerasTensor((batch, *sizes), sequences.dtype)
+    like = lambda state: KerasTensor((batch, *state.shape[1:]), dtype)  # noqa: E731
+    states = tree.map_structure(like, layer.get_initial_state(1))
     written = [x, *tree.flatten(states)]  # as many as that
-    body = open_step(Step(CELL, layer, ((x, states), {}), written, (layer,)), _one_step)
-    if body is None:
-        raise ValueError(f"The cell of {layer.name!r} cannot be traced.")
-    return body
+    return open_step(Step(CELL, layer, ((x, states), {}), written, (layer,)), _one_step)
 
 
 def _one_step(layer, x, states, training=False, mask=None):

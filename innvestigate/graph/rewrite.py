@@ -10,10 +10,12 @@ import keras
 from keras import KerasTensor, ops
 
 from innvestigate.graph.cells import OPENERS
+from innvestigate.graph.constants import value_of
 from innvestigate.graph.kernels import linear_part, separable_parts
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.operations import Kind, Trait, has, keras_name, kind_of
+from innvestigate.graph.operations import Kind, Trait, body_of, has, keras_name, kind_of
 from innvestigate.graph.step import Graph, Step, like
+from innvestigate.graph.symbolic import RefusedError
 from innvestigate.graph.trace import open_step
 
 
@@ -25,8 +27,9 @@ def is_opaque(step: Step) -> bool:
 
 
 def may_open(step: Step) -> bool:
-    """Whether a rule may speak of what is inside of a step only: an opaque one, or a loop."""
-    return is_opaque(step) or kind_of(step) is Kind.RECURRENT
+    """Whether rules can only speak of what is inside of a step: an opaque or recurrent layer."""
+    recurrent = kind_of(step) is Kind.RECURRENT and body_of(step) is None
+    return recurrent or is_opaque(step)
 
 
 def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> Graph:
@@ -37,9 +40,13 @@ def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> Graph:
     queue = graph.steps[::-1]
     while queue:
         step = queue.pop().renamed(swap)
-        inside = open_step(step, _OPENERS.get(keras_name(step.operation))) if wanted(step) else None
-        if inside is None:
+        if not wanted(step):
             steps.append(step)
+            continue
+        try:
+            inside = open_step(step, _OPENERS.get(keras_name(step.operation)))
+        except RefusedError as error:
+            steps.append(replace(step, closed=str(error)))
             continue
         queue.extend(inside.steps[::-1])
         swap.update(zip(step.outputs, inside.outputs, strict=True))
@@ -67,7 +74,7 @@ def fuse_bias(graph: Graph) -> Graph:
             linear = steps[place].operation
             biased = replace(
                 linear,
-                read_bias=lambda constant=constant: ops.convert_to_tensor(constant),
+                read_bias=lambda constant=constant: value_of(constant),
                 constants=(*linear.constants, constant),
             )
             steps[place] = replace(steps[place], operation=biased, outputs=step.outputs)
