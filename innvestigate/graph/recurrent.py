@@ -24,7 +24,7 @@ from innvestigate.graph.layers import AtOnce, holders_of_variables, shaped, unpa
 from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import body_of
 from innvestigate.graph.run import active_inputs, active_tensors, backward, forward, summed
-from innvestigate.graph.step import Graph, Step, substitute
+from innvestigate.graph.step import Graph, Step, is_float, substitute
 
 CELL = "cell"
 """What the steps inside a loop are named after, until their place is known."""
@@ -77,15 +77,14 @@ class Loop(keras.Operation):
     def start(self, sequences, initial_state) -> dict[str, Any]:
         """What is carried before the first point in time: no output, and the initial states."""
         batch = ops.shape(sequences)[0]
+        dtype = sequences.dtype if is_float(sequences) else self.layer.compute_dtype
         if initial_state is None:
             own = self.layer.states if self.layer.stateful else None
             initial_state = self.layer.get_initial_state(batch) if own is None else own
-        pairs = zip(tree.flatten(initial_state), self.body.flat_inputs[1:], strict=True)
-        states = [ops.cast(ops.convert_to_tensor(x), _at_least_single(t.dtype)) for x, t in pairs]
-        start = {str(i): x for i, x in enumerate(states)}
+        states = map(ops.convert_to_tensor, tree.flatten(initial_state))
+        start = {str(i): ops.cast(x, dtype) for i, x in enumerate(states)}
         if self.apart:
-            output = self.carried[OUTPUT]
-            start[OUTPUT] = ops.zeros((batch, *output.shape[1:]), _at_least_single(output.dtype))
+            start[OUTPUT] = ops.zeros((batch, *self.carried[OUTPUT].shape[1:]), dtype)
         return {name: start[name] for name in self.carried}
 
     def at(self, x, states: dict[str, Any]) -> dict[KerasTensor, Any]:
@@ -264,14 +263,15 @@ class _WayBack:
         past = {}
         for name, tensor in self.loop.carried.items():
             found = [(of[name],) for of in (carry, elements["signals"]) if name in of]
-            if not found or tensor not in self.task.active:
+            if not found:
                 continue
             (total,) = summed(found)
             if "mask" in elements:
                 exists, nothing = _spread(elements["mask"], total), ops.zeros_like(total)
                 past[name] = ops.where(exists, nothing, total)
                 total = ops.where(exists, total, nothing)
-            signals.setdefault(tensor, []).append((total,))
+            if tensor in self.task.active:
+                signals.setdefault(tensor, []).append((total,))
         return signals, past
 
 
@@ -306,7 +306,3 @@ def _spread(mask, y):
 def by_time(x):
     """A tensor with its first two axes, batch and time, in each other's place."""
     return ops.swapaxes(x, 0, 1)
-
-
-def _at_least_single(dtype: str) -> str:
-    return "float32" if dtype in ("float16", "bfloat16") else dtype
