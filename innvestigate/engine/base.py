@@ -25,6 +25,7 @@ from innvestigate.engine.warn import warn, warn_if_not_finite
 from innvestigate.graph.final import Final, explained
 from innvestigate.graph.mirror import OUTPUT, Method, Task, build_forward, build_mirror
 from innvestigate.graph.operations import annotate
+from innvestigate.graph.recurrent import deep_steps, rewrite_bodies
 from innvestigate.graph.run import run
 from innvestigate.graph.sizes import find_sizes
 from innvestigate.graph.step import Graph
@@ -105,7 +106,7 @@ class Analyzer(Configured):
 
     def build(self) -> None:
         self._plain = self.taken_off(self._traced)
-        graph, sizes = self.rewrite(self._plain), None
+        graph, sizes = self._in_its_form(self._plain), None
         if self.follows_sizes:
             sizes = find_sizes(graph, self._traced.flat_inputs, self._rewritten, self._task)
         self.task = self._task(graph) if sizes is None else sizes.task
@@ -302,7 +303,11 @@ class Analyzer(Configured):
         """The graph that the method works on, for inputs of known shapes."""
         graph = trace(self._model, shapes)
         output = graph.flat_outputs[self._index]
-        return self.rewrite(self.taken_off(replace(graph, outputs=[output])))
+        return self._in_its_form(self.taken_off(replace(graph, outputs=[output])))
+
+    def _in_its_form(self, graph: Graph) -> Graph:
+        """The graph as the method works on it, and what is in its loops alike."""
+        return rewrite_bodies(self.rewrite(graph), self.rewrite)
 
 
 class MirrorAnalyzer(Analyzer):
@@ -329,7 +334,7 @@ class MirrorAnalyzer(Analyzer):
             One `PlanLine` for each step between the chosen output and the tensors asked for.
         """
         composite = self.composite(self.task)
-        plan = Plan(plan_line(step, composite.choose(step)) for step in self.task.steps)
+        plan = Plan(plan_line(step, composite) for step in deep_steps(self.task))
         print(plan)
         return plan
 

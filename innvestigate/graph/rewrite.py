@@ -9,10 +9,11 @@ from dataclasses import replace
 import keras
 from keras import KerasTensor, ops
 
+from innvestigate.graph.cells import OPENERS
 from innvestigate.graph.constants import value_of
 from innvestigate.graph.kernels import linear_part, separable_parts
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.operations import Kind, Trait, has, keras_name, kind_of
+from innvestigate.graph.operations import Kind, Trait, body_of, has, keras_name, kind_of
 from innvestigate.graph.step import Graph, Step, like
 from innvestigate.graph.symbolic import RefusedError
 from innvestigate.graph.trace import open_step
@@ -23,6 +24,12 @@ def is_opaque(step: Step) -> bool:
     return (
         kind_of(step) is Kind.OPAQUE and linear_part(step) is None and separable_parts(step) is None
     )
+
+
+def may_open(step: Step) -> bool:
+    """Whether rules can only speak of what is inside of a step: an opaque or recurrent layer."""
+    recurrent = kind_of(step) is Kind.RECURRENT and body_of(step) is None
+    return recurrent or is_opaque(step)
 
 
 def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> Graph:
@@ -172,6 +179,7 @@ _OPENERS: dict[str | None, Callable] = {
     "CategoryEncoding": _category_counts,
     "Dot": _cosine,
     "TimeDistributed": _time_distributed,
+    **OPENERS,
 }
 
 

@@ -151,8 +151,9 @@ def active_inputs(step: Step, active: set[KerasTensor]) -> list[int]:
     """Positions of the inputs that a step sends a signal to.
 
     What an opaque step does with integers is unknown: they may be indices, which have no gradient.
+    The masks of a loop are no numbers.
     """
-    opaque = kind_of(step) is Kind.OPAQUE
+    opaque = kind_of(step) in (Kind.OPAQUE, Kind.RECURRENT)
     return [i for i, t in enumerate(step.inputs) if t in active and (is_float(t) or not opaque)]
 
 
