@@ -3,6 +3,7 @@
 import torch
 
 jit_compile = False
+holds_strings = False
 
 
 def vjp(function, inputs):

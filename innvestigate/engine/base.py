@@ -20,6 +20,7 @@ from innvestigate.engine.plan import Plan, plan_line
 from innvestigate.engine.selection import Selection, check_mode
 from innvestigate.engine.storage import save_analyzer
 from innvestigate.engine.targets import choose_output, choose_targets
+from innvestigate.engine.text import Text
 from innvestigate.engine.vectors import Vectors
 from innvestigate.engine.warn import warn, warn_if_not_finite
 from innvestigate.graph.final import Final, explained
@@ -27,7 +28,6 @@ from innvestigate.graph.mirror import OUTPUT, Method, Task, build_forward, build
 from innvestigate.graph.operations import annotate
 from innvestigate.graph.run import run
 from innvestigate.graph.step import Graph
-from innvestigate.graph.trace import trace
 from innvestigate.rules import Composite
 from innvestigate.utils.arguments import check_flags
 from innvestigate.utils.batching import map_batches
@@ -59,7 +59,8 @@ class Analyzer(Configured):
 
     Attributes:
         task: What is asked: the graph that the method works on, its output and targets.
-        input_spec: What inputs the model takes.
+        text: What makes tokens of strings, before anything else.
+        input_spec: What inputs the model takes, behind that.
         guard: What compares forward passes.
         explains_value: Whether the method shares out the output's value among the inputs, as LRP
             does. It then takes off every final activation that may change the sign.
@@ -87,10 +88,11 @@ class Analyzer(Configured):
         self._mode = check_mode(neuron_selection_mode)
         check_flags(keep_output_activation=keep_output_activation, check=check)
         self._layers, self._keep = layers, keep_output_activation
-        graph = trace(model)
+        self.text = Text(model, check)
+        graph = self.text.graph
         self.input_spec = InputSpec(graph)
         tensor = choose_output(model, graph, output)
-        self.guard = Guard(model, graph, graph.flat_outputs.index(tensor), check)
+        self.guard = Guard(self.text.model, graph, graph.flat_outputs.index(tensor), check)
         self._traced = replace(graph, outputs=[tensor])
         self.final: Final | None = None
 
@@ -130,7 +132,7 @@ class Analyzer(Configured):
             ValueError: If x does not fit the model or is not finite, or `neuron_selection` does
                 not fit the mode or the output.
         """
-        x, count = self.input_spec.check(x)
+        x, count = self.input_spec.check(self.text.to_tokens(x))
         shape = self.task.output.shape[1:]
         selection = Selection(self.neuron_selection_mode, neuron_selection, shape, count)
         self.check_count(count)
@@ -138,6 +140,7 @@ class Analyzer(Configured):
 
         def explain(given, offset, progress):
             nonlocal count
+            given = self.text.to_tokens(given)  # of data sets
             inputs = self.input_spec.flat(given, offset)
             count = offset + len(inputs[0])
             weights = self.weights(selection, inputs, offset)
@@ -150,6 +153,22 @@ class Analyzer(Configured):
         selection.check_count(count)
         self.check_count(count)
         return self.finished(result)
+
+    def tokens(self, x: Any) -> Any:
+        """What each place of a result stands for.
+
+        Args:
+            x: Samples as for `analyze`, but no data set.
+
+        Returns:
+            Arrays of str in the structure and shape of `analyze(x)` at the inputs: words of the
+            vocabulary where a layer that reads strings has one, else the strings themselves if it
+            turns each into one number; numbers as text for all other inputs.
+
+        Raises:
+            ValueError: If x does not fit the model.
+        """
+        return self.input_spec.restore(self.text.words(x), self.text.to_tokens(x))
 
     def save(self, path: str | os.PathLike) -> None:
         """Save the analyzer in one file: model, method, arguments and what was fitted.

@@ -43,7 +43,8 @@ class Wrapper(VariantsAnalyzer):
                 f"{type(self).__name__} wraps an analyzer. Received: analyzer={analyzer!r} (of "
                 f"type {type(analyzer).__name__}). Create it with innvestigate.create_analyzer."
             )
-        self.analyzer, self.input_spec, self.guard = analyzer, analyzer.input_spec, analyzer.guard
+        self.analyzer, self.text = analyzer, analyzer.text
+        self.input_spec, self.guard = analyzer.input_spec, analyzer.guard
         mode = check_mode(neuron_selection_mode or analyzer.task.mode)
         self.task = replace(analyzer.task, mode=mode)
         self.float = float_type(self.task.graph)
