@@ -113,7 +113,7 @@ def _words(numbers: np.ndarray, writer: Step | None, strings: dict) -> np.ndarra
     layer: Any = None if writer is None else writer.operation
     if hasattr(layer, "get_vocabulary"):
         vocabulary = np.array(layer.get_vocabulary(), str)
-        if getattr(layer, "output_mode", "int") == "int":
+        if layer.get_config().get("output_mode", "int") == "int":
             return vocabulary[numbers]
         further = [""] * (numbers.shape[-1] - len(vocabulary))  # max_tokens that are none yet
         return np.broadcast_to([*vocabulary, *further], numbers.shape)

@@ -147,9 +147,9 @@ def from_tokens(graph: Graph) -> tuple[Graph, Graph] | None:
         return None
     outputs, names = _in_place_of_strings(graph, made)
     swap = {t: KerasTensor(t.shape, t.dtype, name=name) for t, name in names.items()}
-    rest = graph.replaced([s.renamed(swap) for s in graph.steps if s not in front], swap)
     first = replace(graph, steps=graph.leading_to(made), outputs=outputs)
-    return first, replace(rest, inputs=substitute(outputs, swap))
+    rest = replace(graph, inputs=substitute(outputs, swap))
+    return first, rest.replaced([s.renamed(swap) for s in graph.steps if s not in front], swap)
 
 
 def _in_place_of_strings(graph: Graph, made: dict[KerasTensor, str]) -> tuple[Any, dict]:
