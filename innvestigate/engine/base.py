@@ -9,15 +9,15 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from innvestigate.backend import jit_compile, run_batch
-from innvestigate.engine.batch import Batch
+from innvestigate.engine.batch import Batch, expand, fold
 from innvestigate.engine.config import Configured
 from innvestigate.engine.guard import Guard
 from innvestigate.engine.inputs import InputSpec
 from innvestigate.engine.plan import Plan, plan_line
-from innvestigate.engine.selection import Selection, check_mode
+from innvestigate.engine.selection import Selected, Selection, check_mode
 from innvestigate.engine.storage import save_analyzer
 from innvestigate.engine.targets import choose_output, choose_targets
 from innvestigate.engine.text import Text
@@ -28,6 +28,7 @@ from innvestigate.graph.mirror import OUTPUT, Method, Task, build_forward, build
 from innvestigate.graph.operations import annotate
 from innvestigate.graph.run import run
 from innvestigate.graph.step import Graph
+from innvestigate.graph.trace import trace
 from innvestigate.rules import Composite
 from innvestigate.utils.arguments import check_flags
 from innvestigate.utils.batching import map_batches
@@ -41,6 +42,7 @@ class Analyzer(Configured):
         neuron_selection_mode: Which output neurons `analyze` explains:
             `"max_activation"`: the largest of each sample, over all output axes;
             `"index"`: those given by their index;
+            `"contrast"`: the difference of two, given by their indices: why this, not that;
             `"all"`: all of them, summed;
             `"weights"`: a weighted sum of them.
         output: Name or index of the output to explain, where the model has several.
@@ -88,7 +90,7 @@ class Analyzer(Configured):
         self._mode = check_mode(neuron_selection_mode)
         check_flags(keep_output_activation=keep_output_activation, check=check)
         self._layers, self._keep = layers, keep_output_activation
-        self.text = Text(model, check)
+        self.text = Text(model, trace(model), check)
         graph = self.text.graph
         self.input_spec = InputSpec(graph)
         tensor = choose_output(model, graph, output)
@@ -115,18 +117,25 @@ class Analyzer(Configured):
 
         Args:
             x: Samples with a batch axis: an array, a list or dict as the model takes it, a
-                `tf.data.Dataset` or a `keras.utils.PyDataset` of batches. Any numeric type. As for
-                `predict`, a last axis of size one may be left out, or be one too many.
+                `tf.data.Dataset` or a `keras.utils.PyDataset` of batches. Any numeric type, or
+                strings where the model reads them. As for `predict`, a last axis of size one may be
+                left out, or be one too many.
             neuron_selection: In the mode `"index"` an int or, for outputs with k axes, a k-tuple
                 that holds for all samples, or an integer array with one index for each sample
-                (`(batch,)` or `(batch, k)`). In the mode `"weights"` an array that broadcasts to
+                (`(batch,)` or `(batch, k)`). All axes but the last may be counted from the end:
+                `(-1, token)` is a token at the last position. In the mode `"contrast"` a pair
+                (this, that) of such indices. In the mode `"weights"` an array that broadcasts to
                 the output `(batch, *output_shape)`. None otherwise.
+                For several selections of each sample arrays with one more axis: indices
+                `(batch, n, k)`, weights `(batch, n, *output_shape)`; a batch of 1 holds for all.
             batch_size: Samples that are run at a time; data sets bring their own batches.
             verbose: 1 shows a progress bar.
 
         Returns:
             float32 (float64 for a float64 model) numpy arrays in the structure and shape of x; at
-            `layers`, a dict from layer name to an array of the shape of the layer's output.
+            `layers`, a dict from layer name to an array of the shape of the layer's output. Where a
+            model reads strings, in the structure and shape of `tokens(x)`. With several selections
+            for each sample there is an axis for them, of size n, after the batch axis.
 
         Raises:
             ValueError: If x does not fit the model or is not finite, or `neuron_selection` does
@@ -143,11 +152,13 @@ class Analyzer(Configured):
             given = self.text.to_tokens(given)  # of data sets
             inputs = self.input_spec.flat(given, offset)
             count = offset + len(inputs[0])
-            weights = self.weights(selection, inputs, offset)
             samples = offset + np.arange(len(inputs[0]))
-            found = self.explain(Batch(inputs, weights, samples, batch_size, progress))
-            self.verify(self.task, inputs, found.pop(OUTPUT, None))
-            return self.restore(found, given)
+            batch = Batch(inputs, None, samples, batch_size, progress)
+            found = self.restore(self._of_targets(batch, selection, offset), given)
+            if not selection.several:
+                return found
+            apart = (len(batch), selection.targets)
+            return tree.map_structure(lambda y: y.reshape(*apart, *y.shape[1:]), found)
 
         result = map_batches(explain, x, batch_size, verbose)
         selection.check_count(count)
@@ -169,6 +180,18 @@ class Analyzer(Configured):
             ValueError: If x does not fit the model.
         """
         return self.input_spec.restore(self.text.words(x), self.text.to_tokens(x))
+
+    def _of_targets(self, batch: Batch, selection: Selection, offset: int) -> dict:
+        """The results of a batch: for each sample a row for each of its selections."""
+        pieces = []
+        for targets, rows in expand(batch, selection.targets):
+            given = [self.weights(Selected(selection, t), batch.inputs, offset) for t in targets]
+            weights = np.concatenate([w for w in given if w is not None] or [[]])
+            found = self.explain(replace(rows, weights=weights if len(weights) else None))
+            self.verify(self.task, rows.inputs, found.pop(OUTPUT, None))
+            pieces.append({name: fold(y, len(targets)) for name, y in found.items()})
+        joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+        return {name: y.swapaxes(0, 1).reshape(-1, *y.shape[2:]) for name, y in joined.items()}
 
     def save(self, path: str | os.PathLike) -> None:
         """Save the analyzer in one file: model, method, arguments and what was fitted.
@@ -228,7 +251,7 @@ class Analyzer(Configured):
     def check_count(self, count: int | None) -> None:
         """Refuse arguments that do not fit the number of samples, where it is known."""
 
-    def weights(self, selection: Selection, inputs: list, offset: int) -> np.ndarray | None:
+    def weights(self, selection: Selected, inputs: list, offset: int) -> np.ndarray | None:
         """The weights of the output neurons; None where the mirror picks the largest itself."""
         if self.neuron_selection_mode == "max_activation":
             return None

@@ -42,11 +42,6 @@ class InputSpec:
             raise ValueError(f"All inputs need the same number of samples. Received: {sizes}.")
         return self.restore(arrays, x), counts.pop()
 
-    def unrestored(self, x: Any) -> list[np.ndarray]:
-        """What `restore` made the structure and shape of x, as the list that it was."""
-        given = zip(self.names, self._flatten(x), self.tensors, strict=True)
-        return [_fitting(name, array, tuple(t.shape[1:])) for name, array, t in given]
-
     def flat(self, batch: Any, offset: int) -> list[np.ndarray]:
         """A batch as a flat list of arrays that are known to fit and to be finite.
 

@@ -14,8 +14,7 @@ from innvestigate.engine.inputs import InputSpec
 from innvestigate.graph.mirror import build_forward
 from innvestigate.graph.rewrite import from_tokens
 from innvestigate.graph.run import run
-from innvestigate.graph.step import Step
-from innvestigate.graph.trace import trace
+from innvestigate.graph.step import Graph, Step
 from innvestigate.utils.batching import is_dataset
 
 _COMPARED = 32
@@ -31,6 +30,7 @@ class Text:
 
     Args:
         model: A Keras model, with or without strings among its inputs.
+        graph: Its graph.
         check: Whether the rest on tokens is compared with the model on strings, at the first call.
 
     Attributes:
@@ -39,11 +39,9 @@ class Text:
         model: The rest as a model on the same weights; without strings the model itself.
     """
 
-    def __init__(self, model: keras.Model, check: bool):
-        self._whole = trace(model)
-        self._spec = InputSpec(self._whole)
-        self._parts = from_tokens(self._whole)
-        self.graph, self.model = self._whole, model
+    def __init__(self, model: keras.Model, graph: Graph, check: bool):
+        self._whole, self._spec, self._parts = graph, InputSpec(graph), from_tokens(graph)
+        self.graph, self.model = graph, model
         if self._parts is not None:
             self.graph = self._parts[1]
             self.model = build_forward(self.graph, model.name)
