@@ -11,8 +11,8 @@ from keras import ops
 
 from innvestigate.analyzer.comparisons import check_comparisons
 from innvestigate.analyzer.lrp import check_rule_list, in_convolution
-from innvestigate.engine.base import MirrorAnalyzer
 from innvestigate.engine.batch import Batch, expand, fold
+from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.references import References
 from innvestigate.graph.difference import Change, build_difference_mirror
 from innvestigate.graph.final import Final

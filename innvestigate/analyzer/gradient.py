@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from keras import KerasTensor, ops
 
-from innvestigate.engine.base import MirrorAnalyzer
+from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.warn import warn
 from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, activation_name, holds, is_relu, kind_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from innvestigate.engine.base import MirrorAnalyzer
+from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.warn import warn
 from innvestigate.graph.layers import original_layer
 from innvestigate.graph.mirror import Task
