@@ -192,7 +192,8 @@ def _holds_tokens(step: Step) -> bool:
 
 def _is_other_nonlinearity(step: Step) -> bool:
     kind = kind_of(step)
-    return (kind is Kind.ACTIVATION and not is_relu(step)) or kind is Kind.OPAQUE
+    others = (Kind.SOFTMAX, Kind.ATTENTION, Kind.OPAQUE)
+    return (kind is Kind.ACTIVATION and not is_relu(step)) or kind in others
 
 
 def _what(step: Step) -> str:
