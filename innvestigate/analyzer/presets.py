@@ -162,9 +162,7 @@ def epsilon_gamma_box(
 
 
 @_passing_on(LRP, "rule")
-def attention_composite(
-    model, gamma: float | None = None, epsilon: float = 1e-6, **kwargs
-) -> LRP:
+def attention_composite(model, gamma: float | None = None, epsilon: float = 1e-6, **kwargs) -> LRP:
     """AttnLRP: LRP-ε in every linear layer, or LRP-γ, which suits vision transformers.
 
     The rules of attention are those of every setting of LRP; see its `attention_rule`.

@@ -104,7 +104,7 @@ def activation_name(operation) -> str | None:
         return _lambda_name(operation)
     if name == "ReLU":
         return "relu" if not operation.negative_slope else "leaky_relu"
-    if KINDS.get(name) in _ACTIVATIONS:
+    if name in KINDS and KINDS[name] in _ACTIVATIONS:
         return _snake_case(name)
     if isinstance(operation, partial):
         inner = activation_name(operation.func)

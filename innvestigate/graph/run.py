@@ -152,9 +152,10 @@ def active_inputs(step: Step, active: set[KerasTensor]) -> list[int]:
     """Positions of the inputs that a step sends a signal to.
 
     What an opaque step does with integers is unknown: they may be indices, which have no gradient.
+    To attention they are masks.
     """
-    opaque = kind_of(step) is Kind.OPAQUE
-    return [i for i, t in enumerate(step.inputs) if t in active and (is_float(t) or not opaque)]
+    floats = kind_of(step) in (Kind.OPAQUE, Kind.ATTENTION)
+    return [i for i, t in enumerate(step.inputs) if t in active and (is_float(t) or not floats)]
 
 
 def float_type(graph: Graph) -> str:

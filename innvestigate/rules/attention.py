@@ -43,7 +43,8 @@ class Attention(Rule):
 
     The product of weights and values gives each half by the z-rule, the softmax what `Softmax`
     says, the product of queries and keys each half again. Relevance divided by the tensor that it
-    belongs to follows the chain rule in all of these, so that with (g_q, g_k, g_v, g_b) = Jᵀ (R / y)
+    belongs to follows the chain rule in all of these, so that with (g_q, g_k, g_v, g_b) =
+    Jᵀ (R / y)
 
         R_q = ¼ q ⊙ g_q,   R_k = ¼ k ⊙ g_k,   R_v = ½ v ⊙ g_v,   R_b = ½ b ⊙ g_b.
 
