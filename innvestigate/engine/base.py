@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from innvestigate.backend import jit_compile, run_batch
+from innvestigate.backend import run_batch
 from innvestigate.engine.batch import Batch
 from innvestigate.engine.config import Configured
 from innvestigate.engine.guard import Guard
@@ -26,8 +26,9 @@ from innvestigate.graph.final import Final, explained
 from innvestigate.graph.mirror import OUTPUT, Method, Task, build_forward, build_mirror
 from innvestigate.graph.operations import annotate
 from innvestigate.graph.run import run
+from innvestigate.graph.sizes import find_sizes
 from innvestigate.graph.step import Graph
-from innvestigate.graph.trace import trace
+from innvestigate.graph.trace import Shapes, trace
 from innvestigate.rules import Composite
 from innvestigate.utils.arguments import check_flags
 from innvestigate.utils.batching import map_batches
@@ -63,6 +64,7 @@ class Analyzer(Configured):
         guard: What compares forward passes.
         explains_value: Whether the method shares out the output's value among the inputs, as LRP
             does. It then takes off every final activation that may change the sign.
+        follows_sizes: Whether the method can ask for data of each size anew.
         fitted_for: Arguments that what was fitted depends on.
 
     Raises:
@@ -71,6 +73,7 @@ class Analyzer(Configured):
     """
 
     explains_value = False
+    follows_sizes = True
     fitted_for: tuple[str, ...] = ()
     task: Task
 
@@ -90,20 +93,22 @@ class Analyzer(Configured):
         graph = trace(model)
         self.input_spec = InputSpec(graph)
         tensor = choose_output(model, graph, output)
-        self.guard = Guard(model, graph, graph.flat_outputs.index(tensor), check)
+        self._model, self._index = model, graph.flat_outputs.index(tensor)
+        self.guard = Guard(model, graph, self._index, check)
         self._traced = replace(graph, outputs=[tensor])
         self.final: Final | None = None
+        self._told: str | None = None
 
     @property
     def neuron_selection_mode(self) -> str:
         return self.task.mode
 
     def build(self) -> None:
-        graph = self.rewrite(self.taken_off(self._traced))
-        annotate(graph)
-        output, *logits = graph.flat_outputs
-        targets = choose_targets(graph, self._layers)
-        self.task = Task(graph, output, targets, self._mode, *logits)
+        self._plain = self.taken_off(self._traced)
+        graph, sizes = self.rewrite(self._plain), None
+        if self.follows_sizes:
+            sizes = find_sizes(graph, self._traced.flat_inputs, self._rewritten, self._task)
+        self.task = self._task(graph) if sizes is None else sizes.task
         self.check_model(self.task)
 
     def analyze(
@@ -131,7 +136,7 @@ class Analyzer(Configured):
                 not fit the mode or the output.
         """
         x, count = self.input_spec.check(x)
-        shape = self.task.output.shape[1:]
+        shape = self.task.output_shape
         selection = Selection(self.neuron_selection_mode, neuron_selection, shape, count)
         self.check_count(count)
         self.guard.renew()
@@ -213,7 +218,7 @@ class Analyzer(Configured):
         """The weights of the output neurons; None where the mirror picks the largest itself."""
         if self.neuron_selection_mode == "max_activation":
             return None
-        shape = self.task.output.shape[1:]
+        shape = self.task.output_shape
         if None in shape:
             shape = self.outputs([x[:1] for x in inputs]).shape[1:]
         return selection.weights(offset, len(inputs[0]), shape)
@@ -271,22 +276,33 @@ class Analyzer(Configured):
 
     @cached_property
     def _forward(self) -> keras.Model:
-        outputs = [self.task.output, self.task.checked]
-        model = build_forward(
-            Graph(self.task.graph.steps, self.input_spec.tensors, outputs), "forward"
-        )
-        model.compile(jit_compile=jit_compile)
-        return model
+        graph = self._plain if self.task.sizes else self.task.graph
+        output, *logits = graph.flat_outputs
+        wanted = [output, *(logits or [output])]
+        return build_forward(Graph(graph.steps, self.input_spec.tensors, wanted), "forward")
 
     def taken_off(self, graph: Graph) -> Graph:
         """The graph without a final activation that the method does not explain, with a warning."""
         (output,) = graph.flat_outputs
-        self.final, told = explained(graph, output, self.explains_value, self._keep)
-        if told is not None:
+        final, told = explained(graph, output, self.explains_value, self._keep)
+        if told is not None and told != self._told:
             warn(told)
-        if self.final is None:
+        self._told, self.final = told, self.final or final
+        if final is None:
             return graph
-        return replace(self.final.graph, outputs=[self.final.output, self.final.logits])
+        return replace(final.graph, outputs=[final.output, final.logits])
+
+    def _task(self, graph: Graph) -> Task:
+        """What is asked, for a rewritten graph."""
+        annotate(graph)
+        output, *logits = graph.flat_outputs
+        return Task(graph, output, choose_targets(graph, self._layers), self._mode, *logits)
+
+    def _rewritten(self, shapes: Shapes) -> Graph:
+        """The graph that the method works on, for inputs of known shapes."""
+        graph = trace(self._model, shapes)
+        output = graph.flat_outputs[self._index]
+        return self.rewrite(self.taken_off(replace(graph, outputs=[output])))
 
 
 class MirrorAnalyzer(Analyzer):
@@ -328,8 +344,8 @@ class MirrorAnalyzer(Analyzer):
     def explain(self, batch: Batch, task: Task | None = None) -> dict[str, np.ndarray]:
         task = task or self.task
         if batch.weights is None:
-            return run_batch(self.mirror(task), batch.inputs)
-        return run_batch(self.mirror(task.weighted), [*batch.inputs, batch.weights])
+            return self._run(task, batch.inputs)
+        return self._run(task.weighted, [*batch.inputs, batch.weights])
 
     @cached_property
     def vectors(self) -> Vectors:
@@ -351,6 +367,12 @@ class MirrorAnalyzer(Analyzer):
     def per_token(self, found):
         """One number for each token, from what `finish` makes of its vector (the last axis)."""
         return ops.sum(found, axis=-1)
+
+    def _run(self, task: Task, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """The results of the mirror that suits the sizes of some inputs."""
+        fitted, given = task.fitted(inputs)
+        found = run_batch(self.mirror(fitted), given)
+        return {name: y[: len(inputs[0])] for name, y in found.items()}
 
     def _warn_of_silent(self) -> None:
         task = self.task

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import KerasTensor, tree
 
+from innvestigate.graph.constants import Constant
 from innvestigate.graph.step import Step, like
 
 
@@ -57,7 +58,8 @@ def holders_of_variables(step: Step) -> list:
     operation = getattr(step.operation, "layer", step.operation)
     holders = [operation] if isinstance(operation, keras.Layer) else []
     leaves = tree.flatten((step.arguments, getattr(step.operation, "constants", ())))
-    return holders + [leaf for leaf in leaves if isinstance(leaf, keras.Variable)]
+    holders += [leaf for leaf in leaves if isinstance(leaf, keras.Variable)]
+    return holders + [leaf.layer for leaf in leaves if isinstance(leaf, Constant)]
 
 
 def unpack(values: list):

@@ -24,6 +24,7 @@ from innvestigate.graph.run import (
     float_type,
     forward,
 )
+from innvestigate.graph.sizes import Sizes
 from innvestigate.graph.step import Graph, Step, is_float
 
 OUTPUT = "output:"
@@ -44,6 +45,8 @@ class Task:
             more input, `weights`, of the output's shape.
         checked: The tensor whose value the mirror returns under the name `OUTPUT`, to be compared
             with the model's; by default the output.
+        sizes: How the same is asked for data of known sizes, where the graph holds for no others;
+            it is that of `sizes.example` then.
     """
 
     graph: Graph
@@ -51,10 +54,23 @@ class Task:
     targets: dict[str, KerasTensor]
     mode: str = "max_activation"
     checked: KerasTensor | None = None
+    sizes: Sizes | None = None
 
     def __post_init__(self):
         if self.checked is None:
             object.__setattr__(self, "checked", self.output)
+
+    @property
+    def output_shape(self) -> tuple:
+        """Shape of the output without the batch axis, None where the model leaves a size open."""
+        return self.output.shape[1:] if self.sizes is None else self.sizes.output_shape
+
+    def fitted(self, inputs: list) -> tuple[Task, list]:
+        """The task for the sizes of some inputs, and these with as many rows as it wants."""
+        if self.sizes is None:
+            return self, inputs
+        task, padded = self.sizes.fitted(inputs)
+        return task.weighted if self.mode == "weights" else task, padded
 
     @cached_property
     def active(self) -> set[KerasTensor]:
@@ -144,7 +160,15 @@ def build_forward(graph: Graph, name: str) -> keras.Model:
         values = forward(graph.leading_to(graph.flat_outputs), values, run)
         wear = lambda t: values[t]  # noqa: E731
         inputs = tree.map_structure(wear, graph.inputs)
-        return keras.Model(inputs, tree.map_structure(wear, graph.outputs), name=name)
+        model = keras.Model(inputs, tree.map_structure(wear, graph.outputs), name=name)
+    return _compiled(model, graph.steps)
+
+
+def _compiled(model: keras.Model, steps: list[Step]) -> keras.Model:
+    """The model, to be run as a whole, or step by step where one decides by values."""
+    eagerly = any(step.by_value for step in steps)
+    model.compile(jit_compile=jit_compile and not eagerly, run_eagerly=eagerly)
+    return model
 
 
 class Builder:
@@ -169,8 +193,7 @@ class Builder:
             results = {label: self._result(label, t, signals.get(t)) for label, t in targets}
             results[OUTPUT] = self.values[self.task.checked]
             mirror = Mirror(inputs + weights, results, name=name)
-        mirror.compile(jit_compile=jit_compile)
-        return mirror
+        return _compiled(mirror, self.needed)
 
     def run_forward(self) -> list:
         """Run the graph; returns the mirror's inputs."""

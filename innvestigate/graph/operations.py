@@ -10,11 +10,13 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops, tree
 
+from innvestigate.graph.constants import Constant
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.masks import ComputeMask
 from innvestigate.graph.names import KINDS, Kind, Trait, has, keras_name
 from innvestigate.graph.normalization import NORMALIZATIONS, Normalization
 from innvestigate.graph.step import Graph, Step, is_float
+from innvestigate.graph.symbolic import layers_within
 
 _FRAMEWORKS = ("keras.", "tensorflow.", "jax.", "torch.")
 _SPELLINGS = {
@@ -83,6 +85,11 @@ def kind_of(step: Step) -> Kind:
     if kind is Kind.LOOKUP and not _one_vector_each(step):
         return Kind.OPAQUE
     return kind
+
+
+def holds(operation: Any, kind: Kind) -> bool:
+    """Whether a layer has layers of a kind inside."""
+    return any(KINDS.get(keras_name(layer) or "") is kind for layer in layers_within(operation))
 
 
 def normalization_of(operation: Any) -> Normalization:
@@ -238,7 +245,7 @@ def _has_positive_scale(step: Step) -> bool:
 
 def _is_positive(constant) -> bool:
     """Whether all numbers of a constant are > 0, and stay so: a variable may be trained."""
-    if isinstance(constant, keras.Variable):
+    if isinstance(constant, (keras.Variable, Constant)):
         return False
     if ops.is_tensor(constant):
         constant = ops.convert_to_numpy(constant)

@@ -9,10 +9,12 @@ from dataclasses import replace
 import keras
 from keras import KerasTensor, ops, tree
 
+from innvestigate.graph.constants import value_of
 from innvestigate.graph.kernels import linear_part, separable_parts
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.operations import Kind, Trait, has, keras_name, kind_of
 from innvestigate.graph.step import Graph, Step, like
+from innvestigate.graph.symbolic import RefusedError
 from innvestigate.graph.trace import open_step
 
 
@@ -31,9 +33,13 @@ def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> Graph:
     queue = graph.steps[::-1]
     while queue:
         step = queue.pop().renamed(swap)
-        inside = open_step(step, _OPENERS.get(keras_name(step.operation))) if wanted(step) else None
-        if inside is None:
+        if not wanted(step):
             steps.append(step)
+            continue
+        try:
+            inside = open_step(step, _OPENERS.get(keras_name(step.operation)))
+        except RefusedError as error:
+            steps.append(replace(step, closed=str(error)))
             continue
         queue.extend(inside.steps[::-1])
         swap.update(zip(step.outputs, inside.outputs, strict=True))
@@ -61,7 +67,7 @@ def fuse_bias(graph: Graph) -> Graph:
             linear = steps[place].operation
             biased = replace(
                 linear,
-                read_bias=lambda constant=constant: ops.convert_to_tensor(constant),
+                read_bias=lambda constant=constant: value_of(constant),
                 constants=(*linear.constants, constant),
             )
             steps[place] = replace(steps[place], operation=biased, outputs=step.outputs)

@@ -13,6 +13,7 @@ from typing import Any
 
 from keras import KerasTensor, ops, tree
 
+from innvestigate.graph.constants import present
 from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.scopes import FrozenState
 from innvestigate.graph.step import Graph, Step, is_complex, is_float, substitute
@@ -67,6 +68,7 @@ def execute(step: Step, values: list) -> list:
     at = dict(zip(step.inputs, values, strict=True))
     args, kwargs = substitute(step.arguments, at)
     with FrozenState(), wearing([(at[tensor], at[mask]) for tensor, mask in step.masks]):
+        args, kwargs = present((args, kwargs))
         outputs = [y for y in tree.flatten(step.operation(*args, **kwargs)) if y is not None]
     take_masks_off(outputs)
     return outputs

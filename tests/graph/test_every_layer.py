@@ -102,9 +102,8 @@ TOKENS = ("Embedding", "ReversibleEmbedding", "CategoryEncoding")
 # Layers whose inside LRP cannot see: an error that names them, until a rule is given.
 NO_LRP_RULE = {
     *("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"),
-    "AdditiveAttention",
     *("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
-    *("MelSpectrogram", "STFTSpectrogram"),
+    "MelSpectrogram",
 }
 # Layers without a gradient of their own: what they are instead.
 NO_GRADIENT = {
