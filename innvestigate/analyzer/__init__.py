@@ -35,6 +35,7 @@ from innvestigate.analyzer.pattern import PatternAttribution, PatternNet
 from innvestigate.analyzer.pattern_statistics import PatternStatistics
 from innvestigate.analyzer.perturbation import Occlusion, ShapleySampling
 from innvestigate.analyzer.presets import (
+    attention_composite,
     epsilon_gamma_box,
     excitation_backprop,
     flat_until_index,
@@ -97,6 +98,7 @@ analyzers: dict[str, Callable[..., Analyzer]] = {
     ),
     "lrp.epsilon_alpha_2_beta_1": partial(folded_composite, convolution_rule="Alpha2Beta1"),
     "lrp.epsilon_gamma_box": epsilon_gamma_box,
+    "lrp.attn": attention_composite,
     "lrp.excitation_backprop": excitation_backprop,
     "deep_taylor": DeepTaylor,
     "deep_taylor.bounded": BoundedDeepTaylor,
@@ -186,6 +188,7 @@ __all__ = [
     "ShapleySampling",
     "SmoothGrad",
     "analyzers",
+    "attention_composite",
     "create_analyzer",
     "epsilon_gamma_box",
     "excitation_backprop",

@@ -277,7 +277,6 @@ def is_elementwise(step: Step) -> bool:
     clips = has(step.operation, Trait.EXTREMUM)
     return (
         (kind_of(step) is Kind.ACTIVATION or clips)
-        and activation_name(step.operation) not in ("softmax", "log_softmax", "sparsemax")
         and len(step.inputs) == 1
         and step.inputs[0].shape == step.outputs[0].shape
     )
