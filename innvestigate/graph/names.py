@@ -28,6 +28,7 @@ class Kind(Enum):
     SHAPE = "shape only"
     LOOKUP = "look-up of vectors"
     RECURRENT = "a loop over time"
+    CONSTANT = "constant, whatever is read"
     OPAQUE = "unknown"
 
 
@@ -91,6 +92,7 @@ _NAMES = {
         Tril Triu Unstack View Vsplit Vstack Where ExtractPatches CropImages PadImages
         """
     + " ".join(name for name in dir(keras.layers) if name.startswith("Random")),
+    Kind.CONSTANT: "ZerosLike OnesLike FullLike",
     Kind.LOOKUP: "Embedding ReversibleEmbedding OneHot CategoryEncoding",
     Kind.RECURRENT: """
         LSTM GRU SimpleRNN RNN Bidirectional ConvLSTM1D ConvLSTM2D ConvLSTM3D
@@ -118,7 +120,7 @@ _TRAITS = {
         """,
     Trait.MASKING: "Masking",
     Trait.MINIMUM: "Minimum Fmin Min Amin",
-    Trait.NONNEGATIVE: "Abs Absolute Fabs Exp Exp2 Square Sqrt Rsqrt",
+    Trait.NONNEGATIVE: "Abs Absolute Fabs Exp Exp2 Square Sqrt Rsqrt ZerosLike OnesLike",
     Trait.OVERSHOOTS: "Subtract Resizing Resize UpSampling2D",
     Trait.PLAIN_CONVOLUTION: "Conv1D Conv2D Conv3D",
     Trait.QUOTIENT: "Divide TrueDivide DivideNoNan",

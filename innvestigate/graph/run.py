@@ -154,8 +154,10 @@ def active_inputs(step: Step, active: set[KerasTensor]) -> list[int]:
     """Positions of the inputs that a step sends a signal to.
 
     What an opaque step does with integers is unknown: they may be indices, which have no gradient.
-    To attention and to loops they are masks.
+    To attention and to loops they are masks. What is constant hears of no input.
     """
+    if kind_of(step) is Kind.CONSTANT:
+        return []
     floats = kind_of(step) in (Kind.OPAQUE, Kind.ATTENTION, Kind.RECURRENT)
     return [i for i, t in enumerate(step.inputs) if t in active and (is_float(t) or not floats)]
 
