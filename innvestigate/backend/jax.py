@@ -3,6 +3,7 @@
 import jax
 
 jit_compile = True
+holds_strings = False
 
 
 def vjp(function, inputs):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import keras
-from keras import KerasTensor, ops
+from keras import KerasTensor, ops, tree
 
 from innvestigate.graph.cells import OPENERS
 from innvestigate.graph.constants import value_of
 from innvestigate.graph.kernels import linear_part, separable_parts
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.operations import Kind, Trait, body_of, has, keras_name, kind_of
-from innvestigate.graph.step import Graph, Step, like
+from innvestigate.graph.step import Graph, Step, like, substitute
 from innvestigate.graph.symbolic import RefusedError
 from innvestigate.graph.trace import open_step
 
@@ -86,6 +87,20 @@ def fuse_bias(graph: Graph) -> Graph:
     return graph.replaced(steps)
 
 
+def tell_apart(graph: Graph) -> Graph:
+    """Have products and attention read each factor as a tensor of its own: `x x` as x times a copy.
+
+    What is sent to a factor depends on its part in the product.
+    """
+    steps: list[Step] = []
+    for step in graph.steps:
+        if kind_of(step) in (Kind.PRODUCT, Kind.ATTENTION):
+            copies, step = _with_copies(step)
+            steps += copies
+        steps.append(step)
+    return graph.replaced(steps)
+
+
 def fold_batch_norm(graph: Graph) -> Graph:
     """Merge every BatchNormalization into the linear step before or after it, where one fits.
 
@@ -139,6 +154,42 @@ def from_vectors(graph: Graph) -> tuple[Graph, list[Step]]:
     return replace(graph, steps=steps, inputs=inputs), lookups
 
 
+def from_tokens(graph: Graph) -> tuple[Graph, Graph] | None:
+    """A graph of which strings are inputs, in two: what makes numbers of them, and the rest.
+
+    Returns:
+        The first graph, whose outputs stand in the structure of the inputs of the second: the
+        numbers that are made of strings in the place of these. Where that is not one for one, the
+        structure is a dict: inputs by their names, and the others by those of their steps. None
+        if there are no strings.
+    """
+    strings = {t for t in graph.flat_inputs if t.dtype == "string"}
+    front, made = [], {}
+    for step in graph.steps:
+        if not strings.isdisjoint(step.inputs):
+            front.append(step)
+            strings.update(t for t in step.outputs if t.dtype == "string")
+            made.update({t: step.name for t in step.outputs if t.dtype != "string"})
+    if not front:
+        return None
+    outputs, names = _in_place_of_strings(graph, made)
+    swap = {t: KerasTensor(t.shape, t.dtype, name=name) for t, name in names.items()}
+    first = replace(graph, steps=graph.leading_to(made), outputs=outputs)
+    rest = replace(graph, inputs=substitute(outputs, swap))
+    return first, rest.replaced([s.renamed(swap) for s in graph.steps if s not in front], swap)
+
+
+def _in_place_of_strings(graph: Graph, made: dict[KerasTensor, str]) -> tuple[Any, dict]:
+    """The inputs of a graph with what is made of strings in the place of these, and its names."""
+    strings = [t for t in graph.flat_inputs if t.dtype == "string"]
+    read = {t: {s for step in graph.leading_to([t]) for s in step.inputs} for t in made}
+    of = [(s, t) for s in strings for t in made if s in read[t]]
+    if len({s for s, _ in of}) == len({t for _, t in of}) == len(of):
+        return substitute(graph.inputs, dict(of)), {t: s.name for s, t in of}
+    inputs = zip(graph.input_names, graph.flat_inputs, strict=True)
+    return {n: t for n, t in inputs if t not in strings} | {n: t for t, n in made.items()}, made
+
+
 def _time_distributed(layer, x, training=None, mask=None):
     """TimeDistributed as its layer on a batch of all time steps, instead of a loop over them."""
     if has(layer.layer, Trait.DENSE):
@@ -181,6 +232,26 @@ _OPENERS: dict[str | None, Callable] = {
     "TimeDistributed": _time_distributed,
     **OPENERS,
 }
+
+
+def _with_copies(step: Step) -> tuple[list[Step], Step]:
+    """Copies of what a step's arguments repeat, and the step that reads them."""
+    read: set[KerasTensor] = set()
+    copies: list[Step] = []
+
+    def own(x):
+        if not isinstance(x, KerasTensor):
+            return x
+        if x not in read:
+            read.add(x)
+            return x
+        name = f"{step.name}.copy.{len(copies) + 1}"
+        copy = keras.layers.Identity(dtype=x.dtype)
+        copies.append(Step(name, copy, ((x,), {}), [like(x)], step.layers))
+        return copies[-1].outputs[0]
+
+    arguments = tree.map_structure(own, step.arguments)
+    return copies, replace(step, arguments=arguments) if copies else step
 
 
 def _parts(step: Step) -> list[Step]:

@@ -12,6 +12,7 @@ from keras import KerasTensor, ops, tree
 from keras.src import backend as keras_backend
 
 from innvestigate.graph.constants import Constant
+from innvestigate.graph.lenient import lenient
 from innvestigate.graph.scopes import FrozenState, WeightReads
 
 
@@ -97,7 +98,7 @@ def _arguments(calls: list[Call], outputs: list) -> tuple[list, list]:
 def _calls(layer, inputs, run) -> tuple[list[Call], list]:
     layer._get_call_context().set_value("training", False)
     try:
-        with untouched(layer) as touch:
+        with untouched(layer) as touch, lenient():
             outputs = [y for y in tree.flatten(run()) if y is not None]
             nodes = _nodes_between(inputs, [y for y in outputs if isinstance(y, KerasTensor)])
             touch(nodes)

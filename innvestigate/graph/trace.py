@@ -24,6 +24,7 @@ from keras.src import backend as keras_backend
 from keras.src.models.functional import Functional
 
 from innvestigate.graph.constants import present
+from innvestigate.graph.lenient import spec_of
 from innvestigate.graph.masks import ComputeMask, is_reversible, masks_for, masks_of, wants_masks
 from innvestigate.graph.signature import not_built, signature
 from innvestigate.graph.step import Graph, Step, like, substitute, tensors_in
@@ -180,11 +181,14 @@ class _Tracer:
         """Tensors like those that a call writes, for inputs that may have other sizes."""
         if all(t.shape == bindings[t].shape for t in call.inputs):
             return [like(tensor) for tensor in call.outputs]
-        return tree.flatten(call.operation.compute_output_spec(*args, **kwargs))
+        return spec_of(call.operation, args, kwargs)
 
     def _add_step(self, step, args, name, layers) -> list[KerasTensor]:
         values = dict(zip(step.inputs, tree.flatten(args[0]), strict=True))
+        read = substitute(step.arguments, values)
         written = [like(tensor) for tensor in step.outputs]
+        if any(t.shape != x.shape for t, x in values.items()):
+            written = spec_of(step.operation, *read)
         own = step.renamed({**values, **dict(zip(step.outputs, written, strict=True))})
         own.name, own.layers = name, (*layers, *step.layers)
         self.steps.append(own)
