@@ -77,7 +77,10 @@ def _tensors(structure: Any) -> list[KerasTensor]:
 @contextmanager
 def _without(owner: type, name: str) -> Iterator[None]:
     """Within it, a class lacks a method: arrays of JAX then leave operators to symbolic tensors."""
-    own = vars(owner)[name]
+    own = vars(owner).get(name)
+    if own is None:  # already, as one layer is looked into while another one is
+        yield
+        return
     delattr(owner, name)
     try:
         yield
