@@ -91,7 +91,10 @@ def test_the_layer_stays_as_it_is(method):
     layer = layers.Bidirectional(layers.RNN(cells))
     model = model_of(layer)
     nodes, weights = count_nodes(model), model.get_weights()
-    innvestigate.create_analyzer(method, model).analyze(floats(5, 3))
+    made = innvestigate.create_analyzer(method, model)
+    for rnn in (layer.forward_layer, layer.backward_layer):
+        assert getattr(rnn.cell.cells[0], "_dropout_mask", None) is None
+    made.analyze(floats(5, 3))
     assert count_nodes(model) == nodes
     for before, after in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)

@@ -289,6 +289,28 @@ def test_contributions_add_up(name):
     np.testing.assert_allclose(totals([found]), expected, atol=1e-5)
 
 
+class Late(Peephole):
+    """A cell that starts with activations: what comes from the step before, and what goes in."""
+
+    def call(self, x, states):
+        before, time = states
+        state = self.inner(ops.tanh(x)) + ops.matmul(ops.relu(before), self.recurrent)
+        return state, [state, time]
+
+
+@pytest.mark.parametrize("rule", ["rescale", "reveal_cancel"])
+def test_activations_at_both_ends_of_a_loop(rule):
+    """Where pairs of multipliers arrive at it, and leave it."""
+    x = keras.Input((4, 3))
+    y = layers.Dense(3)(x)
+    y = layers.Activation("relu")(layers.RNN(Late(3), return_sequences=True)(y))
+    model = built(layers.Dense(2)(layers.Flatten()(y)), x)
+    data = samples(3, 4, 3).astype("float32")
+    found = explained(model, f"deeplift.{rule}", data)
+    expected = np.array(model(data)).sum(1) - np.array(model(0 * data)).sum(1)
+    np.testing.assert_allclose(totals([found]), expected, atol=1e-5)
+
+
 @settings(deadline=None, max_examples=6, derandomize=True)
 @given(
     st.sampled_from(["deeplift.rescale", "deeplift.reveal_cancel", "deeplift.genomics_default"]),
@@ -361,12 +383,21 @@ def test_deep_taylor_looks_inside_a_loop():
         innvestigate.create_analyzer("deep_taylor", recurrent(layers.LSTM(4)))
 
 
-@pytest.mark.parametrize("bound", [3, 4])
-def test_a_box_without_a_first_layer_is_told(bound):
+def test_the_box_is_taken_along_to_a_loop():
+    x, data = keras.Input((6, 3)), samples(2, 6, 3).astype("float32")
+    layer, head = layers.LSTM(4, go_backwards=True), layers.Dense(2)
+    model = built(head(layer(layers.Rescaling(2.0, 0.5)(x))), x)
+    found = explained(model, "lrp.epsilon", data, input_layer_rule=(-4, 4))
+    own = keras.Model(x, head(layer(x)))
+    expected = explained(own, "lrp.epsilon", 2 * data + 0.5, input_layer_rule=(-7.5, 8.5))
+    assert gap(found, expected) < 1e-5
+
+
+def test_a_box_without_a_first_layer_is_told():
     x = keras.Input((6, 3))
     model = keras.Model(x, layers.LSTM(2)(layers.LayerNormalization()(x)))
     with pytest.warns(UserWarning, match="applies to no layer"):
-        innvestigate.create_analyzer("lrp.epsilon", model, input_layer_rule=(-bound, bound))
+        innvestigate.create_analyzer("lrp.epsilon", model, input_layer_rule=(-3, 3))
 
 
 def test_a_comparison_inside_a_loop_is_refused():
