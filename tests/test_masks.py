@@ -21,6 +21,7 @@ from tests.masked import (
     MERGES,
     MODELS,
     PLAIN,
+    RECURRENT,
     SCORES,
     STEPS,
     build,
@@ -62,8 +63,8 @@ def parts_of(alone, attending):
 
 
 ANY = parts_of([*PLAIN, *MASKED], [*HEADS, *SCORES])
-WITH_RULES = parts_of([*PLAIN, "centre", "padding_block"], [*HEADS, "attention"])
-ELEMENTARY = parts_of(["dense", "norm", "dropout", "behead", "centre"], ["attention"])
+WITH_RULES = parts_of([*PLAIN, *RECURRENT, "centre", "padding_block"], [*HEADS, "attention"])
+ELEMENTARY = parts_of(["dense", "norm", "dropout", "behead", "centre", *RECURRENT], ["attention"])
 
 
 @st.composite
