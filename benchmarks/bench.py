@@ -2,10 +2,11 @@
 
     python benchmarks/bench.py [--models VGG16,ResNet50] [--methods gradient,lrp.epsilon]
 
-Eight images of 224 x 224. Each method runs in a process of its own; the time is the median of pairs
-(method, GradientTape) timed in turn; peak memory is that of the whole process, as a ratio to
-a process that only takes the gradient; the time to the first result counts creating the analyzer.
-The limit is what the operations alone would cost, one forward pass being half a gradient.
+Eight images of 224 x 224, or 16 sequences. Each method runs in a process of its own; the time is
+the median of pairs (method, GradientTape) timed in turn; peak memory is that of the whole process,
+as a ratio to a process that only takes the gradient; the time to the first result counts creating
+the analyzer. The limit is what the operations alone would cost, one forward pass being half a
+gradient.
 
 What was found is kept in benchmarks/results/bench.json; methods that it holds are not run again.
 The table, with the columns of the peers where benchmarks/peers/run.py has filled them, goes into
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from measure import (
+    SEQUENCES,
     build,
     images,
     in_own_process,
@@ -40,6 +42,9 @@ PEERS = HERE / "results" / "peers.json"
 PAGE = HERE.parent / "docs" / "performance.md"
 README = HERE.parent / "README.md"
 MODELS = ("VGG16", "ResNet50", "EfficientNetB0", "DenseNet121")
+LOOP = 3.0
+"""The limit of a loop over time, whose time is that of many small operations."""
+
 LIMITS = {
     "gradient": 1.0,
     "input_t_gradient": 1.0,
@@ -54,7 +59,7 @@ LIMITS = {
     "deep_taylor": 1.5,
     "deeplift": 1.5,
 }
-BATCH = 8
+BATCH, SEQUENCE_BATCH = 8, 16
 PAIRS = 5
 
 
@@ -76,7 +81,7 @@ def worker(model_name: str, method: str) -> dict:
     """Measure one method on one model."""
     warnings.simplefilter("ignore")
     model = build(model_name)
-    x = images(model, BATCH)
+    x = images(model, SEQUENCE_BATCH if model_name in SEQUENCES else BATCH)
     if method == "tape":
         gradient = tape_gradient(model)
         first = seconds(lambda: gradient(x))
@@ -122,7 +127,7 @@ def table(found: dict) -> str:
         for method in LIMITS:
             own = methods.get(method, {})
             values = ["refuses" if "error" in own else _ratio(own.get("time"))]
-            values.append(f"{LIMITS[method]:.1f}")
+            values.append(f"{LOOP if model_name in SEQUENCES else LIMITS[method]:.1f}")
             values += [_ratio(own.get(key)) for key in ("memory", "first")]
             values += [_of_peer(peers, name, model_name, method) for name in names]
             rows.append([model_name, f"`{method}`", *values])
@@ -133,10 +138,11 @@ def summary(found: dict) -> str:
     """The times alone, one line for each method; the peers' on the first network."""
     peers = read(PEERS).get("rows", [])
     names = sorted({row["peer"] for row in peers})
-    header = ["method", "limit", *found, *(f"{MODELS[0]}: {name}" for name in names)]
+    images_only = {name: found[name] for name in found if name not in SEQUENCES}
+    header = ["method", "limit", *images_only, *(f"{MODELS[0]}: {name}" for name in names)]
     rows = []
     for method, limit in LIMITS.items():
-        own = [_ratio(methods.get(method, {}).get("time")) for methods in found.values()]
+        own = [_ratio(methods.get(method, {}).get("time")) for methods in images_only.values()]
         others = [_of_peer(peers, name, MODELS[0], method) for name in names]
         rows.append([f"`{method}`", f"{limit:.1f}", *own, *others])
     return markdown(header, rows)
@@ -160,7 +166,7 @@ def _ratio(value: float | None) -> str:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--models", default=",".join((*MODELS, *SEQUENCES)))
     parser.add_argument("--methods", default=",".join(LIMITS))
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
