@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from innvestigate.backend import jit_compile, run_batch
+from innvestigate.backend import run_batch
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.batch import Batch
 from innvestigate.graph.mirror import Task, build_forward
@@ -27,7 +27,6 @@ class Input(Analyzer):
         if hidden:
             graph = replace(task.graph, inputs=task.graph.flat_inputs, outputs=hidden)
             self._hidden = build_forward(graph, "hidden")
-            self._hidden.compile(jit_compile=jit_compile)
 
     def explain(self, batch: Batch) -> dict[str, np.ndarray]:
         values = {f"input:{i}": x for i, x in enumerate(batch.inputs)}

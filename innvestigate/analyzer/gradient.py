@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keras import ops
+from keras import KerasTensor, ops
 
 from innvestigate.engine.base import MirrorAnalyzer
 from innvestigate.engine.warn import warn
 from innvestigate.graph.mirror import Task
-from innvestigate.graph.operations import Kind, activation_name, is_relu, kind_of
+from innvestigate.graph.operations import Kind, activation_name, holds, is_relu, kind_of
 from innvestigate.graph.rewrite import is_opaque, open_layers, split
 from innvestigate.graph.run import run
 from innvestigate.graph.step import Graph, Step
@@ -44,7 +44,8 @@ class GradientAnalyzer(MirrorAnalyzer):
         super().__init__(model, **kwargs)
 
     def rewrite(self, graph: Graph) -> Graph:
-        return open_layers(graph, _holds_tokens)
+        tokens = set(graph.flat_inputs)
+        return open_layers(graph, lambda step: _may_look_up(step, tokens))
 
     def composite(self, task: Task) -> Composite:
         everywhere = Line(Gradient(), lambda step: True, "every other step")
@@ -186,13 +187,18 @@ def warn_of_other_nonlinearities(method: str, steps: list[Step]) -> None:
         )
 
 
-def _holds_tokens(step: Step) -> bool:
-    return is_opaque(step) and any("int" in t.dtype for t in step.inputs)
+def _may_look_up(step: Step, tokens: set[KerasTensor]) -> bool:
+    """Whether a step may hold an embedding. Tokens may be floats, as inputs are by default."""
+    if not is_opaque(step):
+        return False
+    whole = any("int" in t.dtype for t in step.inputs)
+    return whole or (not tokens.isdisjoint(step.inputs) and holds(step.operation, Kind.LOOKUP))
 
 
 def _is_other_nonlinearity(step: Step) -> bool:
     kind = kind_of(step)
-    return (kind is Kind.ACTIVATION and not is_relu(step)) or kind is Kind.OPAQUE
+    closed = kind in (Kind.OPAQUE, Kind.RECURRENT)
+    return closed or (kind is Kind.ACTIVATION and not is_relu(step))
 
 
 def _what(step: Step) -> str:

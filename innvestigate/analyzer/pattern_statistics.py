@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
-from innvestigate.backend import jit_compile, run_batch, vjp
+from innvestigate.backend import run_batch, vjp
 from innvestigate.engine.inputs import InputSpec
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.mirror import build_forward
@@ -271,9 +271,7 @@ class Collector:
         ]
         outputs = [tensor for step in steps for tensor in step.outputs]
         extended = Graph([*graph.steps, *steps], graph.flat_inputs, outputs)
-        model = build_forward(extended, "pattern_statistics")
-        model.compile(jit_compile=jit_compile)
-        return model
+        return build_forward(extended, "pattern_statistics")
 
 
 class _Sums:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
-from innvestigate.backend import jit_compile, run_batch
-from innvestigate.engine.batch import Batch, expand, fold
+from innvestigate.backend import run_batch
+from innvestigate.engine.batch import Batch, by_sample, concatenated
 from innvestigate.engine.config import Configured
 from innvestigate.engine.guard import Guard
 from innvestigate.engine.inputs import InputSpec
@@ -26,9 +26,11 @@ from innvestigate.engine.warn import warn, warn_if_not_finite
 from innvestigate.graph.final import Final, explained
 from innvestigate.graph.mirror import OUTPUT, Method, Task, build_forward, build_mirror
 from innvestigate.graph.operations import annotate
+from innvestigate.graph.recurrent import deep_steps, rewrite_bodies
 from innvestigate.graph.run import run
+from innvestigate.graph.sizes import find_sizes
 from innvestigate.graph.step import Graph
-from innvestigate.graph.trace import trace
+from innvestigate.graph.trace import Shapes, trace
 from innvestigate.rules import Composite
 from innvestigate.utils.arguments import check_flags
 from innvestigate.utils.batching import map_batches
@@ -66,6 +68,7 @@ class Analyzer(Configured):
         guard: What compares forward passes.
         explains_value: Whether the method shares out the output's value among the inputs, as LRP
             does. It then takes off every final activation that may change the sign.
+        follows_sizes: Whether the method can ask for data of each size anew.
         fitted_for: Arguments that what was fitted depends on.
 
     Raises:
@@ -74,7 +77,7 @@ class Analyzer(Configured):
     """
 
     explains_value = False
-    fitted_for: tuple[str, ...] = ()
+    follows_sizes = True
     task: Task
 
     def __init__(
@@ -94,20 +97,22 @@ class Analyzer(Configured):
         graph = self.text.graph
         self.input_spec = InputSpec(graph)
         tensor = choose_output(model, graph, output)
-        self.guard = Guard(self.text.model, graph, graph.flat_outputs.index(tensor), check)
+        self._model, self._index = self.text.model, graph.flat_outputs.index(tensor)
+        self.guard = Guard(self._model, graph, self._index, check)
         self._traced = replace(graph, outputs=[tensor])
         self.final: Final | None = None
+        self._told: str | None = None
 
     @property
     def neuron_selection_mode(self) -> str:
         return self.task.mode
 
     def build(self) -> None:
-        graph = self.rewrite(self.taken_off(self._traced))
-        annotate(graph)
-        output, *logits = graph.flat_outputs
-        targets = choose_targets(graph, self._layers)
-        self.task = Task(graph, output, targets, self._mode, *logits)
+        self._plain = self.taken_off(self._traced)
+        graph, sizes = self._in_its_form(self._plain), None
+        if self.follows_sizes:
+            sizes = find_sizes(graph, self._traced.flat_inputs, self._rewritten, self._task)
+        self.task = self._task(graph) if sizes is None else sizes.task
         self.check_model(self.task)
 
     def analyze(
@@ -142,7 +147,7 @@ class Analyzer(Configured):
                 not fit the mode or the output.
         """
         x, count = self.input_spec.check(self.text.to_tokens(x))
-        shape = self.task.output.shape[1:]
+        shape = self.task.output_shape
         selection = Selection(self.neuron_selection_mode, neuron_selection, shape, count)
         self.check_count(count)
         self.guard.renew()
@@ -154,11 +159,9 @@ class Analyzer(Configured):
             count = offset + len(inputs[0])
             samples = offset + np.arange(len(inputs[0]))
             batch = Batch(inputs, None, samples, batch_size, progress)
-            found = self.restore(self._of_targets(batch, selection, offset), given)
-            if not selection.several:
-                return found
-            apart = (len(batch), selection.targets)
-            return tree.map_structure(lambda y: y.reshape(*apart, *y.shape[1:]), found)
+            ask = partial(self._explain_rows, selection, inputs, offset)
+            found = by_sample(batch, selection.targets, ask)
+            return selection.apart(self.restore(found, given))
 
         result = map_batches(explain, x, batch_size, verbose)
         selection.check_count(count)
@@ -181,18 +184,6 @@ class Analyzer(Configured):
         """
         return self.input_spec.restore(self.text.words(x), self.text.to_tokens(x))
 
-    def _of_targets(self, batch: Batch, selection: Selection, offset: int) -> dict:
-        """The results of a batch: for each sample a row for each of its selections."""
-        pieces = []
-        for targets, rows in expand(batch, selection.targets):
-            given = [self.weights(Selected(selection, t), batch.inputs, offset) for t in targets]
-            weights = np.concatenate([w for w in given if w is not None] or [[]])
-            found = self.explain(replace(rows, weights=weights if len(weights) else None))
-            self.verify(self.task, rows.inputs, found.pop(OUTPUT, None))
-            pieces.append({name: fold(y, len(targets)) for name, y in found.items()})
-        joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-        return {name: y.swapaxes(0, 1).reshape(-1, *y.shape[2:]) for name, y in joined.items()}
-
     def save(self, path: str | os.PathLike) -> None:
         """Save the analyzer in one file: model, method, arguments and what was fitted.
 
@@ -210,37 +201,6 @@ class Analyzer(Configured):
         """
         save_analyzer(self, path)
 
-    def rebuilt(self, model: keras.Model | None = None, **changes) -> Analyzer:
-        """A new analyzer of the same method and arguments, but for those that are given.
-
-        Args:
-            model: Another model to explain; what was fitted is left behind then.
-            **changes: Arguments that differ, such as `neuron_selection_mode="index"`. Those
-                that a wrapper does not have itself are those of the analyzer inside.
-
-        Returns:
-            The analyzer; this one stays as it is.
-
-        Raises:
-            TypeError: If an argument is unknown.
-            ValueError: If the model or an argument does not fit.
-        """
-        config = self.get_config()
-        if "model" in config:
-            config |= changes if model is None else {**changes, "model": model}
-        else:
-            own = {name: value for name, value in changes.items() if _is_own(name, config)}
-            inner = {name: value for name, value in changes.items() if name not in own}
-            config = own | {
-                name: value.rebuilt(model, **inner) if isinstance(value, Analyzer) else value
-                for name, value in config.items()
-                if name not in own
-            }
-        found = type(self)(**config)
-        if model is None and changes.keys().isdisjoint(self.fitted_for):
-            found.set_state(self.state())
-        return found
-
     def rewrite(self, graph: Graph) -> Graph:
         """The graph in the form that the method works on."""
         return graph
@@ -255,7 +215,7 @@ class Analyzer(Configured):
         """The weights of the output neurons; None where the mirror picks the largest itself."""
         if self.neuron_selection_mode == "max_activation":
             return None
-        shape = self.task.output.shape[1:]
+        shape = self.task.output_shape
         if None in shape:
             shape = self.outputs([x[:1] for x in inputs]).shape[1:]
         return selection.weights(offset, len(inputs[0]), shape)
@@ -281,6 +241,13 @@ class Analyzer(Configured):
         """What `analyze` returns, given the results of all batches."""
         warn_if_not_finite(result)
         return result
+
+    def _explain_rows(self, selection: Selection, inputs: list, offset: int, targets, rows) -> dict:
+        """The results of rows: of all samples for each of some targets."""
+        weights = [self.weights(Selected(selection, t), inputs, offset) for t in targets]
+        found = self.explain(replace(rows, weights=concatenated(weights)))
+        self.verify(self.task, rows.inputs, found.pop(OUTPUT, None))
+        return found
 
     @property
     def by_layer(self) -> bool:
@@ -313,22 +280,37 @@ class Analyzer(Configured):
 
     @cached_property
     def _forward(self) -> keras.Model:
-        outputs = [self.task.output, self.task.checked]
-        model = build_forward(
-            Graph(self.task.graph.steps, self.input_spec.tensors, outputs), "forward"
-        )
-        model.compile(jit_compile=jit_compile)
-        return model
+        graph = self._plain if self.task.sizes else self.task.graph
+        output, *logits = graph.flat_outputs
+        wanted = [output, *(logits or [output])]
+        return build_forward(Graph(graph.steps, self.input_spec.tensors, wanted), "forward")
 
     def taken_off(self, graph: Graph) -> Graph:
         """The graph without a final activation that the method does not explain, with a warning."""
         (output,) = graph.flat_outputs
-        self.final, told = explained(graph, output, self.explains_value, self._keep)
-        if told is not None:
+        final, told = explained(graph, output, self.explains_value, self._keep)
+        if told is not None and told != self._told:
             warn(told)
-        if self.final is None:
+        self._told, self.final = told, self.final or final
+        if final is None:
             return graph
-        return replace(self.final.graph, outputs=[self.final.output, self.final.logits])
+        return replace(final.graph, outputs=[final.output, final.logits])
+
+    def _task(self, graph: Graph) -> Task:
+        """What is asked, for a rewritten graph."""
+        annotate(graph)
+        output, *logits = graph.flat_outputs
+        return Task(graph, output, choose_targets(graph, self._layers), self._mode, *logits)
+
+    def _rewritten(self, shapes: Shapes) -> Graph:
+        """The graph that the method works on, for inputs of known shapes."""
+        graph = trace(self._model, shapes)
+        output = graph.flat_outputs[self._index]
+        return self._in_its_form(self.taken_off(replace(graph, outputs=[output])))
+
+    def _in_its_form(self, graph: Graph) -> Graph:
+        """The graph as the method works on it, and what is in its loops alike."""
+        return rewrite_bodies(self.rewrite(graph), self.rewrite)
 
 
 class MirrorAnalyzer(Analyzer):
@@ -355,7 +337,7 @@ class MirrorAnalyzer(Analyzer):
             One `PlanLine` for each step between the chosen output and the tensors asked for.
         """
         composite = self.composite(self.task)
-        plan = Plan(plan_line(step, composite.choose(step)) for step in self.task.steps)
+        plan = Plan(plan_line(step, composite) for step in deep_steps(self.task))
         print(plan)
         return plan
 
@@ -370,8 +352,8 @@ class MirrorAnalyzer(Analyzer):
     def explain(self, batch: Batch, task: Task | None = None) -> dict[str, np.ndarray]:
         task = task or self.task
         if batch.weights is None:
-            return run_batch(self.mirror(task), batch.inputs)
-        return run_batch(self.mirror(task.weighted), [*batch.inputs, batch.weights])
+            return self._run(task, batch.inputs)
+        return self._run(task.weighted, [*batch.inputs, batch.weights])
 
     @cached_property
     def vectors(self) -> Vectors:
@@ -394,6 +376,12 @@ class MirrorAnalyzer(Analyzer):
         """One number for each token, from what `finish` makes of its vector (the last axis)."""
         return ops.sum(found, axis=-1)
 
+    def _run(self, task: Task, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """The results of the mirror that suits the sizes of some inputs."""
+        fitted, given = task.fitted(inputs)
+        found = run_batch(self.mirror(fitted), given)
+        return {name: y[: len(inputs[0])] for name, y in found.items()}
+
     def _warn_of_silent(self) -> None:
         task = self.task
         silent = [int(name.split(":")[1]) for name in task.silent]
@@ -406,8 +394,3 @@ class MirrorAnalyzer(Analyzer):
                 "compares it, or computes with it as integers or strings, as it does with padding "
                 "masks. Its result is zero."
             )
-
-
-def _is_own(name: str, config: dict) -> bool:
-    """Whether a wrapper has an argument itself; a selection not given is the inner one's."""
-    return name in config and (name != "neuron_selection_mode" or config[name] is not None)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from keras import KerasTensor, ops, tree
 
-from innvestigate.backend import jit_compile, run_batch
+from innvestigate.backend import run_batch
 from innvestigate.graph.mirror import Task, build_forward
 from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.rewrite import from_vectors
 from innvestigate.graph.run import run
+from innvestigate.graph.sizes import Sizes
 from innvestigate.graph.step import Graph
 
 
@@ -46,19 +48,22 @@ class Vectors:
         self._forward = build_forward(
             Graph(self._graph.steps, self._graph.flat_inputs, found), "vectors"
         )
-        self._forward.compile(jit_compile=jit_compile)
         inputs = self._graph.flat_inputs
         self._names = [f"input:{len(inputs) + k}" for k in range(len(lookups))]
         gone = [f"input:{i}" for i in self.tokens]
         targets = {name: t for name, t in task.targets.items() if name not in gone}
         if len(targets) < len(task.targets):
             targets.update(zip(self._names, cut.inputs[len(inputs) :], strict=True))
-        self.task = Task(cut, task.output, targets, "weights", task.checked)
+        self._of_size: dict[Task, Vectors] = {}
+        sizes = None if task.sizes is None else self._sizes(task.sizes)
+        self.task = Task(cut, task.output, targets, "weights", task.checked, sizes)
+        self._asked = task
         self._refuse_numbers(Task(cut, task.output, {str(i): cut.inputs[i] for i in self.tokens}))
 
     def of(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """The vectors of the tokens in rows of inputs, for each look-up `(rows, ..., size)`."""
-        return tree.flatten(run_batch(self._forward, inputs))
+        fitted, given = self._fitted(inputs)
+        return [y[: len(inputs[0])] for y in tree.flatten(run_batch(fitted._forward, given))]
 
     def to_tokens(
         self, results: dict[str, np.ndarray], inputs: list[np.ndarray], per_token: Callable
@@ -76,13 +81,33 @@ class Vectors:
         for i in self.tokens:
             places[i] = count + np.arange(inputs[i].size, dtype="int32").reshape(inputs[i].shape)
             count += inputs[i].size
-        read = run(self._graph, [ops.convert_to_tensor(x) for x in places], self._read)
+        fitted, given = self._fitted(places)
+        read = run(fitted._graph, [ops.convert_to_tensor(x) for x in given], fitted._read)
         sums = np.zeros(count)
         for name, place in zip(self._names, read, strict=True):
             found = per_token(results[name])
-            np.add.at(sums, ops.convert_to_numpy(place).reshape(-1), found.reshape(-1))
+            place = ops.convert_to_numpy(place)[: len(found)]
+            np.add.at(sums, place.reshape(-1), found.reshape(-1))
         at_tokens = {f"input:{i}": sums[places[i]] for i in self.tokens}
         return {name: y for name, y in results.items() if name not in self._names} | at_tokens
+
+    def _fitted(self, inputs: list) -> tuple[Vectors, list]:
+        """The vectors for the sizes of some inputs, and these with as many rows as they want."""
+        task, given = self._asked.fitted(inputs)
+        return self._of(task), given
+
+    def _of(self, task: Task) -> Vectors:
+        if task is self._asked:
+            return self
+        if task not in self._of_size:
+            self._of_size[task] = Vectors(task)
+        return self._of_size[task]
+
+    def _sizes(self, sizes: Sizes) -> Sizes:
+        """How the task from vectors is asked for data of known sizes."""
+        count = len(sizes.example)
+        at = lambda shapes: self._of(sizes.at(shapes[:count])).task  # noqa: E731
+        return replace(sizes, make=at, _made={})
 
     def _refuse_numbers(self, at_tokens: Task) -> None:
         if at_tokens.steps:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import KerasTensor, ops
 
+from innvestigate.graph.constants import shape_of, value_of
 from innvestigate.graph.linear import Linear, channel_sums, einsum_sums, reader, single
 from innvestigate.graph.names import keras_name
 from innvestigate.graph.step import Step
@@ -249,10 +250,10 @@ def _operation(operation, step, sums: Callable) -> Linear | None:
     return Linear(
         operation,
         lambda x, k: run(x, k, **kwargs) if first else run(k, x, **kwargs),
-        lambda: ops.convert_to_tensor(constant),
+        lambda: value_of(constant),
         reader(None),
         constants=(constant,),
-        neuron_sums=sums(operation, ops.shape(constant), 1 if first else 0),
+        neuron_sums=sums(operation, shape_of(constant), 1 if first else 0),
         holder=constant,
     )
 

@@ -10,11 +10,13 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops, tree
 
+from innvestigate.graph.constants import Constant
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.masks import ComputeMask
 from innvestigate.graph.names import KINDS, Kind, Trait, has, keras_name
 from innvestigate.graph.normalization import NORMALIZATIONS, Normalization
 from innvestigate.graph.step import Graph, Step, is_float
+from innvestigate.graph.symbolic import layers_within
 
 _FRAMEWORKS = ("keras.", "tensorflow.", "jax.", "torch.")
 _SPELLINGS = {
@@ -59,6 +61,8 @@ def kind_of(step: Step) -> Kind:
     operation = step.operation
     if isinstance(operation, Linear):
         return Kind.LINEAR
+    if body_of(step) is not None:
+        return Kind.RECURRENT
     name = keras_name(operation)
     if name in NORMALIZATIONS:
         return Kind.NORMALIZATION
@@ -79,6 +83,17 @@ def kind_of(step: Step) -> Kind:
     if kind is Kind.LOOKUP and not _one_vector_each(step):
         return Kind.OPAQUE
     return kind
+
+
+def body_of(step: Step) -> Graph | None:
+    """The graph that a step runs once for each point in time; None for every other step."""
+    body = getattr(step.operation, "body", None)
+    return body if isinstance(body, Graph) else None
+
+
+def holds(operation: Any, kind: Kind) -> bool:
+    """Whether a layer has layers of a kind inside."""
+    return any(KINDS.get(keras_name(layer) or "") is kind for layer in layers_within(operation))
 
 
 def normalization_of(operation: Any) -> Normalization:
@@ -129,9 +144,12 @@ def is_softmax(step: Step) -> bool:
 
 def annotate(graph: Graph) -> None:
     """Note in each step what the graph tells of its inputs: sign, gates, nearness to the input."""
-    nonnegative: set[KerasTensor] = set()
-    gates: set[KerasTensor] = set()
-    near = set(graph.flat_inputs)
+    _annotate(graph, set(), set(), set(graph.flat_inputs))
+
+
+def _annotate(graph: Graph, nonnegative: set, gates: set, near: set) -> None:
+    """The same, given which of the graph's inputs are known to be what."""
+    facts = nonnegative, gates, near
     for step in graph.steps:
         kind = kind_of(step)
         known = [tensor in nonnegative for tensor in step.inputs]
@@ -140,6 +158,11 @@ def annotate(graph: Graph) -> None:
         if isinstance(step.operation, Linear):
             step.operation.nonnegative = step.nonnegative
         step.first = near.issuperset(step.inputs)
+        body = body_of(step)
+        if body is not None:
+            step.first = step.inputs[0] in near
+            read, x = step.inputs[0], body.flat_inputs[0]
+            _annotate(body, *({x} if read in fact else set() for fact in facts))
         if _writes_nonnegative(step, kind, known):
             nonnegative.update(step.outputs)
         if _writes_gate(step, kind):
@@ -224,7 +247,7 @@ def _has_positive_scale(step: Step) -> bool:
 
 def _is_positive(constant) -> bool:
     """Whether all numbers of a constant are > 0, and stay so: a variable may be trained."""
-    if isinstance(constant, keras.Variable):
+    if isinstance(constant, (keras.Variable, Constant)):
         return False
     if ops.is_tensor(constant):
         constant = ops.convert_to_numpy(constant)

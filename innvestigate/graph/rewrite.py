@@ -10,10 +10,13 @@ from typing import Any
 import keras
 from keras import KerasTensor, ops
 
+from innvestigate.graph.cells import OPENERS
+from innvestigate.graph.constants import value_of
 from innvestigate.graph.kernels import linear_part, separable_parts
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.operations import Kind, Trait, has, keras_name, kind_of
+from innvestigate.graph.operations import Kind, Trait, body_of, has, keras_name, kind_of
 from innvestigate.graph.step import Graph, Step, like, substitute
+from innvestigate.graph.symbolic import RefusedError
 from innvestigate.graph.trace import open_step
 
 
@@ -24,6 +27,12 @@ def is_opaque(step: Step) -> bool:
     )
 
 
+def may_open(step: Step) -> bool:
+    """Whether rules can only speak of what is inside of a step: an opaque or recurrent layer."""
+    recurrent = kind_of(step) is Kind.RECURRENT and body_of(step) is None
+    return recurrent or is_opaque(step)
+
+
 def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> Graph:
     """Put the operations inside a layer in its place, for every layer wanted, however deep."""
     steps: list[Step] = []
@@ -32,9 +41,13 @@ def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> Graph:
     queue = graph.steps[::-1]
     while queue:
         step = queue.pop().renamed(swap)
-        inside = open_step(step, _OPENERS.get(keras_name(step.operation))) if wanted(step) else None
-        if inside is None:
+        if not wanted(step):
             steps.append(step)
+            continue
+        try:
+            inside = open_step(step, _OPENERS.get(keras_name(step.operation)))
+        except RefusedError as error:
+            steps.append(replace(step, closed=str(error)))
             continue
         queue.extend(inside.steps[::-1])
         swap.update(zip(step.outputs, inside.outputs, strict=True))
@@ -62,7 +75,7 @@ def fuse_bias(graph: Graph) -> Graph:
             linear = steps[place].operation
             biased = replace(
                 linear,
-                read_bias=lambda constant=constant: ops.convert_to_tensor(constant),
+                read_bias=lambda constant=constant: value_of(constant),
                 constants=(*linear.constants, constant),
             )
             steps[place] = replace(steps[place], operation=biased, outputs=step.outputs)
@@ -203,6 +216,7 @@ _OPENERS: dict[str | None, Callable] = {
     "CategoryEncoding": _category_counts,
     "Dot": _cosine,
     "TimeDistributed": _time_distributed,
+    **OPENERS,
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from keras import KerasTensor, ops, tree
 
+from innvestigate.graph.constants import present
 from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.scopes import FrozenState
 from innvestigate.graph.step import Graph, Step, is_complex, is_float, substitute
@@ -67,6 +68,7 @@ def execute(step: Step, values: list) -> list:
     at = dict(zip(step.inputs, values, strict=True))
     args, kwargs = substitute(step.arguments, at)
     with FrozenState(), wearing([(at[tensor], at[mask]) for tensor, mask in step.masks]):
+        args, kwargs = present((args, kwargs))
         outputs = [y for y in tree.flatten(step.operation(*args, **kwargs)) if y is not None]
     take_masks_off(outputs)
     return outputs
@@ -149,8 +151,9 @@ def active_inputs(step: Step, active: set[KerasTensor]) -> list[int]:
     """Positions of the inputs that a step sends a signal to.
 
     What an opaque step does with integers is unknown: they may be indices, which have no gradient.
+    The masks of a loop are no numbers.
     """
-    opaque = kind_of(step) is Kind.OPAQUE
+    opaque = kind_of(step) in (Kind.OPAQUE, Kind.RECURRENT)
     return [i for i, t in enumerate(step.inputs) if t in active and (is_float(t) or not opaque)]
 
 

@@ -18,11 +18,11 @@ class FrozenState(keras.StatelessScope):
         return value
 
 
-class WeightReads(keras.StatelessScope):
+class WeightReads(FrozenState):
     """Notices when the value of a weight is read while a layer is traced."""
 
     def __init__(self):
-        super().__init__(initialize_variables=False)
+        super().__init__()
         self.seen = False
 
     def get_current_value(self, variable):

@@ -33,6 +33,8 @@ class Step:
         nonnegative: Whether all values read are known to be >= 0, whatever the model's input.
         gates: Positions in `inputs` of tensors that come out of a sigmoid or softmax.
         first: Whether the model's inputs reach the step through shape-only steps.
+        closed: Why the layer did not show what is inside, where that was asked for.
+        by_value: Whether it decides by the values of its inputs: it cannot be compiled.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Step:
     nonnegative: bool = False
     gates: tuple[int, ...] = ()
     first: bool = False
+    closed: str = ""
+    by_value: bool = False
 
     def __post_init__(self):
         self.inputs = tensors_in((self.arguments, [mask for _, mask in self.masks]))
@@ -133,7 +137,7 @@ class Graph:
             self.inputs,
             tree.map_structure(found, self.outputs),
             {name: list(map(found, tensors)) for name, tensors in self.layer_outputs.items()},
-            frozenset(map(found, self.masks)),
+            frozenset(tensors_in(list(map(found, self.masks)))),
         )
 
     def check(self) -> None:

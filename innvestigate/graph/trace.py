@@ -1,4 +1,7 @@
-"""From a Keras model to a `Graph`. The only module that touches private Keras attributes.
+"""From a Keras model to a `Graph`.
+
+This module, `graph.symbolic` and `graph.signature` are the only ones that touch private
+attributes of Keras.
 
 Keras hands a mask on as an attribute of the tensor it belongs to, while the model runs. Here every
 mask is a boolean tensor of the graph: what a layer's `compute_mask` writes is a step of its own,
@@ -20,17 +23,34 @@ from keras import KerasTensor, tree
 from keras.src import backend as keras_backend
 from keras.src.models.functional import Functional
 
+from innvestigate.graph.constants import present
+from innvestigate.graph.lenient import spec_of
 from innvestigate.graph.masks import ComputeMask, is_reversible, masks_for, masks_of, wants_masks
-from innvestigate.graph.scopes import WeightReads
+from innvestigate.graph.signature import not_built, signature
 from innvestigate.graph.step import Graph, Step, like, substitute, tensors_in
+from innvestigate.graph.symbolic import (
+    Call,
+    RefusedError,
+    call_of,
+    calls_within,
+    layers_within,
+    untouched,
+)
+
+Shapes = tuple[tuple[int | None, ...], ...]
 
 
-def trace(model: keras.Model) -> Graph:
+def trace(model: keras.Model, shapes: Shapes | None = None) -> Graph:
     """The graph of a model: nested models flattened, shared layers as several steps.
 
     Functional and Sequential models carry their graph with them. A subclassed model has none: its
     `call` is run once on symbolic tensors, and the operations inside appear. A model whose `call`
     refuses symbolic tensors becomes a single opaque step.
+
+    Args:
+        model: The model.
+        shapes: Shapes of its flat inputs, batch axis included, where more is known of the data
+            than the model says: a layer that computes with sizes may show its inside only then.
 
     Raises:
         TypeError: If `model` is not a Keras model.
@@ -43,19 +63,17 @@ def trace(model: keras.Model) -> Graph:
             "subclassed). Wrap other callables in a keras.Model first."
         )
     function = _function_of(model)
-    if function is not None:
-        inputs = tree.map_structure(
-            lambda t: KerasTensor(t.shape, t.dtype, name=t.name), function._inputs_struct
-        )
-        bindings = dict(zip(function.inputs, tree.flatten(inputs), strict=True))
-        tracer = _Tracer()
-        tracer.walk(_nodes_of(function), bindings, prefix="", layers=())
-        outputs = substitute(function._outputs_struct, bindings)
-        return Graph(tracer.steps, inputs, outputs, tracer.layer_outputs, tracer.all_masks)
-    return _trace_subclassed(model)
+    if function is None:
+        return _trace_subclassed(model, shapes)
+    inputs = _sized(function._inputs_struct, shapes)
+    bindings = dict(zip(function.inputs, tree.flatten(inputs), strict=True))
+    tracer = _Tracer()
+    tracer.walk(_calls_of(function), bindings, prefix="", layers=())
+    outputs = substitute(function._outputs_struct, bindings)
+    return Graph(tracer.steps, inputs, outputs, tracer.layer_outputs, tracer.all_masks)
 
 
-def open_step(step: Step, call: Callable | None = None) -> Graph | None:
+def open_step(step: Step, call: Callable | None = None) -> Graph:
     """The operations inside a layer, found by running its `call` on symbolic tensors.
 
     Args:
@@ -63,13 +81,14 @@ def open_step(step: Step, call: Callable | None = None) -> Graph | None:
         call: `(layer, *args, **kwargs) -> outputs`, in place of the layer's own `call`.
 
     Returns:
-        A graph from the step's inputs to what the step writes, in its order, or None where the
-        layer refuses: it is no layer, is quantized, calls a backend's own functions, or computes
-        something from its weights alone, which would freeze the weights' present values into the
-        graph.
+        A graph from the step's inputs to what the step writes, in its order. An output that the
+        layer makes of its weights alone is a `graph.constants.Constant`.
+
+    Raises:
+        RefusedError: If the layer does not show its inside: it is no layer, is quantized, calls a
+            backend's own functions, computes with sizes that are not known, decides by values.
     """
-    opened = _open(step, call)
-    return None if opened is None else opened[0]
+    return _open(step, call)[0]
 
 
 def call_model(model: keras.Model, inputs: Any) -> Any:
@@ -102,7 +121,7 @@ def take_masks_off(tensors: list) -> None:
 
 def count_nodes(model: keras.Model) -> list[tuple[int, int]]:
     """How many calls Keras has recorded of each layer of a model, and of what reads from it."""
-    return [(len(x._inbound_nodes), len(x._outbound_nodes)) for x in model._flatten_layers()]
+    return [(len(x._inbound_nodes), len(x._outbound_nodes)) for x in layers_within(model)]
 
 
 class _Tracer:
@@ -123,14 +142,14 @@ class _Tracer:
         self.layer_outputs: dict[str, list[KerasTensor]] = {}
         self._names: set[str] = set()
 
-    def walk(self, nodes, bindings: dict, prefix: str, layers: tuple) -> None:
-        """Append the steps of some nodes; `bindings` maps their tensors to ours."""
-        for node in nodes:
-            self._add(node, bindings, prefix, layers)
+    def walk(self, calls: list[Call], bindings: dict, prefix: str, layers: tuple) -> None:
+        """Append the steps of some calls; `bindings` maps their tensors to ours."""
+        for call in calls:
+            self._add(call, bindings, prefix, layers)
 
-    def _add(self, node, bindings, prefix, layers) -> None:
-        operation = node.operation
-        args, kwargs = substitute((node.arguments.args, node.arguments.kwargs), bindings)
+    def _add(self, call: Call, bindings, prefix, layers) -> None:
+        operation = call.operation
+        args, kwargs = substitute(call.arguments, bindings)
         if not self.opened and "training" in kwargs:
             kwargs = {**kwargs, "training": False}
         name = self._unique(prefix + operation.name)
@@ -144,19 +163,25 @@ class _Tracer:
         elif values is not None:
             self._wear(values, kwargs.get("mask"))
             local = dict(zip(function.inputs, values, strict=True))
-            self.walk(_nodes_of(function), local, name + ".", inner)
+            self.walk(_calls_of(function), local, name + ".", inner)
             written = [local[tensor] for tensor in function.outputs]
         else:
-            written = [like(tensor) for tensor in node.outputs]
+            written = self._written(call, args, kwargs, bindings)
             read = self._masks_read(operation, (args, kwargs))
             given = tensors_in([x for argument, x in kwargs.items() if "mask" in argument])
             self.all_masks |= {*given, *(mask for _, mask in read)}
             self.steps.append(Step(name, operation, (args, kwargs), written, inner, read))
             if is_layer:
                 self._hand_masks_on(self.steps[-1])
-        bindings.update(zip(node.outputs, written, strict=True))
+        bindings.update(zip(call.outputs, written, strict=True))
         if is_layer:
             self.layer_outputs[name] = written
+
+    def _written(self, call: Call, args, kwargs, bindings) -> list[KerasTensor]:
+        """Tensors like those that a call writes, for inputs that may have other sizes."""
+        if all(t.shape == bindings[t].shape for t in call.inputs):
+            return [like(tensor) for tensor in call.outputs]
+        return spec_of(call.operation, args, kwargs)
 
     def _add_step(self, step, args, name, layers) -> list[KerasTensor]:
         values = dict(zip(step.inputs, tree.flatten(args[0]), strict=True))
@@ -217,8 +242,11 @@ class _Tracer:
             return [t for t in read if t.dtype == layer.compute_dtype]  # others are copied first
         if not step.masks or type(layer).__module__.startswith("keras."):
             return []
-        opened = _open(step)
-        return [] if opened is None else [t for t, _ in step.masks if t not in opened[1]]
+        try:
+            masks = _open(step)[1]
+        except RefusedError:
+            return []
+        return [t for t, _ in step.masks if t not in masks]
 
     def _unique(self, name: str) -> str:
         candidate, count = name, 1
@@ -233,7 +261,7 @@ def _computed_masks(layer, first, previous) -> list:
     """What `compute_mask` makes of symbolic tensors: given masks, new ones, None."""
     if previous is None and type(layer).compute_mask is keras.Layer.compute_mask:
         return []
-    with _untouched(layer):
+    with untouched(layer):
         try:
             return masks_of(layer, first, previous)
         except Exception:  # a backend's own functions do not take symbolic tensors
@@ -246,7 +274,7 @@ def _function_of(operation: Any):
         if operation._functional is None and operation.built:
             return None
         if operation._functional is None:
-            raise _not_built(operation)
+            raise not_built(operation)
         return operation._functional
     if type(operation) is keras.Function:
         return operation
@@ -255,11 +283,11 @@ def _function_of(operation: Any):
     return None
 
 
-def _nodes_of(function) -> list:
-    """The nodes of a functional model in the order in which Keras runs them."""
+def _calls_of(function) -> list[Call]:
+    """The calls in a functional model in the order in which Keras runs them."""
     depths = sorted(function._nodes_by_depth, reverse=True)
     nodes = [node for depth in depths for node in function._nodes_by_depth[depth]]
-    return [node for node in nodes if not node.is_input and node.operation is not None]
+    return [call_of(x) for x in nodes if not x.is_input and x.operation is not None]
 
 
 def _inputs_for(function, args, kwargs) -> list | None:
@@ -276,19 +304,17 @@ def _inputs_for(function, args, kwargs) -> list | None:
     return values if fits else None
 
 
-def _trace_subclassed(model: keras.Model) -> Graph:
-    if not model.built or not model._build_shapes_dict:
-        raise _not_built(model)
-    shapes = list(model._build_shapes_dict.values())
-    args = tuple(
-        tree.map_shape_structure(lambda s: KerasTensor((None, *s[1:]), "float32"), shape)
-        for shape in shapes
-    )
+def _trace_subclassed(model: keras.Model, shapes: Shapes | None) -> Graph:
+    args, outputs, by_value = signature(model)
+    if shapes is not None:
+        args = _sized(args, shapes)
+        outputs = model.compute_output_spec(*args)
     inputs = args[0] if len(args) == 1 else list(args)
-    outputs = model.compute_output_spec(*args)
-    step = Step(model.name, model, (args, {}), tree.flatten(outputs), (model,))
-    opened = open_step(step)
-    if opened is None:
+    step = Step(model.name, model, (args, {}), tree.flatten(outputs), (model,), by_value=by_value)
+    try:
+        opened = open_step(step)
+    except RefusedError as error:
+        step.closed = str(error)
         return Graph([step], inputs, outputs)
     for inner in opened.steps:
         inner.name = inner.name.removeprefix(model.name + ".")
@@ -298,11 +324,21 @@ def _trace_subclassed(model: keras.Model) -> Graph:
     return replace(opened, inputs=inputs, outputs=found, layer_outputs=names)
 
 
-def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict] | None:
+def _sized(tensors: Any, shapes: Shapes | None) -> Any:
+    """New tensors like those of a structure, in given shapes."""
+    flat = tree.flatten(tensors)
+    found = shapes or [t.shape for t in flat]
+    new = [KerasTensor(s, t.dtype, name=t.name) for s, t in zip(found, flat, strict=True)]
+    return tree.pack_sequence_as(tensors, new)
+
+
+def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict]:
     """See `open_step`; with the masks that tensors wear at the end."""
     layer = step.operation
-    if not isinstance(layer, keras.Layer) or layer.quantization_mode is not None:
-        return None
+    if not isinstance(layer, keras.Layer):
+        raise RefusedError("it is no layer")
+    if layer.quantization_mode is not None:
+        raise RefusedError("it is quantized")
     fresh = {t: like(t) for t in step.inputs}
     masks = substitute(step.masks, fresh)
     args, kwargs = substitute(step.arguments, fresh)
@@ -310,88 +346,18 @@ def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict] | None
     takes_training = "training" in inspect.signature(layer.call).parameters
     kwargs = {**given, "training": kwargs.get("training") or False} if takes_training else given
     kwargs = {**kwargs, **masks_for(layer, args, kwargs, dict(masks))}
-    run = layer.call if call is None else partial(call, layer)
-    with wearing(masks):
-        found = _call_symbolically(layer, list(fresh.values()), lambda: run(*args, **kwargs))
-    if found is None or len(found[1]) != len(step.outputs):
-        return None
-    nodes, written = found
+
+    def run():
+        known_args, known = present((args, kwargs))
+        with wearing(masks):
+            return (layer.call if call is None else partial(call, layer))(*known_args, **known)
+
+    calls, written = calls_within(layer, list(fresh.values()), run)
+    if len(written) != len(step.outputs):
+        raise RefusedError(f"its call returns {len(written)} tensors, not {len(step.outputs)}")
     bindings = {new: old for old, new in fresh.items()}
     tracer = _Tracer(opened=True, masks=dict(step.masks))
-    tracer.walk(nodes, bindings, prefix=step.name + ".", layers=step.layers)
-    outputs = [bindings[tensor] for tensor in written]
+    tracer.walk(calls, bindings, prefix=step.name + ".", layers=step.layers)
+    outputs = substitute(written, bindings)
     graph = Graph(tracer.steps, step.inputs, outputs, tracer.layer_outputs, tracer.all_masks)
     return graph, tracer.masks
-
-
-def _call_symbolically(layer, inputs, run) -> tuple[list, list] | None:
-    """The nodes by which `run` computes its outputs, and these; None if the layer refuses."""
-    reads = WeightReads()
-    layer._get_call_context().set_value("training", False)
-    try:
-        with _untouched(layer) as touch, reads:
-            outputs = [y for y in tree.flatten(run()) if y is not None]
-            nodes = None if reads.seen else _nodes_between(inputs, outputs)
-            touch(nodes or [])
-    except Exception:  # whatever a layer raises when it is given symbolic tensors, it refuses them
-        nodes = None
-    finally:
-        layer._maybe_reset_call_context()
-    return None if nodes is None else (nodes, outputs)
-
-
-@contextmanager
-def _untouched(layer: keras.Layer) -> Iterator[Callable]:
-    """Takes off the nodes that layers gain within it; yields what is told of nodes elsewhere."""
-    inside = layer._flatten_layers()
-    before = [(sub, list(sub._inbound_nodes), list(sub._outbound_nodes)) for sub in inside]
-    others: list = []
-    try:
-        yield others.extend
-    finally:
-        for node in others:
-            _forget(node)
-        for sub, inbound, outbound in before:
-            sub._inbound_nodes[:], sub._outbound_nodes[:] = inbound, outbound
-
-
-def _forget(node) -> None:
-    """Take a node off its operation and those that it reads from."""
-    touched = [node.operation._inbound_nodes]
-    for tensor in node.input_tensors:
-        history = getattr(tensor, "_keras_history", None)
-        if history is not None and history.operation is not None:
-            touched.append(history.operation._outbound_nodes)
-    for recorded in touched:
-        if node in recorded:
-            recorded.remove(node)
-
-
-def _nodes_between(inputs: list, outputs: list) -> list | None:
-    """Nodes that lead from inputs to outputs, in order; None if something else leads there, too."""
-    ordered, done, stack = [], set(), [(t, False) for t in reversed(outputs)]
-    known = set(inputs)
-    while stack:
-        found, ready = stack.pop()
-        if ready:
-            ordered.append(found)
-        if ready or found in known:
-            continue
-        history = getattr(found, "_keras_history", None)
-        if history is None or history.operation is None:
-            return None
-        node = history.operation._inbound_nodes[history.node_index]
-        if node in done:
-            continue
-        done.add(node)
-        stack.append((node, True))
-        stack.extend((t, False) for t in reversed(node.input_tensors))
-    return ordered
-
-
-def _not_built(model: keras.Model) -> ValueError:
-    return ValueError(
-        f"The model {model.name!r} is not built, so its graph is unknown. Expected: a model that "
-        "knows its input shape. Call it once on data, call model.build(input_shape), or start it "
-        "with keras.Input(shape)."
-    )

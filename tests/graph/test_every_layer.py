@@ -104,7 +104,7 @@ NO_LRP_RULE = {
     *("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "MultiHeadAttention"),
     "AdditiveAttention",
     *("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "GroupQueryAttention"),
-    *("MelSpectrogram", "STFTSpectrogram"),
+    "MelSpectrogram",
 }
 # Layers without a gradient of their own: what they are instead.
 NO_GRADIENT = {

@@ -95,19 +95,6 @@ def test_what_is_read_elsewhere_is_not_folded_away():
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_frozen_weight_keeps_a_layer_closed():
-    class Frozen(layers.Layer):
-        def build(self, shape):
-            self.w = self.add_weight(shape=(4,))
-
-        def call(self, x):
-            return x * ops.exp(self.w)
-
-    graph = trace(keras.Sequential([layers.Input((4,)), Frozen(name="frozen")]))
-    graph = open_layers(graph, is_opaque)
-    assert [step.name for step in graph.steps] == ["frozen"]
-
-
 class Inner(layers.Layer):
     """A layer that does not know of training."""
 

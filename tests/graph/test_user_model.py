@@ -125,3 +125,61 @@ def test_model_wo_output_activation():
     )
     with pytest.raises(ValueError, match="ends in a softmax"):
         innvestigate.model_wo_softmax(model)
+
+
+class ByValue(keras.Model):
+    """Decides by its data, in a way that no backend can compile."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, x):
+        return self.dense(x) if ops.convert_to_numpy(x).sum() > 0 else self.dense(-x)
+
+
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "occlusion"])
+def test_a_model_that_decides_by_values_is_run_step_by_step(method):
+    model, x = ByValue(), np.random.default_rng(0).uniform(0.1, 1, (4, 6)).astype("float32")
+    model(x)
+    analyzer = innvestigate.create_analyzer(method, model, neuron_selection_mode="index")
+    weights = model.dense.kernel.numpy()[:, 1]
+    expected = np.broadcast_to(weights, x.shape) if method == "gradient" else x * weights
+    np.testing.assert_allclose(analyzer.analyze(x, 1), expected, rtol=1e-4, atol=1e-6)
+    with pytest.raises(innvestigate.NoRuleError, match="by_value"):
+        innvestigate.create_analyzer("lrp.epsilon", model)
+
+
+class TwoArguments(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = layers.Dense(4), layers.Dense(4)
+
+    def call(self, u, v, training=False):
+        return self.a(u) * self.b(v)
+
+
+def test_a_call_with_several_arguments_says_what_to_write():
+    model = TwoArguments()
+    model(np.ones((1, 2)), np.ones((1, 3)))
+    with pytest.raises(ValueError, match=r"u, v = keras.Input\(...\), keras.Input\(...\)"):
+        innvestigate.create_analyzer("gradient", model)
+    u, v = keras.Input((2,)), keras.Input((3,))
+    found = innvestigate.create_analyzer("lrp.z", keras.Model([u, v], model(u, v)))
+    x = [np.ones((1, 2)), np.ones((1, 3))]
+    assert all(np.isfinite(r).all() and r.any() for r in found.analyze(x))
+
+
+def test_a_model_whose_shapes_keras_does_not_know_is_told():
+    class If(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(3)
+
+        def call(self, x):
+            return self.dense(x) if ops.sum(x) > 0 else self.dense(-x)
+
+    model = If()
+    model(np.ones((2, 3)))
+    with pytest.raises(ValueError, match="decides by the values of its data"):
+        innvestigate.create_analyzer("gradient", model)

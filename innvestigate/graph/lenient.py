@@ -1,0 +1,97 @@
+"""Within it, layers do on symbolic tensors what they do on real ones.
+
+Keras's symbolic calls refuse some things that work when a model runs. Keras has no hooks for these,
+so its methods are wrapped while a layer is looked into, and put back.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial, wraps
+from typing import Any
+
+import keras
+from keras import KerasTensor, tree
+from keras.src import backend as keras_backend
+
+_OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
+
+
+@contextmanager
+def lenient() -> Iterator[None]:
+    """Layers that cannot be called symbolically are run through; weights may stand on the left."""
+    with ExitStack() as stack:
+        stack.enter_context(_wrapped(keras.Layer, "__call__", _call))
+        for name in _OPERATORS:
+            reflected = partial(_reflected, name=f"__r{name}__")
+            stack.enter_context(_wrapped(keras.Variable, f"__{name}__", reflected))
+        stack.enter_context(_without(KerasTensor, "__jax_array__"))
+        yield
+
+
+def spec_of(operation: Any, args, kwargs) -> list[KerasTensor]:
+    """Tensors like those that an operation writes, in all sizes that follow from its inputs."""
+    outputs = tree.flatten(operation.compute_output_spec(*args, **kwargs))
+    if not _loses_sizes(outputs, (args, kwargs)):
+        return outputs
+    return tree.flatten(keras_backend.compute_output_spec(operation.call, *args, **kwargs))
+
+
+def _call(original: Callable, layer, *args, **kwargs):
+    """A layer's `__call__`; where it refuses symbolic tensors, its `call` is run in its place."""
+    try:
+        outputs = original(layer, *args, **kwargs)
+    except Exception:  # an output of None, an argument that its compute_output_spec does not know
+        if not _tensors((args, kwargs)):
+            raise
+        parameters = inspect.signature(layer.call).parameters
+        known = {k: x for k, x in kwargs.items() if k in parameters or k != "training"}
+        return layer.call(*args, **known)
+    if _tensors((args, kwargs)) and _loses_sizes(tree.flatten(outputs), (args, kwargs)):
+        for tensor, like in zip(tree.flatten(outputs), spec_of(layer, args, kwargs), strict=True):
+            tensor._shape = like.shape
+    return outputs
+
+
+def _reflected(original: Callable, variable, other, name: str):
+    """`variable * x` for a symbolic x, by the operator of x."""
+    if isinstance(other, KerasTensor):
+        return getattr(other, name)(variable)
+    return original(variable, other)
+
+
+def _loses_sizes(outputs: list, arguments: Any) -> bool:
+    """Whether sizes of outputs are unknown though those of all inputs are."""
+    sizes = [size for t in _tensors(arguments) for size in t.shape[1:]]
+    return None not in sizes and any(None in t.shape[1:] for t in _tensors(outputs))
+
+
+def _tensors(structure: Any) -> list[KerasTensor]:
+    return [x for x in tree.flatten(structure) if isinstance(x, KerasTensor)]
+
+
+@contextmanager
+def _without(owner: type, name: str) -> Iterator[None]:
+    """Within it, a class lacks a method: arrays of JAX then leave operators to symbolic tensors."""
+    own = vars(owner)[name]
+    delattr(owner, name)
+    try:
+        yield
+    finally:
+        setattr(owner, name, own)
+
+
+@contextmanager
+def _wrapped(owner: type, name: str, wrapper: Callable) -> Iterator[None]:
+    """Within it, a method of a class goes through `wrapper(original, self, ...)`."""
+    own, original = vars(owner).get(name), getattr(owner, name)
+    setattr(owner, name, wraps(original)(lambda *args, **kw: wrapper(original, *args, **kw)))
+    try:
+        yield
+    finally:
+        if own is None:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, own)

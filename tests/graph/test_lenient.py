@@ -1,0 +1,98 @@
+"""Layers that Keras cannot call on symbolic tensors, though they work on real ones, are opened."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import innvestigate
+from innvestigate.graph.lenient import lenient, spec_of
+from innvestigate.graph.operations import kind_of
+from innvestigate.graph.rewrite import is_opaque, open_layers
+from innvestigate.graph.run import run
+from innvestigate.graph.trace import trace
+
+
+class WeightOnTheLeft(layers.Layer):
+    """The square is symbolic only inside: `self.w * x` alone fails on a symbolic tensor."""
+
+    def build(self, shape):
+        self.w = self.add_weight((shape[-1],), initializer="random_normal")
+
+    def call(self, x):
+        return self.w - self.w * x / 2 + self.w**2
+
+
+class ReturnsNone(layers.Layer):
+    """As a decoder with a cache that is not in use."""
+
+    def build(self, shape):
+        self.dense = layers.Dense(4)
+        self.dense.build(shape)
+
+    def call(self, x, cache=None):
+        return self.dense(x), cache
+
+
+class Reader(layers.Layer):
+    def build(self, shape):
+        self.inner = ReturnsNone()
+        self.inner.build(shape)
+
+    def call(self, x):
+        y, _ = self.inner(x)
+        return y * 2.0
+
+
+class OneArgument(layers.Layer):
+    """Describes what it writes for one argument; its subclass takes another one."""
+
+    def build(self, shape):
+        self.dense = layers.Dense(4)
+        self.dense.build(shape)
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor((*x.shape[:-1], 4), x.dtype)
+
+
+class TwoArguments(OneArgument):
+    def call(self, x, factor=None):
+        return self.dense(x) if factor is None else self.dense(x) * factor
+
+
+class ReadsTwo(layers.Layer):
+    def build(self, shape):
+        self.inner = TwoArguments()
+        self.inner.build(shape)
+
+    def call(self, x):
+        return self.inner(x, factor=3.0)
+
+
+@pytest.mark.parametrize("layer", [WeightOnTheLeft, Reader, ReadsTwo])
+def test_such_a_layer_is_opened(layer):
+    x = keras.Input((6,))
+    model = keras.Model(x, layers.Dense(3)(layer()(x)))
+    graph = open_layers(trace(model), is_opaque)
+    assert not any(step.closed for step in graph.steps), [kind_of(step) for step in graph.steps]
+    data = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    (found,) = run(graph, [ops.convert_to_tensor(data)], graph.flat_outputs)
+    np.testing.assert_allclose(found, model.predict(data, verbose=0), rtol=1e-5, atol=1e-6)
+    relevance = innvestigate.create_analyzer("lrp.epsilon", model).analyze(data)
+    assert np.isfinite(relevance).all() and relevance.any()
+
+
+def test_sizes_that_follow_from_the_inputs_are_not_lost():
+    layer = layers.EinsumDense("abc,cde->abde", output_shape=(None, 2, 3))
+    layer(keras.Input((None, 4)))
+    (found,) = spec_of(layer, (keras.KerasTensor((None, 5, 4)),), {})
+    assert found.shape == (None, 5, 2, 3)
+
+
+def test_keras_is_as_it_was_afterwards():
+    call, times = keras.Layer.__call__, keras.Variable.__mul__
+    with pytest.raises(ValueError, match="planted"), lenient():
+        assert keras.Layer.__call__ is not call
+        raise ValueError("planted")
+    assert keras.Layer.__call__ is call and keras.Variable.__mul__ is times
+    assert "__mul__" not in vars(keras.Variable)
