@@ -63,7 +63,10 @@ EXPECTED = {
         *opaque("Bidirectional 'memory'", "'memory'"),
         refused(DEEPLIFT, innvestigate.NoRuleError, "Bidirectional 'memory'"),
     ],
-    "attention": opaque("MultiHeadAttention 'attention'", "attention.dot_product_attention"),
+    "attention": [
+        refused(DEEP_TAYLOR, ValueError, "attention.dot_product_attention"),
+        warned(RECTIFIER, "attention.dot_product_attention"),
+    ],
     "mlp_tanh": [refused(DEEP_TAYLOR, ValueError, "'tanh'"), warned(RECTIFIER, "tanh")],
     "squeeze_excite": [
         refused(DEEP_TAYLOR, ValueError, "'sigmoid' at 'gate.sigmoid'"),

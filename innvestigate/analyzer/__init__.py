@@ -35,14 +35,16 @@ from innvestigate.analyzer.pattern import PatternAttribution, PatternNet
 from innvestigate.analyzer.pattern_statistics import PatternStatistics
 from innvestigate.analyzer.perturbation import Occlusion, ShapleySampling
 from innvestigate.analyzer.presets import (
+    attention_composite,
     epsilon_gamma_box,
     excitation_backprop,
     flat_until_index,
     folded_composite,
     sequential_preset,
 )
-from innvestigate.engine.base import Analyzer, MirrorAnalyzer
+from innvestigate.engine.base import Analyzer
 from innvestigate.engine.config import argument_names
+from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.plan import Plan, PlanLine
 from innvestigate.engine.storage import load_analyzer
 from innvestigate.engine.without import model_wo_output_activation, model_wo_softmax
@@ -96,6 +98,7 @@ analyzers: dict[str, Callable[..., Analyzer]] = {
     ),
     "lrp.epsilon_alpha_2_beta_1": partial(folded_composite, convolution_rule="Alpha2Beta1"),
     "lrp.epsilon_gamma_box": epsilon_gamma_box,
+    "lrp.attn": attention_composite,
     "lrp.excitation_backprop": excitation_backprop,
     "deep_taylor": DeepTaylor,
     "deep_taylor.bounded": BoundedDeepTaylor,
@@ -185,6 +188,7 @@ __all__ = [
     "ShapleySampling",
     "SmoothGrad",
     "analyzers",
+    "attention_composite",
     "create_analyzer",
     "epsilon_gamma_box",
     "excitation_backprop",

@@ -43,11 +43,13 @@ class DeepTaylor(LRP):
 
     def check_model(self, task: Task) -> None:
         super().check_model(task)
+        others = (Kind.ACTIVATION, Kind.SOFTMAX, Kind.ATTENTION)
         for step in deep_steps(task):
-            if kind_of(step) is Kind.ACTIVATION and not is_relu(step):
+            if kind_of(step) in others and not is_relu(step):
                 raise ValueError(
                     "Deep Taylor decomposition holds for networks with ReLU activations only. "
-                    f"Found: {activation_name(step.operation)!r} at {step.name!r}. Use LRP "
+                    f"Found: {activation_name(step.operation) or kind_of(step).value!r} at "
+                    f"{step.name!r}. Use LRP "
                     "('lrp.epsilon', 'lrp.sequential_preset_a_flat') for other activations."
                 )
 

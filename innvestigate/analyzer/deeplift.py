@@ -11,8 +11,8 @@ from keras import ops
 
 from innvestigate.analyzer.comparisons import check_comparisons
 from innvestigate.analyzer.lrp import check_rule_list, in_convolution
-from innvestigate.engine.base import MirrorAnalyzer
 from innvestigate.engine.batch import Batch, expand, fold
+from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.references import References
 from innvestigate.graph.difference import Change, build_difference_mirror
 from innvestigate.graph.final import Final
@@ -277,7 +277,6 @@ def is_elementwise(step: Step) -> bool:
     clips = has(step.operation, Trait.EXTREMUM)
     return (
         (kind_of(step) is Kind.ACTIVATION or clips)
-        and activation_name(step.operation) not in ("softmax", "log_softmax", "sparsemax")
         and len(step.inputs) == 1
         and step.inputs[0].shape == step.outputs[0].shape
     )

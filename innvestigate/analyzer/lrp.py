@@ -7,13 +7,20 @@ from typing import Any
 
 import keras
 
-from innvestigate.engine.base import MirrorAnalyzer
+from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.warn import warn
 from innvestigate.graph.layers import original_layer
 from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, Trait, has, kind_of
 from innvestigate.graph.recurrent import deep_steps
-from innvestigate.graph.rewrite import fold_batch_norm, fuse_bias, may_open, open_layers, split
+from innvestigate.graph.rewrite import (
+    fold_batch_norm,
+    fuse_bias,
+    may_open,
+    open_layers,
+    split,
+    tell_apart,
+)
 from innvestigate.graph.step import Graph, Step
 from innvestigate.rules import (
     AlphaBeta,
@@ -26,7 +33,7 @@ from innvestigate.rules import (
     as_rule,
 )
 from innvestigate.rules.composite import structure
-from innvestigate.utils.arguments import check_flags, check_whole
+from innvestigate.utils.arguments import check_choice, check_flags, check_whole
 
 RuleLike = str | Rule | type[Rule]
 RuleList = Composite | list[tuple[Callable[[Any], bool], RuleLike]]
@@ -39,8 +46,9 @@ class LRP(MirrorAnalyzer):
     Linear layers follow the rule; BatchNormalization counts as linear with a diagonal kernel.
     Sums, differences and average pooling share relevance by the z-rule over the summands, max
     pooling gives it to the winner, activations pass it on, reshaping moves it along, of a product
-    a gate (sigmoid or softmax output) gets none, and an embedding is summed over its axis. Where a
-    denominator is exactly zero, its relevance is dropped.
+    a gate (sigmoid output) gets none and signals get equal parts, and an embedding is summed over
+    its axis. Attention follows AttnLRP. Where a denominator is exactly zero, its relevance is
+    dropped.
 
     Args:
         model: See `Analyzer`.
@@ -53,6 +61,9 @@ class LRP(MirrorAnalyzer):
         bn_layer_rule: Rule for BatchNormalization; by default it takes the method's rule.
         fold_batch_norm: Whether BatchNormalization is folded into a neighbouring linear layer,
             where one fits, before the rules are chosen.
+        attention_rule: What the weights of attention, and any other output of a softmax that is a
+            factor, get of a product: `"attn"` equal parts, which the softmax hands on
+            (`rules.Softmax`; AttnLRP), `"cp"` nothing, so that values get all (CP-LRP).
         **kwargs: See `Analyzer`.
 
     Raises:
@@ -61,7 +72,9 @@ class LRP(MirrorAnalyzer):
 
     Reference: Bach et al. 2015, "On Pixel-Wise Explanations for Non-Linear Classifier Decisions
     by Layer-Wise Relevance Propagation"; Montavon et al. 2019, "Layer-Wise Relevance
-    Propagation: An Overview".
+    Propagation: An Overview"; Achtibat et al. 2024, "AttnLRP: Attention-Aware Layer-Wise
+    Relevance Propagation for Transformers"; Ali et al. 2022, "XAI for Transformers: Better
+    Explanations through Conservative Propagation".
     """
 
     explains_value = True
@@ -76,10 +89,13 @@ class LRP(MirrorAnalyzer):
         until_layer_rule: RuleLike | None = None,
         bn_layer_rule: RuleLike | None = None,
         fold_batch_norm: bool = False,
+        attention_rule: str = "attn",
         **kwargs,
     ):
         check_flags(fold_batch_norm=fold_batch_norm)
+        check_choice("attention_rule", attention_rule, ("attn", "cp"))
         self._fold = fold_batch_norm
+        self._constant_weights = attention_rule == "cp"
         self._lines = (
             *_batch_norm_lines(bn_layer_rule),
             *_input_lines(input_layer_rule),
@@ -98,11 +114,11 @@ class LRP(MirrorAnalyzer):
         def is_hidden(step: Step) -> bool:
             return may_open(step) and not any(line.matches(step) for line in self._lines)
 
-        graph = fuse_bias(split(open_layers(graph, is_hidden)))
+        graph = tell_apart(fuse_bias(split(open_layers(graph, is_hidden))))
         return fold_batch_norm(graph) if self._fold else graph
 
     def composite(self, task: Task) -> Composite:
-        return Composite((*self._lines, *structure(self.finish)))
+        return Composite((*self._lines, *structure(self.finish, self._constant_weights)))
 
     def check_model(self, task: Task) -> None:
         for line in self._lines:

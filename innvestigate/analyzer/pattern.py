@@ -15,7 +15,7 @@ from innvestigate.analyzer.pattern_statistics import (
     PatternStatistics,
     kernel_steps,
 )
-from innvestigate.engine.base import MirrorAnalyzer
+from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.warn import warn
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.mirror import Task

@@ -162,6 +162,24 @@ def epsilon_gamma_box(
 
 
 @_passing_on(LRP, "rule")
+def attention_composite(model, gamma: float | None = None, epsilon: float = 1e-6, **kwargs) -> LRP:
+    """AttnLRP: LRP-ε in every linear layer, or LRP-γ, which suits vision transformers.
+
+    The rules of attention are those of every setting of LRP; see its `attention_rule`.
+
+    Args:
+        model: See `Analyzer`.
+        gamma: γ of all linear layers, >= 0; None for LRP-ε.
+        epsilon: ε of all linear layers, > 0, where gamma is None.
+        **kwargs: See `LRP`; `input_layer_rule=Gamma(0.25)` gives the patches another γ.
+
+    Reference: Achtibat et al. 2024, "AttnLRP: Attention-Aware Layer-Wise Relevance Propagation for
+    Transformers", sections 3.3 and 4.
+    """
+    return LRP(model, Epsilon(epsilon) if gamma is None else Gamma(gamma), **kwargs)
+
+
+@_passing_on(LRP, "rule")
 def excitation_backprop(
     model, fold_batch_norm: bool = True, bn_layer_rule: RuleLike = Pass(), **kwargs
 ) -> LRP:

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from innvestigate.engine.base import Analyzer, MirrorAnalyzer
+from innvestigate.engine.base import Analyzer
 from innvestigate.engine.batch import Batch
+from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.selection import check_mode
 from innvestigate.engine.variants import VariantsAnalyzer
 from innvestigate.engine.vectors import Vectors, looks_up

@@ -29,7 +29,8 @@ from innvestigate.graph.step import Graph, Step, like
 PROBABILITIES = ("softmax", "log_softmax", "sigmoid", "hard_sigmoid")
 
 _TRIED = (-100.0, -7.0, -3.0, -1.0, -0.3, -0.01, 0.01, 0.3, 1.0, 3.0, 7.0, 100.0)
-_MIXES = (Kind.SUM, Kind.PRODUCT, Kind.WINNER, Kind.SHAPE, Kind.UNITS, Kind.ACTIVATION)
+_ACTIVATIONS = (Kind.ACTIVATION, Kind.SOFTMAX)
+_MIXES = (Kind.SUM, Kind.PRODUCT, Kind.WINNER, Kind.SHAPE, Kind.UNITS, *_ACTIVATIONS)
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def changes_sign(step: Step) -> bool:
 
 def is_activation(step: Step) -> bool:
     """Whether a step is an elementwise activation or a softmax."""
-    return kind_of(step) is Kind.ACTIVATION
+    return kind_of(step) in _ACTIVATIONS
 
 
 def explained(
@@ -266,7 +267,7 @@ def _is_custom(step: Step) -> bool:
 def _is_final(step: Step, wanted) -> bool:
     kind = kind_of(step)
     squares = has(step.operation, Trait.ELEMENTWISE) and kind is Kind.PRODUCT
-    elementwise = kind is Kind.ACTIVATION or squares or is_clip(step)
+    elementwise = kind in _ACTIVATIONS or squares or is_clip(step)
     other = activation_name(step.operation) in ("linear", "glu")  # glu halves an axis
     return elementwise and not other and in_place(step) and wanted(step)
 

@@ -33,6 +33,8 @@ def lenient() -> Iterator[None]:
 
 def spec_of(operation: Any, args, kwargs) -> list[KerasTensor]:
     """Tensors like those that an operation writes, in all sizes that follow from its inputs."""
+    if not isinstance(operation, keras.Operation):
+        return tree.flatten(keras_backend.compute_output_spec(operation, *args, **kwargs))
     outputs = tree.flatten(operation.compute_output_spec(*args, **kwargs))
     if not _loses_sizes(outputs, (args, kwargs)):
         return outputs

@@ -22,6 +22,8 @@ class Kind(Enum):
     PRODUCT = "product of tensors"
     WINNER = "winner takes all"
     ACTIVATION = "elementwise activation"
+    SOFTMAX = "softmax along an axis"
+    ATTENTION = "attention in one piece"
     UNITS = "change of units"
     SHAPE = "shape only"
     LOOKUP = "look-up of vectors"
@@ -66,14 +68,16 @@ _NAMES = {
         Maximum Minimum Fmax Fmin Max Min Amax Amin TopK Sort
         """,
     Kind.ACTIVATION: """
-        Activation ReLU LeakyReLU PReLU ELU Softmax
+        Activation ReLU LeakyReLU PReLU ELU
         Relu Relu6 Sigmoid SparseSigmoid Softplus Softsign SoftShrink SparsePlus Silu Squareplus
         LogSigmoid LeakyRelu HardSigmoid HardSilu Elu Selu Gelu Celu TanhShrink HardTanh HardShrink
-        Threshold LogSoftmax Sparsemax
+        Threshold
         Abs Absolute Fabs Arccos Arccosh Arcsin Arcsinh Arctan Arctanh Cbrt Clip Cos Cosh Erf Erfc
         Exp Exp2 Expm1 Log Log10 Log1p Log2 NanToNum Power Reciprocal Rsqrt Sigmoid Sin Sinc Sinh
         Sqrt Square Tan Tanh StopGradient
         """,
+    Kind.SOFTMAX: "Softmax LogSoftmax Sparsemax",
+    Kind.ATTENTION: "DotProductAttention",
     Kind.UNITS: "Rescaling Normalization Cast SaturateCast Negative Deg2rad Rad2deg Real",
     Kind.SHAPE: """
         Flatten Reshape Permute RepeatVector Identity Masking Concatenate

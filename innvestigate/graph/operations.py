@@ -34,7 +34,8 @@ _SPELLINGS = {
     "hardshrink": "hard_shrink",
     "tanhshrink": "tanh_shrink",
 }
-_OF_AN_AXIS = ("softmax", "log_softmax")
+_OF_AN_AXIS = ("softmax", "log_softmax", "sparsemax")
+_ACTIVATIONS = (Kind.ACTIVATION, Kind.SOFTMAX)
 _RELU = ("relu", "relu6")
 _SOFTMAX = ("softmax",)
 _KEEP_SIGN = {
@@ -52,8 +53,9 @@ _NO_MOVES = {
     *("Dstack", "Hstack", "Vstack", "Pad", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"),
     *("PadImages", "ExtractPatches"),
 }
-_GATES = ("sigmoid", "hard_sigmoid", "sparse_sigmoid", "softmax", "sparsemax")
-_NONNEGATIVE = ("exponential", "softplus", "squareplus", "sparse_plus", *_RELU, *_GATES)
+_GATES = ("sigmoid", "hard_sigmoid", "sparse_sigmoid")
+_WEIGHTS = ("softmax", "sparsemax")
+_NONNEGATIVE = ("exponential", "softplus", "squareplus", "sparse_plus", *_RELU, *_GATES, *_WEIGHTS)
 
 
 def kind_of(step: Step) -> Kind:
@@ -68,10 +70,12 @@ def kind_of(step: Step) -> Kind:
         return Kind.NORMALIZATION
     if name is None:
         opaque = isinstance(operation, (keras.Operation, ComputeMask))
-        return Kind.OPAQUE if opaque else Kind.ACTIVATION
+        return Kind.OPAQUE if opaque else _kind_of_activation(operation)
     if name == "Lambda" and activation_name(operation) is not None:
-        return Kind.ACTIVATION
+        return _kind_of_activation(operation)
     kind = KINDS.get(name, Kind.OPAQUE)
+    if kind is Kind.ACTIVATION:
+        return _kind_of_activation(operation)
     if kind in (Kind.SUM, Kind.PRODUCT) and _one_to_one(step):
         return Kind.UNITS
     if name == "UpSampling2D" and operation.interpolation != "nearest":
@@ -115,7 +119,7 @@ def activation_name(operation) -> str | None:
         return _lambda_name(operation)
     if name == "ReLU":
         return "relu" if not operation.negative_slope else "leaky_relu"
-    if name in KINDS and KINDS[name] is Kind.ACTIVATION:
+    if name in KINDS and KINDS[name] in _ACTIVATIONS:
         return _snake_case(name)
     if isinstance(operation, partial):
         inner = activation_name(operation.func)
@@ -144,17 +148,18 @@ def is_softmax(step: Step) -> bool:
 
 def annotate(graph: Graph) -> None:
     """Note in each step what the graph tells of its inputs: sign, gates, nearness to the input."""
-    _annotate(graph, set(), set(), set(graph.flat_inputs))
+    _annotate(graph, set(), set(), set(), set(graph.flat_inputs))
 
 
-def _annotate(graph: Graph, nonnegative: set, gates: set, near: set) -> None:
+def _annotate(graph: Graph, nonnegative: set, gates: set, weights: set, near: set) -> None:
     """The same, given which of the graph's inputs are known to be what."""
-    facts = nonnegative, gates, near
+    facts = nonnegative, gates, weights, near
     for step in graph.steps:
         kind = kind_of(step)
         known = [tensor in nonnegative for tensor in step.inputs]
         step.nonnegative = all(known)
         step.gates = tuple(i for i, x in enumerate(step.inputs) if x in gates)
+        step.weights = tuple(i for i, x in enumerate(step.inputs) if x in weights)
         if isinstance(step.operation, Linear):
             step.operation.nonnegative = step.nonnegative
         step.first = near.issuperset(step.inputs)
@@ -165,15 +170,17 @@ def _annotate(graph: Graph, nonnegative: set, gates: set, near: set) -> None:
             _annotate(body, *({x} if read in fact else set() for fact in facts))
         if _writes_nonnegative(step, kind, known):
             nonnegative.update(step.outputs)
-        if _writes_gate(step, kind):
+        if _writes(_GATES, step, kind, gates):
             gates.update(step.outputs)
+        if _writes(_WEIGHTS, step, kind, weights):
+            weights.update(step.outputs)
         if step.first and kind in (Kind.SHAPE, Kind.UNITS):
             near.update(step.outputs)
 
 
 def _writes_nonnegative(step: Step, kind: Kind, known: list[bool]) -> bool:
     operation = step.operation
-    if kind is Kind.ACTIVATION and activation_name(operation) in _NONNEGATIVE:
+    if kind in _ACTIVATIONS and activation_name(operation) in _NONNEGATIVE:
         return True
     if has(operation, Trait.NONNEGATIVE) or is_relu(step):
         return True
@@ -183,10 +190,16 @@ def _writes_nonnegative(step: Step, kind: Kind, known: list[bool]) -> bool:
     return adds and all(known) and _constants_nonnegative(step)
 
 
-def _writes_gate(step: Step, kind: Kind) -> bool:
-    if kind is Kind.ACTIVATION:
-        return activation_name(step.operation) in _GATES
-    return kind in (Kind.SHAPE, Kind.UNITS) and len(step.gates) == len(step.inputs)
+def _kind_of_activation(operation) -> Kind:
+    return Kind.SOFTMAX if activation_name(operation) in _OF_AN_AXIS else Kind.ACTIVATION
+
+
+def _writes(names: tuple, step: Step, kind: Kind, known: set[KerasTensor]) -> bool:
+    """Whether a step writes what activations of these names do, or moves what is known to be so."""
+    if kind in _ACTIVATIONS:
+        return activation_name(step.operation) in names
+    numbers = {t for t in step.inputs if is_float(t)}
+    return kind in (Kind.SHAPE, Kind.UNITS) and bool(numbers) and numbers <= known
 
 
 def _reads_table(step: Step) -> bool:
@@ -316,4 +329,4 @@ def _snake_case(name: str) -> str:
     return _SPELLINGS.get(spelled.lower(), spelled.lower())
 
 
-_ACTIVATION_NAMES = {_snake_case(name) for name, kind in KINDS.items() if kind is Kind.ACTIVATION}
+_ACTIVATION_NAMES = {_snake_case(name) for name, kind in KINDS.items() if kind in _ACTIVATIONS}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import keras
-from keras import KerasTensor, ops
+from keras import KerasTensor, ops, tree
 
 from innvestigate.graph.cells import OPENERS
 from innvestigate.graph.constants import value_of
@@ -84,6 +84,20 @@ def fuse_bias(graph: Graph) -> Graph:
             steps.append(step)
         if isinstance(steps[place].operation, Linear):
             places[step.outputs[0]] = place
+    return graph.replaced(steps)
+
+
+def tell_apart(graph: Graph) -> Graph:
+    """Have products and attention read each factor as a tensor of its own: `x x` as x times a copy.
+
+    What is sent to a factor depends on its part in the product.
+    """
+    steps: list[Step] = []
+    for step in graph.steps:
+        if kind_of(step) in (Kind.PRODUCT, Kind.ATTENTION):
+            copies, step = _with_copies(step)
+            steps += copies
+        steps.append(step)
     return graph.replaced(steps)
 
 
@@ -218,6 +232,26 @@ _OPENERS: dict[str | None, Callable] = {
     "TimeDistributed": _time_distributed,
     **OPENERS,
 }
+
+
+def _with_copies(step: Step) -> tuple[list[Step], Step]:
+    """Copies of what a step's arguments repeat, and the step that reads them."""
+    read: set[KerasTensor] = set()
+    copies: list[Step] = []
+
+    def own(x):
+        if not isinstance(x, KerasTensor):
+            return x
+        if x not in read:
+            read.add(x)
+            return x
+        name = f"{step.name}.copy.{len(copies) + 1}"
+        copy = keras.layers.Identity(dtype=x.dtype)
+        copies.append(Step(name, copy, ((x,), {}), [like(x)], step.layers))
+        return copies[-1].outputs[0]
+
+    arguments = tree.map_structure(own, step.arguments)
+    return copies, replace(step, arguments=arguments) if copies else step
 
 
 def _parts(step: Step) -> list[Step]:

@@ -105,23 +105,26 @@ class At:
         operation: What the step calls, for linear steps a `graph.linear.Linear`.
         inputs: The values of the active inputs, in floating point.
         outputs: The values of the floating point outputs.
+        places: Positions of the active inputs among all inputs of the step.
         gates: Positions among the active inputs of gates (see `Step`).
+        weights: Positions among the active inputs of a softmax's outputs.
         factors: How many tensors the operation's arguments hold, repeated ones included.
         probes: See above.
     """
 
     def __init__(self, step: Step, active: list[int], inputs, outputs, dtype: str, probes=()):
         self.operation, self.step, self.probes = step.operation, step, list(probes)
-        self._values, self._active, self._dtype = list(inputs), active, dtype
+        self._values, self.places, self._dtype = list(inputs), active, dtype
         self._floats = [i for i, y in enumerate(outputs) if is_float(y)]
         self.inputs = self.active(inputs)
         self.outputs = self.floats(outputs)
         self.gates = tuple(k for k, i in enumerate(active) if i in step.gates)
+        self.weights = tuple(k for k, i in enumerate(active) if i in step.weights)
         self.factors = sum(isinstance(x, KerasTensor) for x in tree.flatten(step.arguments))
 
     def active(self, values: list) -> list:
         """The active ones among values of all inputs, in floating point."""
-        found = [values[i] for i in self._active]
+        found = [values[i] for i in self.places]
         return [x if is_float(x) else ops.cast(x, self._dtype) for x in found]
 
     def floats(self, values: list) -> list:
@@ -130,7 +133,7 @@ class At:
 
     def __call__(self, *inputs):
         values = list(self._values)
-        for i, x in zip(self._active, inputs, strict=True):
+        for i, x in zip(self.places, inputs, strict=True):
             values[i] = x
         outputs = self.floats(execute(self.step, values))
         return [y if is_complex(y) else ops.cast(y, self._dtype) for y in outputs]
@@ -151,10 +154,10 @@ def active_inputs(step: Step, active: set[KerasTensor]) -> list[int]:
     """Positions of the inputs that a step sends a signal to.
 
     What an opaque step does with integers is unknown: they may be indices, which have no gradient.
-    The masks of a loop are no numbers.
+    To attention and to loops they are masks.
     """
-    opaque = kind_of(step) in (Kind.OPAQUE, Kind.RECURRENT)
-    return [i for i, t in enumerate(step.inputs) if t in active and (is_float(t) or not opaque)]
+    floats = kind_of(step) in (Kind.OPAQUE, Kind.ATTENTION, Kind.RECURRENT)
+    return [i for i, t in enumerate(step.inputs) if t in active and (is_float(t) or not floats)]
 
 
 def float_type(graph: Graph) -> str:

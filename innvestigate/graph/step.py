@@ -31,7 +31,8 @@ class Step:
             for operations that look for such a mask on the tensor itself.
         inputs: The tensors read, each once: those of the arguments, then the masks.
         nonnegative: Whether all values read are known to be >= 0, whatever the model's input.
-        gates: Positions in `inputs` of tensors that come out of a sigmoid or softmax.
+        gates: Positions in `inputs` of tensors that come out of a sigmoid.
+        weights: Positions in `inputs` of tensors that come out of a softmax.
         first: Whether the model's inputs reach the step through shape-only steps.
         closed: Why the layer did not show what is inside, where that was asked for.
         by_value: Whether it decides by the values of its inputs: it cannot be compiled.
@@ -46,6 +47,7 @@ class Step:
     inputs: list[KerasTensor] = field(init=False)
     nonnegative: bool = False
     gates: tuple[int, ...] = ()
+    weights: tuple[int, ...] = ()
     first: bool = False
     closed: str = ""
     by_value: bool = False

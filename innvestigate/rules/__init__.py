@@ -1,5 +1,6 @@
 """How one step sends relevance back: one small class for each published rule."""
 
+from innvestigate.rules.attention import Attention, Softmax
 from innvestigate.rules.base import Gradient, Pass, Rule
 from innvestigate.rules.composite import Composite, Line, NoRuleError, as_rule
 from innvestigate.rules.deeplift import DifferenceRule, Rescale, RevealCancel
@@ -24,6 +25,7 @@ from innvestigate.rules.structure import Detached, Lookup, Product, Summands
 __all__ = [
     "AlphaBeta",
     "AlphaBetaX",
+    "Attention",
     "Composite",
     "Deconvolution",
     "Detached",
@@ -46,6 +48,7 @@ __all__ = [
     "Rescale",
     "RevealCancel",
     "Rule",
+    "Softmax",
     "Summands",
     "WSquare",
     "Z",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.step import Step
 from innvestigate.rules import linear
+from innvestigate.rules.attention import Attention, Softmax
 from innvestigate.rules.base import Gradient, Pass, Rule, fields_of
 from innvestigate.rules.structure import Detached, Lookup, Product, Summands
 
@@ -91,14 +92,21 @@ def of_kind(kind: Kind, rule: Rule) -> Line:
     return Line(rule, lambda step: kind_of(step) is kind, f"every {kind.value} step")
 
 
-def structure(method) -> tuple[Line, ...]:
-    """The lines that every relevance method ends with: steps without a kernel."""
+def structure(method, constant_weights: bool = False) -> tuple[Line, ...]:
+    """The lines that every relevance method ends with: steps without a kernel.
+
+    Args:
+        method: What the method makes of `(vector, signal)` at a token's vector.
+        constant_weights: Whether a softmax's output gets nothing where it is a factor.
+    """
     return (
         of_kind(Kind.SUM, Summands()),
         of_kind(Kind.NORMALIZATION, Detached()),
-        of_kind(Kind.PRODUCT, Product()),
+        of_kind(Kind.PRODUCT, Product(constant_weights)),
+        of_kind(Kind.ATTENTION, Attention(constant_weights)),
         of_kind(Kind.WINNER, Gradient()),
         of_kind(Kind.ACTIVATION, Pass()),
+        of_kind(Kind.SOFTMAX, Softmax()),
         of_kind(Kind.UNITS, Pass()),
         of_kind(Kind.SHAPE, Gradient()),
         of_kind(Kind.LOOKUP, Lookup(method)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import keras
@@ -43,21 +44,30 @@ class Detached(Rule):
         return _weighted(at.inputs, pullback([divide(signals[0], z)]))
 
 
+@dataclass(frozen=True)
 class Product(Rule):
     """Relevance of a product of tensors: gates get none and signals all, otherwise equal parts.
 
-    A gate is the output of a sigmoid or softmax. A divisor counts as a gate. Elementwise factors
-    receive relevance directly; matrix products share it by the z-rule.
+    A gate is the output of a sigmoid. A divisor counts as a gate. Elementwise factors receive
+    relevance directly; matrix products share it by the z-rule. A softmax's output is a factor as
+    any other, whether its numbers weigh values (attention) or experts, in a matrix product or
+    elementwise and summed.
+
+    Args:
+        constant_weights: Whether a softmax's output counts as a gate, which is CP-LRP.
 
     Reference: Arras et al. 2017, "Explaining Recurrent Neural Network Predictions in Sentiment
-    Analysis", section 3.2 (signal-take-all); Achtibat et al. 2024, "AttnLRP", section 3.3.2
-    (uniform rule).
+    Analysis", section 3.2 (signal-take-all); Achtibat et al. 2024, "AttnLRP", propositions 3.2
+    and 3.3 (uniform rule); Ali et al. 2022, section 4 (AH-rule).
     """
 
+    constant_weights: bool = False
     kinds = (Kind.PRODUCT,)
 
     def __call__(self, at, signals) -> list:
         inputs, gates = at.inputs, set(at.gates)
+        if self.constant_weights:
+            gates |= set(at.weights)
         if has(at.operation, Trait.QUOTIENT) and len(inputs) == 2:
             gates = {1}
         if len(gates) == len(inputs):

@@ -99,9 +99,10 @@ def test_padding_gets_nothing_through_attention():
     np.testing.assert_allclose(np.array(model(TOKENS)), output, atol=1e-5)
     relevance = np.where(COUNTS[..., None], kernel[:, NEURON].reshape(6, 4), 0)
     right = (values * (weights.transpose(0, 2, 1) @ relevance)).sum(axis=-1)
-    found = explain("lrp.z_IB", model, TOKENS)
+    found = explain("lrp.z_IB", model, TOKENS, attention_rule="cp")
     assert not found[~COUNTS].any()
     assert_close(found, right, 1e-4)
+    assert not explain("lrp.z_IB", model, TOKENS)[~COUNTS].any()
 
 
 def test_integrated_gradients_of_a_model_inside():

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 import innvestigate
-from innvestigate.engine.base import MirrorAnalyzer
+from innvestigate.engine.mirror import MirrorAnalyzer
 
 TOKENS = np.array([[1, 4, 4, 2, 3, 5], [3, 2, 5, 0, 0, 0], [2, 2, 1, 6, 0, 0]], "int32")
 WORDS = 7

@@ -101,6 +101,7 @@ NOT_COMPARED = {
     "smoothgrad": "the original ignores its noise_scale",
     "occlusion": "compared with Captum",
     "shapley_sampling": "compared with exact enumeration",
+    "lrp.attn": "compared with LXT",
     "deeplift": "compared with deeplift 0.6.13.0",
     "deeplift.rescale": "compared with deeplift 0.6.13.0",
     "deeplift.reveal_cancel": "compared with deeplift 0.6.13.0",

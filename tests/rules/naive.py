@@ -312,6 +312,47 @@ def winner(choices, x, r, sign=1):
     return np.einsum("nji,nj->ni", won, r)
 
 
+def softmax(x, axis=-1):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def softmax_rule(x, r, axis=-1):
+    """R_i = x_i (R_i - s_i Σ_j R_j), and nothing for what is masked."""
+    return np.where(np.isneginf(x), 0, x) * (r - softmax(x, axis) * r.sum(axis, keepdims=True))
+
+
+def product_rule(equation, a, b, r, shares=(0.5, 0.5)):
+    """R_ik = Σ_j a_ik b_kj R_ij / z_ij for a, in an einsum; its share of it, and b's likewise."""
+    one, other, out = equation.replace("->", ",").split(",")
+    z = np.einsum(equation, a, b)
+    s = np.divide(r, z, out=np.zeros_like(z), where=z != 0)
+    parts = (
+        a * np.einsum(f"{other},{out}->{one}", b, s),
+        b * np.einsum(f"{one},{out}->{other}", a, s),
+    )
+    return [share * part for share, part in zip(shares, parts, strict=True)]
+
+
+def attention(q, k, v, allowed, scale, bias=0.0):
+    """Logits (as seen by the softmax), weights and output of attention, heads before tokens."""
+    logits = np.einsum("bnth,bnsh->bnts", q, k) * scale + bias
+    weights = softmax(np.where(allowed, logits, -np.inf))
+    return logits, weights, np.einsum("bnts,bnsh->bnth", weights, v)
+
+
+def attention_rule(q, k, v, allowed, scale, r, bias=0.0, constant_weights=False):
+    """Relevance of query, key, value and bias, step by step through products and softmax."""
+    logits, weights, _ = attention(q, k, v, allowed, scale, bias)
+    shares = (0, 1) if constant_weights else (0.5, 0.5)
+    r_weights, r_value = product_rule("bnts,bnsh->bnth", weights, v, r, shares)
+    r_logits = softmax_rule(np.where(allowed, logits, -np.inf), r_weights)
+    scores = np.einsum("bnth,bnsh->bnts", q, k)
+    s = np.divide(r_logits, logits, out=np.zeros_like(logits), where=logits != 0)
+    r_query, r_key = product_rule("bnth,bnsh->bnts", q, k, s * scores * scale)
+    return r_query, r_key, r_value, bias * s
+
+
 def signed_parts(layer, x):
     """The contributions W⁺x⁺ + W⁻x⁻ and W⁺x⁻ + W⁻x⁺."""
     x = x[:, None]

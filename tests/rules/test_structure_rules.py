@@ -4,7 +4,7 @@
 - Weighted sums z = J x + c: the z-rule R_i = x_i Σ_j J_ji R_j / z_j; constants absorb a share.
 - Pooling by maximum: the winner takes all.
 - Normalisation by the sample's statistics: the z-rule with the divisor held constant.
-- Products: gates (sigmoid, softmax) get none and signals all, otherwise equal parts; of a matrix
+- Products: gates (sigmoid) get none and signals all, otherwise equal parts; of a matrix
   product each factor's part is shared by the z-rule.
 - Embeddings: one number for each token, the sum over its vector.
 
@@ -45,8 +45,8 @@ def model_of(call, *shapes, activation="softplus", dtype="float32"):
     return model
 
 
-def lrp(model, xs, weights, rule="Z"):
-    kwargs = {"neuron_selection_mode": "weights", "keep_output_activation": True}
+def lrp(model, xs, weights, rule="Z", **kwargs):
+    kwargs |= {"neuron_selection_mode": "weights", "keep_output_activation": True}
     analyzer = innvestigate.create_analyzer("lrp", model, rule=rule, **kwargs)
     return analyzer.analyze(xs if len(xs) > 1 else xs[0], weights)
 
@@ -617,17 +617,6 @@ def test_matrix_products_share_each_half_by_the_z_rule(name):
         b * np.einsum(f"{one},{out}->{other}", a, s),
     ]
     check(model, xs, joined(parts), w)
-
-
-def test_attention_weights_are_gates():
-    """Of softmax(a) v the values get all, by the z-rule, and the attention nothing."""
-    model = model_of(lambda a, v: ops.matmul(ops.softmax(a), v), (2, 3), (3, 4), activation="tanh")
-    a, v = xs = samples([(2, 3), (3, 4)], signed_samples)
-    p = np.exp(a) / np.exp(a).sum(-1, keepdims=True)
-    z = p @ v
-    w = weights_for(model, xs)
-    expected = v * np.einsum("nik,nij->nkj", p, w * np.tanh(z) / z)
-    check(model, xs, joined([np.zeros_like(a), expected]), w)
 
 
 def test_norms_in_a_cosine_are_constants():
