@@ -50,7 +50,8 @@ class MirrorAnalyzer(Analyzer):
         """Print and return, step by step, which rule is used and why.
 
         Returns:
-            One `PlanLine` for each step between the chosen output and the tensors asked for.
+            One `PlanLine` for each step between the chosen output and the tensors asked for, those
+            inside a loop behind it.
         """
         composite = self.composite(self.task)
         plan = Plan(plan_line(step, composite) for step in deep_steps(self.task))
