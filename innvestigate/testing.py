@@ -19,7 +19,11 @@ from keras import ops, tree
 
 from innvestigate.analyzer import LRP, Analyzer, load_analyzer
 from innvestigate.engine.selection import MODES, one_hot_max
-from innvestigate.graph.run import At, active_inputs, backward, float_type, forward, run, summed
+from innvestigate.graph.layers import AtOnce
+from innvestigate.graph.mirror import Builder, Method
+from innvestigate.graph.operations import body_of
+from innvestigate.graph.recurrent import deep_steps
+from innvestigate.graph.run import backward, float_type, forward, run, summed
 from innvestigate.graph.trace import count_nodes
 from innvestigate.rules import Rule, as_rule
 
@@ -140,29 +144,26 @@ def _in_a_mirror(rule: Rule, layer: keras.Layer, x: Any) -> LRP:
 def _without_mirror(analyzer: LRP, rule: Rule, x: Any) -> tuple[np.ndarray, Callable]:
     """The layer's output, and what sends relevance back to samples, step by step."""
     task, graph = analyzer.task, analyzer.task.graph
-    composite, dtype = analyzer.composite(task), float_type(graph)
-    rules = {step: composite.choose(step).rule for step in task.steps}
-    assert rule in rules.values(), f"A rule serves a step of the layer: {rule!r} does not."
+    composite = analyzer.composite(task)
+    rule_of = lambda step: composite.choose(step).rule  # noqa: E731
+    rules = [rule_of(step) for step in deep_steps(task) if body_of(step) is None]
+    assert rule in rules, f"A rule serves a step of the layer: {rule!r} does not."
+    method = Method(rule_of, analyzer.start, analyzer.finish)
+    builder = Builder(task, method, AtOnce(float_type(graph)))
 
     def start(x) -> dict:
         given = map(ops.convert_to_tensor, tree.flatten(x))
         return dict(zip(graph.flat_inputs, given, strict=True))
 
+    def send_step(step, arriving):
+        sent = builder.send(step, arriving)
+        shapes = [tuple(signal.shape) for _, (signal,) in sent]
+        expected = [tuple(builder.values[t].shape) for t, _ in sent]
+        assert shapes == expected, f"Relevance has its input's shape: {shapes} for {expected}."
+        return sent
+
     def send(x, relevance) -> list[np.ndarray]:
-        values = forward(graph.steps, start(x))
-
-        def send_step(step, arriving):
-            rule, active = rules[step], active_inputs(step, task.active)
-            read, written = ([values[t] for t in ts] for ts in (step.inputs, step.outputs))
-            at = At(step, active, read, written, dtype)
-            sent = rule.send(at, at.floats(arriving))
-            shapes, expected = (
-                [tuple(s.shape) for (s,) in sent],
-                [tuple(x.shape) for x in at.inputs],
-            )
-            assert shapes == expected, f"Relevance has its input's shape: {shapes} for {expected}."
-            return zip([step.inputs[i] for i in active], sent, strict=True)
-
+        builder.enter([forward(graph.steps, start(x))])
         first = {task.output: [(ops.convert_to_tensor(relevance),)]}
         arrived = backward(task.steps, first, send_step, summed)
         return [ops.convert_to_numpy(arrived[t][0][0]) for t in task.targets.values()]

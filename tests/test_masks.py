@@ -116,7 +116,7 @@ def test_integrated_gradients_are_those_of_the_model(description):
 
 @slow
 @examples(12)
-@given(description=descriptions(["average", "flatten"], WITH_RULES, free=False))
+@given(description=descriptions(["average", "flatten"], WITH_RULES))
 def test_contributions_add_up(description):
     """Those of DeepLIFT, to the difference from the reference under the mask of the sample."""
     assert GAPS["deeplift"](build(description)) < 1e-5
@@ -135,7 +135,7 @@ def test_padding_gets_nothing_and_changes_nothing(method, description):
 
 @slow
 @examples(6)
-@given(description=descriptions(["average"], WITH_RULES, free=False))
+@given(description=descriptions(["average"], WITH_RULES))
 def test_padding_contributes_nothing_and_changes_nothing(description):
     check_padding("deeplift", description)
 

@@ -42,8 +42,9 @@ from innvestigate.analyzer.presets import (
     folded_composite,
     sequential_preset,
 )
-from innvestigate.engine.base import Analyzer, MirrorAnalyzer
+from innvestigate.engine.base import Analyzer
 from innvestigate.engine.config import argument_names
+from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.plan import Plan, PlanLine
 from innvestigate.engine.storage import load_analyzer
 from innvestigate.engine.without import model_wo_output_activation, model_wo_softmax

@@ -7,6 +7,7 @@ from keras import ops
 from innvestigate.analyzer.lrp import LRP, check_box
 from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, activation_name, is_relu, kind_of
+from innvestigate.graph.recurrent import deep_steps
 from innvestigate.rules import ZPlus
 
 
@@ -42,8 +43,8 @@ class DeepTaylor(LRP):
 
     def check_model(self, task: Task) -> None:
         super().check_model(task)
-        for step in task.steps:
-            others = (Kind.ACTIVATION, Kind.SOFTMAX, Kind.ATTENTION)
+        others = (Kind.ACTIVATION, Kind.SOFTMAX, Kind.ATTENTION)
+        for step in deep_steps(task):
             if kind_of(step) in others and not is_relu(step):
                 raise ValueError(
                     "Deep Taylor decomposition holds for networks with ReLU activations only. "

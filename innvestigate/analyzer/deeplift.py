@@ -7,22 +7,30 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from keras import KerasTensor, ops
+from keras import ops
 
+from innvestigate.analyzer.comparisons import check_comparisons
 from innvestigate.analyzer.lrp import check_rule_list, in_convolution
-from innvestigate.engine.base import MirrorAnalyzer
 from innvestigate.engine.batch import Batch, expand, fold
+from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.references import References
 from innvestigate.graph.difference import Change, build_difference_mirror
 from innvestigate.graph.final import Final
 from innvestigate.graph.formulas import take_apart
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.mirror import Task
-from innvestigate.graph.operations import Kind, Trait, activation_name, has, is_softmax, kind_of
-from innvestigate.graph.rewrite import fuse_bias, is_opaque, open_layers, split
-from innvestigate.graph.run import active_inputs, active_tensors
+from innvestigate.graph.operations import (
+    Kind,
+    Trait,
+    activation_name,
+    has,
+    is_softmax,
+    kind_of,
+)
+from innvestigate.graph.recurrent import deep_writers
+from innvestigate.graph.rewrite import fuse_bias, may_open, open_layers, split
 from innvestigate.graph.step import Graph, Step, is_float
-from innvestigate.rules import Composite, Gradient, Line, NoRuleError, Rule, as_rule
+from innvestigate.rules import Composite, Gradient, Line, Rule, as_rule
 from innvestigate.rules.composite import of_kind
 from innvestigate.rules.deeplift import LinearDifference, Rescale, RevealCancel
 from innvestigate.rules.deeplift_structure import (
@@ -154,13 +162,13 @@ class DeepLIFT(MirrorAnalyzer):
         given = self._given_lines({})
 
         def is_hidden(step: Step) -> bool:
-            return is_opaque(step) and not any(line.matches(step) for line in given)
+            return may_open(step) and not any(line.matches(step) for line in given)
 
         return take_apart(fuse_bias(split(open_layers(graph, is_hidden))))
 
     def composite(self, task: Task) -> Composite:
         lines = (
-            *self._given_lines(task.graph.writers()),
+            *self._given_lines(deep_writers(task.graph)),
             Line(Softmax(), _is_softmax, "every softmax and log-softmax"),
             Line(Affine(), _is_diagonal, "every diagonal kernel"),
             of_kind(Kind.LINEAR, LinearDifference()),
@@ -175,34 +183,7 @@ class DeepLIFT(MirrorAnalyzer):
     def check_model(self, task: Task) -> None:
         if self._hypothetical:
             self._check_letters()
-        self._check_comparisons(task)
-
-    def _check_comparisons(self, task: Task) -> None:
-        """Refuse steps that read numbers made of the input by comparing or rounding.
-
-        Masks may compare: which places exist is a property of the sample.
-        """
-        graph, masks = task.graph, set(task.graph.masks)
-        varying = active_tensors(graph, graph.flat_inputs)
-        cut: set[KerasTensor] = set()
-        floats: set[KerasTensor] = set()
-        for step in graph.leading_to([task.output]):
-            if step.inputs and masks.issuperset(step.inputs):
-                masks.update(step.outputs)
-            read = set(step.inputs) - masks
-            tokens = read & cut and kind_of(step) is Kind.LOOKUP
-            if tokens or (active_inputs(step, varying) and read & floats):
-                raise NoRuleError(
-                    f"DeepLIFT has no rule for the step {step.name!r}: it reads numbers that are "
-                    "computed from the input by comparing, rounding or looking up, to which no "
-                    "contribution can be assigned. Replace the comparison, such as "
-                    "where(x > 0, ...), by an activation, or use another method."
-                )
-            for t in step.outputs:
-                if t not in varying and not (varying | cut).isdisjoint(step.inputs):
-                    cut.add(t)
-                    if any(is_float(i) or i in floats for i in step.inputs):
-                        floats.add(t)
+        check_comparisons(task)
 
     def start(self, weights, output):
         if self._mean_normalize:

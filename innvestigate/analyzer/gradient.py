@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from keras import KerasTensor, ops
 
-from innvestigate.engine.base import MirrorAnalyzer
+from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.warn import warn
 from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, activation_name, holds, is_relu, kind_of
@@ -197,7 +197,7 @@ def _may_look_up(step: Step, tokens: set[KerasTensor]) -> bool:
 
 def _is_other_nonlinearity(step: Step) -> bool:
     kind = kind_of(step)
-    others = (Kind.SOFTMAX, Kind.ATTENTION, Kind.OPAQUE)
+    others = (Kind.SOFTMAX, Kind.ATTENTION, Kind.OPAQUE, Kind.RECURRENT)
     return (kind is Kind.ACTIVATION and not is_relu(step)) or kind in others
 
 

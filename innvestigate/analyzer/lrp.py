@@ -7,15 +7,16 @@ from typing import Any
 
 import keras
 
-from innvestigate.engine.base import MirrorAnalyzer
+from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.warn import warn
 from innvestigate.graph.layers import original_layer
 from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, Trait, has, kind_of
+from innvestigate.graph.recurrent import deep_steps
 from innvestigate.graph.rewrite import (
     fold_batch_norm,
     fuse_bias,
-    is_opaque,
+    may_open,
     open_layers,
     split,
     tell_apart,
@@ -111,7 +112,7 @@ class LRP(MirrorAnalyzer):
 
     def rewrite(self, graph: Graph) -> Graph:
         def is_hidden(step: Step) -> bool:
-            return is_opaque(step) and not any(line.matches(step) for line in self._lines)
+            return may_open(step) and not any(line.matches(step) for line in self._lines)
 
         graph = tell_apart(fuse_bias(split(open_layers(graph, is_hidden))))
         return fold_batch_norm(graph) if self._fold else graph
@@ -123,7 +124,7 @@ class LRP(MirrorAnalyzer):
         for line in self._lines:
             if not isinstance(line.rule, ZBox):
                 continue
-            matching = [step for step in task.steps if line.matches(step)]
+            matching = [step for step in deep_steps(task) if line.matches(step)]
             if any(step.first for step in matching):
                 self.input_spec.check_constants(low=line.rule.low, high=line.rule.high)
             if not matching:

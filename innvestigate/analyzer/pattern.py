@@ -15,7 +15,7 @@ from innvestigate.analyzer.pattern_statistics import (
     PatternStatistics,
     kernel_steps,
 )
-from innvestigate.engine.base import MirrorAnalyzer
+from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.warn import warn
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.mirror import Task
@@ -137,12 +137,13 @@ class PatternNet(MirrorAnalyzer):
             ValueError: If there is no sample, or a batch does not fit the model or is not finite;
                 says which.
         """
-        X, _ = self.input_spec.check(X)
+        X, _ = self.input_spec.check(self.text.to_tokens(X))
         batches = 0
 
         def update(batch, offset, progress):
             nonlocal batches
             try:
+                batch = self.text.to_tokens(batch)  # of data sets
                 self.statistics.update(batch, offset, anew=batches == 0 and not resume)
             except ValueError as error:
                 raise ValueError(
@@ -168,7 +169,7 @@ class PatternNet(MirrorAnalyzer):
         Raises:
             ValueError: If the batch does not fit the model, is empty or not finite.
         """
-        self.statistics.update(self.input_spec.check(batch)[0])
+        self.statistics.update(self.input_spec.check(self.text.to_tokens(batch))[0])
         return self
 
     def _refresh(self) -> None:

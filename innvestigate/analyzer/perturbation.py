@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from keras import tree
 
 from innvestigate.analyzer.windows import Windows
 from innvestigate.engine.batch import Batch, Moments, expand, fold
@@ -108,14 +109,14 @@ class Occlusion(PerturbationAnalyzer):
                 part += (drop / (count * part[0].size)).reshape(-1, *[1] * (part.ndim - 1))
         with np.errstate(invalid="ignore"):
             means = [total / w.coverage() for total, w in zip(totals, windows, strict=True)]
+        self._covered = [w.coverage().reshape(-1) > 0 for w in windows]
         return {f"input:{i}": mean.astype(self._dtype) for i, mean in enumerate(means)}
 
     def finished(self, result: Any) -> Any:
-        leaves = self.input_spec.unrestored(result["input"] if self.by_layer else result)
-        windows = self._windows([leaf.shape[1:] for leaf in leaves])
-        covered = [w.coverage() > 0 for w in windows]
-        super().finished([np.where(c, leaf, 0) for c, leaf in zip(covered, leaves, strict=True)])
-        missing = sum(int((~c).sum()) for c in covered)
+        leaves = tree.flatten(result)
+        flat = [y.reshape(len(y), -1, c.size) for y, c in zip(leaves, self._covered, strict=True)]
+        super().finished([np.where(c, y, 0) for c, y in zip(self._covered, flat, strict=True)])
+        missing = sum(int((~c).sum()) for c in self._covered)
         if missing:
             warn(
                 f"No window covers {missing} features of the input; their result is NaN. Choose a "
@@ -215,15 +216,17 @@ class ShapleySampling(PerturbationAnalyzer):
                     credit[:] = 0
         with np.errstate(invalid="ignore"):
             error = np.sqrt(moments.variance / (moments.count - 1))
-        self._error = self._at_entries(error / sizes, labels)
-        return self._at_entries(moments.mean / sizes, labels)
+        errors = self._at_entries(error / sizes, labels)
+        means = self._at_entries(moments.mean / sizes, labels)
+        return means | {f"error of {name}": y for name, y in errors.items()}
 
     def _at_entries(self, values: np.ndarray, labels: list) -> dict[str, np.ndarray]:
         """Values of features `(rows, features)` at the entries of each input."""
         return {f"input:{i}": values[:, x].astype(self._dtype) for i, x in enumerate(labels)}
 
     def restore(self, results: dict, batch: Any) -> Any:
-        return [super(ShapleySampling, self).restore(y, batch) for y in (results, self._error)]
+        errors = {name: results.pop(f"error of {name}") for name in self.task.targets}
+        return [super(ShapleySampling, self).restore(y, batch) for y in (results, errors)]
 
     def finished(self, result: Any) -> Any:
         result, self.standard_error = result

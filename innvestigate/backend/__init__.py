@@ -10,21 +10,61 @@ holds one tensor per output, `gradients` one per input (zeros where an output do
 an input). `jit_compile` says whether a model should be compiled by XLA on this backend;
 `after(signal, values)` keeps values from being used before a signal is there; `run_batch(model,
 inputs)` is a quiet `model.predict_on_batch`; `call_once(function, inputs)` runs a function of
-tensors a single time, the quickest way there is for that.
+tensors a single time, the quickest way there is for that; `holds_strings` says whether a tensor
+can hold strings.
+
+    carries = scan(function, start, elements, backwards)
+
+is a loop along the first axis of some tensors, however long it is: `function(carry, elements)`
+makes the next carry of one carry and the elements at one place. Carries and elements are lists and
+dicts of tensors, in any structure; `carries` holds what was made at each place, stacked. (On
+TensorFlow, `keras.ops.scan` wants known lengths.)
 """
 
 import keras
 
 if keras.backend.backend() == "tensorflow":
-    from innvestigate.backend.tensorflow import after, call_once, jit_compile, run_batch, vjp
+    from innvestigate.backend.tensorflow import (
+        after,
+        call_once,
+        holds_strings,
+        jit_compile,
+        run_batch,
+        scan,
+        vjp,
+    )
 elif keras.backend.backend() == "jax":
-    from innvestigate.backend.jax import after, call_once, jit_compile, run_batch, vjp
+    from innvestigate.backend.jax import (
+        after,
+        call_once,
+        holds_strings,
+        jit_compile,
+        run_batch,
+        scan,
+        vjp,
+    )
 elif keras.backend.backend() == "torch":
-    from innvestigate.backend.torch import after, call_once, jit_compile, run_batch, vjp
+    from innvestigate.backend.torch import (
+        after,
+        call_once,
+        holds_strings,
+        jit_compile,
+        run_batch,
+        scan,
+        vjp,
+    )
 else:
     raise ImportError(
         f"innvestigate needs a Keras backend with gradients (tensorflow, jax or torch); "
         f"received: {keras.backend.backend()!r}. Set KERAS_BACKEND before importing keras."
     )
 
-__all__ = ["after", "call_once", "jit_compile", "run_batch", "vjp"]
+__all__ = [
+    "after",
+    "call_once",
+    "holds_strings",
+    "jit_compile",
+    "run_batch",
+    "scan",
+    "vjp",
+]

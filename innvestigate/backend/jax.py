@@ -1,8 +1,9 @@
-"""Vector-Jacobian products with JAX."""
+"""Vector-Jacobian products and loops with JAX."""
 
 import jax
 
 jit_compile = True
+holds_strings = False
 
 
 def vjp(function, inputs):
@@ -13,6 +14,16 @@ def vjp(function, inputs):
         return list(pullback([c.astype(y.dtype) for c, y in zip(cotangents, outputs, strict=True)]))
 
     return outputs, typed_pullback
+
+
+def scan(function, start, elements, backwards=False):
+    """What the function makes of the carry before and the elements at each place, stacked."""
+
+    def step(carry, elements):
+        made = function(carry, elements)
+        return made, made
+
+    return jax.lax.scan(step, start, elements, reverse=backwards)[1]
 
 
 def after(signal, values):

@@ -1,8 +1,9 @@
-"""Vector-Jacobian products with TensorFlow."""
+"""Vector-Jacobian products and loops with TensorFlow."""
 
 import tensorflow as tf
 
 jit_compile = False  # XLA was measured 1.5 times slower than the graph optimizer on a CPU
+holds_strings = True
 
 
 def vjp(function, inputs):
@@ -27,6 +28,11 @@ def _told_apart(tensors):
     """Copies of tensors if one is among them twice: the tape would count it several times."""
     twice = len({id(tensor) for tensor in tensors}) < len(tensors)
     return [tf.identity(tensor) for tensor in tensors] if twice else list(tensors)
+
+
+def scan(function, start, elements, backwards=False):
+    """What the function makes of the carry before and the elements at each place, stacked."""
+    return tf.scan(function, elements, initializer=start, reverse=backwards)
 
 
 def after(signal, values):

@@ -1,14 +1,26 @@
-"""Vector-Jacobian products with torch."""
+"""Vector-Jacobian products and loops with torch."""
 
 import torch
+from keras import tree
 
 jit_compile = False
+holds_strings = False
 
 
 def vjp(function, inputs):
     """`function(*inputs)` and the map from cotangents of its outputs to gradients of its inputs."""
     outputs, pullback = torch.func.vjp(function, *inputs)
     return outputs, lambda cotangents: list(pullback(list(cotangents)))
+
+
+def scan(function, start, elements, backwards=False):
+    """What the function makes of the carry before and the elements at each place, stacked."""
+    carry, made = start, []
+    places = range(len(tree.flatten(elements)[0]))
+    for i in reversed(places) if backwards else places:
+        carry = function(carry, tree.map_structure(lambda x, i=i: x[i], elements))
+        made.append(carry)
+    return tree.map_structure(lambda *xs: torch.stack(xs), *(made[::-1] if backwards else made))
 
 
 def after(signal, values):

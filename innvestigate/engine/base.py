@@ -9,27 +9,26 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from innvestigate.backend import run_batch
-from innvestigate.engine.batch import Batch
+from innvestigate.engine.batch import Batch, expand, fold
 from innvestigate.engine.config import Configured
 from innvestigate.engine.guard import Guard
 from innvestigate.engine.inputs import InputSpec
-from innvestigate.engine.plan import Plan, plan_line
-from innvestigate.engine.selection import Selection, check_mode
+from innvestigate.engine.selection import Selected, Selection, check_mode
 from innvestigate.engine.storage import save_analyzer
 from innvestigate.engine.targets import choose_output, choose_targets
-from innvestigate.engine.vectors import Vectors
+from innvestigate.engine.text import Text
 from innvestigate.engine.warn import warn, warn_if_not_finite
 from innvestigate.graph.final import Final, explained
-from innvestigate.graph.mirror import OUTPUT, Method, Task, build_forward, build_mirror
+from innvestigate.graph.mirror import OUTPUT, Task, build_forward
 from innvestigate.graph.operations import annotate
+from innvestigate.graph.recurrent import rewrite_bodies
 from innvestigate.graph.run import run
 from innvestigate.graph.sizes import find_sizes
 from innvestigate.graph.step import Graph
 from innvestigate.graph.trace import Shapes, trace
-from innvestigate.rules import Composite
 from innvestigate.utils.arguments import check_flags
 from innvestigate.utils.batching import map_batches
 
@@ -42,6 +41,7 @@ class Analyzer(Configured):
         neuron_selection_mode: Which output neurons `analyze` explains:
             `"max_activation"`: the largest of each sample, over all output axes;
             `"index"`: those given by their index;
+            `"contrast"`: the difference of two, given by their indices: why this, not that;
             `"all"`: all of them, summed;
             `"weights"`: a weighted sum of them.
         output: Name or index of the output to explain, where the model has several.
@@ -60,7 +60,8 @@ class Analyzer(Configured):
 
     Attributes:
         task: What is asked: the graph that the method works on, its output and targets.
-        input_spec: What inputs the model takes.
+        text: What makes tokens of strings, before anything else.
+        input_spec: What inputs the model takes, behind that.
         guard: What compares forward passes.
         explains_value: Whether the method shares out the output's value among the inputs, as LRP
             does. It then takes off every final activation that may change the sign.
@@ -90,11 +91,12 @@ class Analyzer(Configured):
         self._mode = check_mode(neuron_selection_mode)
         check_flags(keep_output_activation=keep_output_activation, check=check)
         self._layers, self._keep = layers, keep_output_activation
-        graph = trace(model)
+        self.text = Text(model, trace(model), check)
+        graph = self.text.graph
         self.input_spec = InputSpec(graph)
         tensor = choose_output(model, graph, output)
-        self._model, self._index = model, graph.flat_outputs.index(tensor)
-        self.guard = Guard(model, graph, self._index, check)
+        self._index = graph.flat_outputs.index(tensor)
+        self.guard = Guard(self.text.model, graph, self._index, check)
         self._traced = replace(graph, outputs=[tensor])
         self.final: Final | None = None
         self._told: str | None = None
@@ -105,7 +107,7 @@ class Analyzer(Configured):
 
     def build(self) -> None:
         self._plain = self.taken_off(self._traced)
-        graph, sizes = self.rewrite(self._plain), None
+        graph, sizes = self._in_its_form(self._plain), None
         if self.follows_sizes:
             sizes = find_sizes(graph, self._traced.flat_inputs, self._rewritten, self._task)
         self.task = self._task(graph) if sizes is None else sizes.task
@@ -118,24 +120,31 @@ class Analyzer(Configured):
 
         Args:
             x: Samples with a batch axis: an array, a list or dict as the model takes it, a
-                `tf.data.Dataset` or a `keras.utils.PyDataset` of batches. Any numeric type. As for
-                `predict`, a last axis of size one may be left out, or be one too many.
+                `tf.data.Dataset` or a `keras.utils.PyDataset` of batches. Any numeric type, or
+                strings where the model reads them. As for `predict`, a last axis of size one may be
+                left out, or be one too many.
             neuron_selection: In the mode `"index"` an int or, for outputs with k axes, a k-tuple
                 that holds for all samples, or an integer array with one index for each sample
-                (`(batch,)` or `(batch, k)`). In the mode `"weights"` an array that broadcasts to
+                (`(batch,)` or `(batch, k)`). All axes but the last may be counted from the end:
+                `(-1, token)` is a token at the last position. In the mode `"contrast"` a pair
+                (this, that) of such indices. In the mode `"weights"` an array that broadcasts to
                 the output `(batch, *output_shape)`. None otherwise.
+                For several selections of each sample arrays with one more axis: indices
+                `(batch, n, k)`, weights `(batch, n, *output_shape)`; a batch of 1 holds for all.
             batch_size: Samples that are run at a time; data sets bring their own batches.
             verbose: 1 shows a progress bar.
 
         Returns:
             float32 (float64 for a float64 model) numpy arrays in the structure and shape of x; at
-            `layers`, a dict from layer name to an array of the shape of the layer's output.
+            `layers`, a dict from layer name to an array of the shape of the layer's output. Where a
+            model reads strings, in the structure and shape of `tokens(x)`. With several selections
+            for each sample there is an axis for them, of size n, after the batch axis.
 
         Raises:
             ValueError: If x does not fit the model or is not finite, or `neuron_selection` does
                 not fit the mode or the output.
         """
-        x, count = self.input_spec.check(x)
+        x, count = self.input_spec.check(self.text.to_tokens(x))
         shape = self.task.output_shape
         selection = Selection(self.neuron_selection_mode, neuron_selection, shape, count)
         self.check_count(count)
@@ -143,18 +152,49 @@ class Analyzer(Configured):
 
         def explain(given, offset, progress):
             nonlocal count
+            given = self.text.to_tokens(given)  # of data sets
             inputs = self.input_spec.flat(given, offset)
             count = offset + len(inputs[0])
-            weights = self.weights(selection, inputs, offset)
             samples = offset + np.arange(len(inputs[0]))
-            found = self.explain(Batch(inputs, weights, samples, batch_size, progress))
-            self.verify(self.task, inputs, found.pop(OUTPUT, None))
-            return self.restore(found, given)
+            batch = Batch(inputs, None, samples, batch_size, progress)
+            found = self.restore(self._of_targets(batch, selection, offset), given)
+            if not selection.several:
+                return found
+            apart = (len(batch), selection.targets)
+            return tree.map_structure(lambda y: y.reshape(*apart, *y.shape[1:]), found)
 
         result = map_batches(explain, x, batch_size, verbose)
         selection.check_count(count)
         self.check_count(count)
         return self.finished(result)
+
+    def tokens(self, x: Any) -> Any:
+        """What each place of a result stands for.
+
+        Args:
+            x: Samples as for `analyze`, but no data set.
+
+        Returns:
+            Arrays of str in the structure and shape of `analyze(x)` at the inputs: words of the
+            vocabulary where a layer that reads strings has one, else the strings themselves if it
+            turns each into one number; numbers as text for all other inputs.
+
+        Raises:
+            ValueError: If x does not fit the model.
+        """
+        return self.input_spec.restore(self.text.words(x), self.text.to_tokens(x))
+
+    def _of_targets(self, batch: Batch, selection: Selection, offset: int) -> dict:
+        """The results of a batch: for each sample a row for each of its selections."""
+        pieces = []
+        for targets, rows in expand(batch, selection.targets):
+            given = [self.weights(Selected(selection, t), batch.inputs, offset) for t in targets]
+            weights = np.concatenate([w for w in given if w is not None] or [np.empty(0)])
+            found = self.explain(replace(rows, weights=weights if len(weights) else None))
+            self.verify(self.task, rows.inputs, found.pop(OUTPUT, None))
+            pieces.append({name: fold(y, len(targets)) for name, y in found.items()})
+        joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+        return {name: y.swapaxes(0, 1).reshape(-1, *y.shape[2:]) for name, y in joined.items()}
 
     def save(self, path: str | os.PathLike) -> None:
         """Save the analyzer in one file: model, method, arguments and what was fitted.
@@ -214,7 +254,7 @@ class Analyzer(Configured):
     def check_count(self, count: int | None) -> None:
         """Refuse arguments that do not fit the number of samples, where it is known."""
 
-    def weights(self, selection: Selection, inputs: list, offset: int) -> np.ndarray | None:
+    def weights(self, selection: Selected, inputs: list, offset: int) -> np.ndarray | None:
         """The weights of the output neurons; None where the mirror picks the largest itself."""
         if self.neuron_selection_mode == "max_activation":
             return None
@@ -300,92 +340,13 @@ class Analyzer(Configured):
 
     def _rewritten(self, shapes: Shapes) -> Graph:
         """The graph that the method works on, for inputs of known shapes."""
-        graph = trace(self._model, shapes)
+        graph = trace(self.text.model, shapes)
         output = graph.flat_outputs[self._index]
-        return self.rewrite(self.taken_off(replace(graph, outputs=[output])))
+        return self._in_its_form(self.taken_off(replace(graph, outputs=[output])))
 
-
-class MirrorAnalyzer(Analyzer):
-    """An analyzer that sends a signal back through the model, by one rule for each step.
-
-    Attributes:
-        model: The mirror, a `keras.Model` whose summary reads as the method.
-        sends_one_signal: Whether the mirror needs the model's inputs only, not references, too.
-    """
-
-    build_model = staticmethod(build_mirror)
-    sends_one_signal = True
-
-    def build(self) -> None:
-        self._mirrors: dict[Task, keras.Model] = {}
-        super().build()
-        self.model = self.mirror(self.task)
-        self._warn_of_silent()
-
-    def plan(self) -> Plan:
-        """Print and return, step by step, which rule is used and why.
-
-        Returns:
-            One `PlanLine` for each step between the chosen output and the tensors asked for.
-        """
-        composite = self.composite(self.task)
-        plan = Plan(plan_line(step, composite.choose(step)) for step in self.task.steps)
-        print(plan)
-        return plan
-
-    def mirror(self, task: Task) -> keras.Model:
-        """The mirror that answers a task: the model's own, or one on other inputs or targets."""
-        if task not in self._mirrors:
-            composite = self.composite(task)
-            method = Method(lambda step: composite.choose(step).rule, self.start, self.finish)
-            self._mirrors[task] = self.build_model(task, method, type(self).__name__)
-        return self._mirrors[task]
-
-    def explain(self, batch: Batch, task: Task | None = None) -> dict[str, np.ndarray]:
-        task = task or self.task
-        if batch.weights is None:
-            return self._run(task, batch.inputs)
-        return self._run(task.weighted, [*batch.inputs, batch.weights])
-
-    @cached_property
-    def vectors(self) -> Vectors:
-        """What is asked, for the vectors of the model's tokens."""
-        return Vectors(self.task)
-
-    def composite(self, task: Task) -> Composite:
-        """The rules of the method, for the steps of a task."""
-        raise NotImplementedError
-
-    def start(self, weights, output):
-        """The signal at the output, given the weights of its neurons."""
-        raise NotImplementedError
-
-    def finish(self, value, signal):
-        """The result at a tensor of the given value where the given signal arrives."""
-        return signal
-
-    def per_token(self, found):
-        """One number for each token, from what `finish` makes of its vector (the last axis)."""
-        return ops.sum(found, axis=-1)
-
-    def _run(self, task: Task, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
-        """The results of the mirror that suits the sizes of some inputs."""
-        fitted, given = task.fitted(inputs)
-        found = run_batch(self.mirror(fitted), given)
-        return {name: y[: len(inputs[0])] for name, y in found.items()}
-
-    def _warn_of_silent(self) -> None:
-        task = self.task
-        silent = [int(name.split(":")[1]) for name in task.silent]
-        names = [
-            self.input_spec.names[i] for i in silent if task.matters(self.input_spec.tensors[i])
-        ]
-        if names:
-            warn(
-                f"No signal can reach the input {', '.join(map(repr, names))}: the model only "
-                "compares it, or computes with it as integers or strings, as it does with padding "
-                "masks. Its result is zero."
-            )
+    def _in_its_form(self, graph: Graph) -> Graph:
+        """The graph as the method works on it, and what is in its loops alike."""
+        return rewrite_bodies(self.rewrite(graph), self.rewrite)
 
 
 def _is_own(name: str, config: dict) -> bool:

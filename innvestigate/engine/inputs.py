@@ -22,8 +22,7 @@ class InputSpec:
     def __init__(self, graph: Graph):
         self.structure = graph.inputs
         self.tensors = graph.flat_inputs
-        keys = sorted(self.structure) if isinstance(self.structure, dict) else None
-        self.names = keys or [t.name for t in self.tensors]
+        self.names = graph.input_names
         self._vocabularies = [_vocabulary(graph, tensor) for tensor in self.tensors]
 
     def check(self, x: Any) -> tuple[Any, int | None]:
@@ -42,11 +41,6 @@ class InputSpec:
             sizes = ", ".join(f"{n!r}: {len(a)}" for n, a in zip(self.names, arrays, strict=True))
             raise ValueError(f"All inputs need the same number of samples. Received: {sizes}.")
         return self.restore(arrays, x), counts.pop()
-
-    def unrestored(self, x: Any) -> list[np.ndarray]:
-        """What `restore` made the structure and shape of x, as the list that it was."""
-        given = zip(self.names, self._flatten(x), self.tensors, strict=True)
-        return [_fitting(name, array, tuple(t.shape[1:])) for name, array, t in given]
 
     def flat(self, batch: Any, offset: int) -> list[np.ndarray]:
         """A batch as a flat list of arrays that are known to fit and to be finite.
@@ -152,8 +146,9 @@ class InputSpec:
     def _as_array(self, i: int, x: Any) -> np.ndarray:
         name, tensor = self.names[i], self.tensors[i]
         array = as_array(f"Input {name!r}", x)
-        numeric = tensor.dtype != "string"
-        if numeric and array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+        if tensor.dtype == "string":
+            array = _as_strings(name, array)
+        elif array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
             hint = " A function that makes batches is to be called: x()." if callable(x) else ""
             raise ValueError(
                 f"Input {name!r} must hold real numbers. Received the type {array.dtype} (of a "
@@ -165,6 +160,18 @@ class InputSpec:
         elif "int" in tensor.dtype and array.dtype.kind == "f":
             _check_whole(name, array)
         return array
+
+
+def _as_strings(name: str, array: np.ndarray) -> np.ndarray:
+    """An array of str or bytes, as one of objects that tensors of strings can be made of."""
+    strings = np.asarray(array, object)
+    wrong = [x for x in strings.reshape(-1) if not isinstance(x, (str, bytes))]
+    if wrong:
+        raise ValueError(
+            f"Input {name!r} takes strings. Received: {wrong[0]!r} (of type "
+            f"{type(wrong[0]).__name__}). Replace what is missing by a string, such as ''."
+        )
+    return strings
 
 
 def _fitting(name: str, array: np.ndarray, shape: tuple) -> np.ndarray:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from innvestigate.graph.operations import kind_of
+from innvestigate.graph.operations import body_of, kind_of
 from innvestigate.graph.step import Step
-from innvestigate.rules import Line
+from innvestigate.rules import Composite
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,10 @@ class Plan(tuple):
         )
 
 
-def plan_line(step: Step, line: Line) -> PlanLine:
-    """What a composite chose for a step."""
+def plan_line(step: Step, composite: Composite) -> PlanLine:
+    """What a composite chooses for a step; a loop that is open has its own steps to choose for."""
     layer, kind = type(step.layer).__name__, kind_of(step).value
+    if body_of(step) is not None:
+        return PlanLine(step.name, layer, kind, "", "its steps follow")
+    line = composite.choose(step)
     return PlanLine(step.name, layer, kind, repr(line.rule), line.why)

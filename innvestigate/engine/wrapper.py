@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from innvestigate.engine.base import Analyzer, MirrorAnalyzer
+from innvestigate.engine.base import Analyzer
 from innvestigate.engine.batch import Batch
+from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.selection import check_mode
 from innvestigate.engine.variants import VariantsAnalyzer
 from innvestigate.engine.vectors import Vectors, looks_up
@@ -43,7 +44,8 @@ class Wrapper(VariantsAnalyzer):
                 f"{type(self).__name__} wraps an analyzer. Received: analyzer={analyzer!r} (of "
                 f"type {type(analyzer).__name__}). Create it with innvestigate.create_analyzer."
             )
-        self.analyzer, self.input_spec, self.guard = analyzer, analyzer.input_spec, analyzer.guard
+        self.analyzer, self.text = analyzer, analyzer.text
+        self.input_spec, self.guard = analyzer.input_spec, analyzer.guard
         mode = check_mode(neuron_selection_mode or analyzer.task.mode)
         self.task = replace(analyzer.task, mode=mode)
         self.float = float_type(self.task.graph)

@@ -18,6 +18,7 @@ from keras import KerasTensor, ops
 
 from innvestigate.graph.layers import shaped
 from innvestigate.graph.mirror import Builder, Method, Task
+from innvestigate.graph.operations import body_of
 from innvestigate.graph.run import At, active_inputs, active_tensors, forward
 from innvestigate.graph.step import Step, is_float
 
@@ -72,6 +73,14 @@ def by_sign(delta) -> tuple:
     return ops.maximum(delta, 0.0), ops.minimum(delta, 0.0)
 
 
+def by_sign_of(delta, signal: tuple):
+    """One multiplier in place of a pair: the one of the difference's sign, the mean at zero."""
+    if len(signal) == 1:
+        return signal[0]
+    up, down = signal
+    return 0.5 * (up + down + ops.sign(delta) * (up - down))
+
+
 def build_difference_mirror(task: Task, method: Method, name: str) -> keras.Model:
     """The model that compares inputs with references and sends multipliers back to the targets.
 
@@ -92,8 +101,8 @@ def build_difference_mirror(task: Task, method: Method, name: str) -> keras.Mode
 
 
 class _DifferenceBuilder(Builder):
-    def __init__(self, task, method):
-        super().__init__(task, method)
+    def __init__(self, task, method, how=None):
+        super().__init__(task, method, how)
         self.varying = active_tensors(self.graph, self.graph.flat_inputs)
         self.references: dict[KerasTensor, KerasTensor] = {}
         self.parts: dict[KerasTensor, list] = {}
@@ -104,7 +113,7 @@ class _DifferenceBuilder(Builder):
         start = self.values | dict(zip(self.graph.flat_inputs, references, strict=True))
 
         def run(step, values):
-            written = self.run(step, values)
+            written = self.how.run(step, values)
             pairs = zip(step.outputs, written, strict=True)
             return [y if t in self.varying else self.values[t] for t, y in pairs]
 
@@ -112,12 +121,12 @@ class _DifferenceBuilder(Builder):
         self.references = forward(changing, start, run)
         return inputs + references
 
-    def send(self, step, arriving):
+    def send_by_rule(self, step, arriving):
         rule = self.method.rule(step)
         width = rule.width(max(len(signal) for signal in arriving if signal))
         active = active_inputs(step, self.task.active)
         parts = [self._parts_of(step.inputs[i]) for i in active] if rule.splits else None
-        changes = self._both(step.inputs), self._both(step.outputs)
+        changes = self.worlds(step.inputs), self.worlds(step.outputs)
         return self.send_by_layer(step, rule, Between, width, [*changes, arriving, parts])
 
     def result(self, label, tensor, signal):
@@ -126,13 +135,23 @@ class _DifferenceBuilder(Builder):
         change = [self.values[tensor], self.references[tensor]]
         return self.layer(label, finish, tensor, [*change, signal, parts])
 
-    def _both(self, tensors) -> list:
+    def worlds(self, tensors):
+        """The values of tensors at the input and at the reference."""
         return [self.all(tensors), [self.references[t] for t in tensors]]
+
+    def enter(self, worlds):
+        self.values, self.references = worlds
+        self.parts = {}
+
+    def single(self, worlds, signal):
+        value, reference = worlds
+        return by_sign_of(value - reference, signal)
 
     def _parts_of(self, tensor: KerasTensor) -> list:
         """The positive and the negative part of a tensor's difference, by its writer's rule."""
         if tensor not in self.parts:
             writer = self.writers.get(tensor)
+            writer = None if writer is None or body_of(writer) is not None else writer
             active = [] if writer is None else active_inputs(writer, self.varying)
             if writer is not None and active:
                 self._split(writer, self.method.rule(writer), active)
@@ -155,7 +174,7 @@ class _DifferenceBuilder(Builder):
             return [part for pair in rule.parts(place) for part in pair]
 
         like = [shaped(t, self.dtype) for t in floats for _ in range(2)]
-        changes = [self._both(step.inputs), self._both(step.outputs)]
+        changes = [self.worlds(step.inputs), self.worlds(step.outputs)]
         written = self.layer(f"{step.name}.parts", split, like, [*changes, parts])
         for k, t in enumerate(floats):
             self.parts[t] = written[2 * k : 2 * k + 2]

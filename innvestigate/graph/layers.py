@@ -9,6 +9,7 @@ import keras
 from keras import KerasTensor, tree
 
 from innvestigate.graph.constants import Constant
+from innvestigate.graph.run import execute, summed
 from innvestigate.graph.step import Step, like
 
 
@@ -45,6 +46,58 @@ class MirrorLayer(keras.Layer):
 
     def compute_output_spec(self, arguments):
         return tree.map_structure(like, self.outputs_like)
+
+
+class ByLayer:
+    """Puts a Keras layer in the place of all that is computed, which makes a mirror.
+
+    Args:
+        dtype: The float type of the layers.
+    """
+
+    def __init__(self, dtype: str):
+        self.dtype, self._sums = dtype, 0
+        self._layers: dict[Step, MirrorLayer] = {}
+
+    def call(self, name: str, function: Callable, outputs, arguments: list, holders=()):
+        """What a function makes of its arguments, in the structure of `outputs`."""
+        return MirrorLayer(function, outputs, self.dtype, name, holders)(arguments)
+
+    def run(self, step: Step, values: list) -> list:
+        """What a step writes, one layer for each step."""
+        if step not in self._layers:
+            self._layers[step] = MirrorLayer(
+                lambda *values: unpack(execute(step, list(values))),
+                unpack(step.outputs),
+                self.dtype,
+                step.name,
+                holders_of_variables(step),
+                runs=step,
+            )
+        written = self._layers[step](values)
+        return written if isinstance(written, list) else [written]
+
+    def total(self, signals: list[tuple]) -> tuple:
+        """Signals that meet at a tensor, added up; a single one counts for both of a pair."""
+        width = max(map(len, signals))
+        self._sums += 1
+        columns = zip(*(s if len(s) == width else s * width for s in signals), strict=True)
+        names = [f"signal.sum.{self._sums}", f"signal.sum.{self._sums}.negative"]
+        return tuple(
+            keras.layers.Add(dtype=self.dtype, name=name)(list(column))
+            for name, column in zip(names, columns, strict=False)
+        )
+
+
+class AtOnce:
+    """Computes at once, as inside a loop. See `ByLayer`."""
+
+    def __init__(self, dtype: str):
+        self.dtype, self.run, self.total = dtype, execute, summed
+
+    def call(self, name: str, function: Callable, outputs, arguments: list, holders=()):
+        """What a function makes of its arguments."""
+        return function(*arguments)
 
 
 def original_layer(layer):

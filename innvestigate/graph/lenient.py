@@ -27,11 +27,14 @@ def lenient() -> Iterator[None]:
         for name in _OPERATORS:
             reflected = partial(_reflected, name=f"__r{name}__")
             stack.enter_context(_wrapped(keras.Variable, f"__{name}__", reflected))
+        stack.enter_context(_without(KerasTensor, "__jax_array__"))
         yield
 
 
 def spec_of(operation: Any, args, kwargs) -> list[KerasTensor]:
     """Tensors like those that an operation writes, in all sizes that follow from its inputs."""
+    if not isinstance(operation, keras.Operation):
+        return tree.flatten(keras_backend.compute_output_spec(operation, *args, **kwargs))
     outputs = tree.flatten(operation.compute_output_spec(*args, **kwargs))
     if not _loses_sizes(outputs, (args, kwargs)):
         return outputs
@@ -69,6 +72,17 @@ def _loses_sizes(outputs: list, arguments: Any) -> bool:
 
 def _tensors(structure: Any) -> list[KerasTensor]:
     return [x for x in tree.flatten(structure) if isinstance(x, KerasTensor)]
+
+
+@contextmanager
+def _without(owner: type, name: str) -> Iterator[None]:
+    """Within it, a class lacks a method: arrays of JAX then leave operators to symbolic tensors."""
+    own = vars(owner)[name]
+    delattr(owner, name)
+    try:
+        yield
+    finally:
+        setattr(owner, name, own)
 
 
 @contextmanager

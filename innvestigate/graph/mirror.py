@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -13,14 +13,13 @@ import keras
 from keras import KerasTensor, ops, tree
 
 from innvestigate.backend import jit_compile
-from innvestigate.graph.layers import MirrorLayer, holders_of_variables, shaped, unpack
-from innvestigate.graph.operations import Kind, kind_of
+from innvestigate.graph.layers import AtOnce, ByLayer, holders_of_variables, shaped, unpack
+from innvestigate.graph.operations import Kind, body_of, kind_of
 from innvestigate.graph.run import (
     At,
     active_inputs,
     active_tensors,
     backward,
-    execute,
     float_type,
     forward,
 )
@@ -82,9 +81,14 @@ class Task:
         """The steps that a signal passes from the output to the targets, in forward order."""
         return [
             step
-            for step in self.graph.leading_to([self.output])
+            for step in self.graph.leading_to(self.ends)
             if active_inputs(step, self.active) and not self.active.isdisjoint(step.outputs)
         ]
+
+    @property
+    def ends(self) -> list[KerasTensor]:
+        """The tensors at which signals start."""
+        return [self.output]
 
     @cached_property
     def weighted(self) -> Task:
@@ -156,7 +160,7 @@ def build_forward(graph: Graph, name: str) -> keras.Model:
     """The model that runs a graph forward, on the weights of the user's model."""
     values = {t: _input(t, t.dtype, t.name) for t in graph.flat_inputs}
     with _deep(graph.steps):
-        run = partial(_run_by_layer, {}, float_type(graph))
+        run = ByLayer(float_type(graph)).run
         values = forward(graph.leading_to(graph.flat_outputs), values, run)
         wear = lambda t: values[t]  # noqa: E731
         inputs = tree.map_structure(wear, graph.inputs)
@@ -172,23 +176,35 @@ def _compiled(model: keras.Model, steps: list[Step]) -> keras.Model:
 
 
 class Builder:
-    """Builds a mirror: forward and backward pass with a Keras layer in the place of each step."""
+    """Runs a graph forward and signals back, by one rule for each step.
 
-    def __init__(self, task: Task, method: Method):
+    Args:
+        task: What is asked.
+        method: Rules, start and finish.
+        how: How all of it is computed, by default by Keras layers, which build a mirror.
+
+    Attributes:
+        values: The values of the graph's tensors.
+        constants: Constants that rules ask for, with the graph's inputs there, where these are not
+            the constants themselves.
+    """
+
+    def __init__(self, task: Task, method: Method, how: ByLayer | AtOnce | None = None):
         self.task, self.method, self.graph = task, method, task.graph
-        self.dtype = float_type(self.graph)
+        self.how = how or ByLayer(float_type(self.graph))
+        self.dtype = self.how.dtype
         self.needed = self.graph.leading_to([task.output, task.checked, *task.targets.values()])
         self.values: dict[KerasTensor, KerasTensor] = {}
+        self.constants: list[tuple[Any, dict[KerasTensor, Any]]] = []
         self.looked_up: set[KerasTensor] = set()
-        self.sums = 0
-        self.run = partial(_run_by_layer, {}, self.dtype)
 
     def build(self, name: str) -> keras.Model:
         self._check_silent()
         with _deep(self.needed):
             inputs = self.run_forward()
             first, weights = self._start()
-            signals = backward(self.task.steps, {self.task.output: [first]}, self.send, self.total)
+            starts = {self.task.output: [first]}
+            signals = backward(self.task.steps, starts, self.send, self.how.total)
             targets = self.task.targets.items()
             results = {label: self._result(label, t, signals.get(t)) for label, t in targets}
             results[OUTPUT] = self.values[self.task.checked]
@@ -199,13 +215,19 @@ class Builder:
         """Run the graph; returns the mirror's inputs."""
         inputs = self.inputs("model_input")
         start = dict(zip(self.graph.flat_inputs, inputs, strict=True))
-        self.values = forward(self.needed, start, self.run)
+        self.values = forward(self.needed, start, self.how.run)
         return inputs
 
     def send(self, step: Step, arriving: list) -> list:
         """Send what arrives at a step's outputs back to its inputs."""
+        if body_of(step) is not None:
+            return step.operation.send_back(self, step, arriving)
+        return self.send_by_rule(step, arriving)
+
+    def send_by_rule(self, step: Step, arriving: list) -> list:
+        """Send signals back by the rule of a step."""
         rule = self.method.rule(step)
-        probes = self._probes(step, rule) if step.first else []
+        probes = self.probes(step, rule.probes) if step.first else []
         values = self.all(step.inputs), self.all(step.outputs)
         return self.send_by_layer(step, rule, At, 1, [*values, arriving, probes])
 
@@ -224,28 +246,29 @@ class Builder:
                 [s for signal in rule.send(place, place.floats(arriving)) for s in signal]
             )
 
-        sent = MirrorLayer(
+        sent = self.how.call(
+            f"{step.name}.{type(rule).__name__}",
             send,
             unpack([shaped(t, self.dtype) for t in tensors for _ in range(width)]),
-            self.dtype,
-            f"{step.name}.{type(rule).__name__}",
+            arguments,
             [*holders_of_variables(step), *rule.variables],
-        )(arguments)
+        )
         sent = iter(sent if isinstance(sent, list) else [sent])
         if kind_of(step) is Kind.LOOKUP or not self.looked_up.isdisjoint(step.outputs):
             self.looked_up.update(tensors)
         return [(t, tuple(next(sent) for _ in range(width))) for t in tensors]
 
-    def total(self, signals: list[tuple]) -> tuple:
-        """Signals that meet at a tensor, added up; a single one counts for both of a pair."""
-        width = max(map(len, signals))
-        self.sums += 1
-        columns = zip(*(s if len(s) == width else s * width for s in signals), strict=True)
-        names = [f"signal.sum.{self.sums}", f"signal.sum.{self.sums}.negative"]
-        return tuple(
-            keras.layers.Add(dtype=self.dtype, name=name)(list(column))
-            for name, column in zip(names, columns, strict=False)
-        )
+    def worlds(self, tensors) -> list[list]:
+        """The values of tensors wherever the graph is run: here at the input alone."""
+        return [self.all(tensors)]
+
+    def enter(self, worlds: list[dict]) -> None:
+        """Stand where the tensors of the graph have the given values in each of the worlds."""
+        (self.values,) = worlds
+
+    def single(self, worlds: list, signal: tuple) -> Any:
+        """One number in place of a signal at a tensor, given the tensor in each of the worlds."""
+        return signal[0]
 
     def all(self, tensors) -> list:
         """The values of tensors in the forward pass."""
@@ -259,7 +282,7 @@ class Builder:
     def layer(self, name: str, function: Callable, outputs, arguments: list):
         """What a layer of the mirror makes of some tensors, shaped like `outputs`."""
         like = tree.map_structure(lambda t: shaped(t, self.dtype), outputs)
-        return MirrorLayer(function, like, self.dtype, name)(arguments)
+        return self.how.call(name, function, like, arguments)
 
     def _input_type(self, tensor) -> str:
         """Integers stay integers where they are indices; otherwise signals need floats."""
@@ -268,7 +291,7 @@ class Builder:
         indices, tensors = tensor not in self.task.active, {tensor}
         for step in self.graph.steps:
             if not tensors.isdisjoint(step.inputs):
-                indices |= kind_of(step) in (Kind.LOOKUP, Kind.OPAQUE)
+                indices |= kind_of(step) in (Kind.LOOKUP, Kind.OPAQUE, Kind.RECURRENT)
                 tensors.update(t for t in step.outputs if not is_float(t))
         return tensor.dtype if indices or tensor.dtype in ("string", "bool") else self.dtype
 
@@ -281,21 +304,23 @@ class Builder:
         weights = keras.Input(output.shape[1:], dtype=self.dtype, name="signal.weights")
         return (self.layer("signal.start", start, output, [weights, output]),), [weights]
 
-    def _probes(self, step: Step, rule) -> list:
-        """The input of a first step at the constant inputs that its rule asks for."""
+    def probes(self, step: Step, constants: Iterable) -> list:
+        """The first input of a first step where the graph's inputs are constant."""
         found = []
-        for i, constant in enumerate(rule.probes):
-            at = {
-                t: self.layer(
-                    f"{step.name}.probe.{i}.{t.name}",
-                    partial(_filled, constant),
-                    t,
-                    [self.values[t]],
-                )
-                for t in self.graph.flat_inputs
-            }
-            found.append(forward(self.graph.leading_to(step.inputs), at, self.run)[step.inputs[0]])
+        for i, constant in enumerate(constants):
+            inputs = next((at for known, at in self.constants if known is constant), None)
+            start = self._filled(f"{step.name}.probe.{i}", constant) if inputs is None else inputs
+            values = forward(self.graph.leading_to(step.inputs[:1]), start, self.how.run)
+            found.append(values[step.inputs[0]])
         return found
+
+    def _filled(self, name: str, constant) -> dict:
+        """The graph's inputs, filled with a constant."""
+        fill = partial(_filled, constant)
+        return {
+            t: self.layer(f"{name}.{t.name}", fill, t, [self.values[t]])
+            for t in self.graph.flat_inputs
+        }
 
     def _result(self, target: str, tensor: KerasTensor, signals: list | None):
         label = f"{target.replace(':', '.')}.result"
@@ -318,21 +343,6 @@ class Builder:
                 "operations on integers or strings, or the layer was folded into another. Choose "
                 "other `layers`, such as the first one that holds floating point numbers."
             )
-
-
-def _run_by_layer(layers: dict[Step, MirrorLayer], dtype: str, step: Step, values: list) -> list:
-    """What a step writes, one layer for each step."""
-    if step not in layers:
-        layers[step] = MirrorLayer(
-            lambda *values: unpack(execute(step, list(values))),
-            unpack(step.outputs),
-            dtype,
-            step.name,
-            holders_of_variables(step),
-            runs=step,
-        )
-    written = layers[step](values)
-    return written if isinstance(written, list) else [written]
 
 
 @contextmanager

@@ -27,6 +27,7 @@ class Kind(Enum):
     UNITS = "change of units"
     SHAPE = "shape only"
     LOOKUP = "look-up of vectors"
+    RECURRENT = "a loop over time"
     OPAQUE = "unknown"
 
 
@@ -91,6 +92,9 @@ _NAMES = {
         """
     + " ".join(name for name in dir(keras.layers) if name.startswith("Random")),
     Kind.LOOKUP: "Embedding ReversibleEmbedding OneHot CategoryEncoding",
+    Kind.RECURRENT: """
+        LSTM GRU SimpleRNN RNN Bidirectional ConvLSTM1D ConvLSTM2D ConvLSTM3D
+        """,
 }
 KINDS: dict[str, Kind] = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 

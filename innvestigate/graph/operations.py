@@ -63,6 +63,8 @@ def kind_of(step: Step) -> Kind:
     operation = step.operation
     if isinstance(operation, Linear):
         return Kind.LINEAR
+    if body_of(step) is not None:
+        return Kind.RECURRENT
     name = keras_name(operation)
     if name in NORMALIZATIONS:
         return Kind.NORMALIZATION
@@ -85,6 +87,12 @@ def kind_of(step: Step) -> Kind:
     if kind is Kind.LOOKUP and not _one_vector_each(step):
         return Kind.OPAQUE
     return kind
+
+
+def body_of(step: Step) -> Graph | None:
+    """The graph that a step runs once for each point in time; None for every other step."""
+    body = getattr(step.operation, "body", None)
+    return body if isinstance(body, Graph) else None
 
 
 def holds(operation: Any, kind: Kind) -> bool:
@@ -140,10 +148,12 @@ def is_softmax(step: Step) -> bool:
 
 def annotate(graph: Graph) -> None:
     """Note in each step what the graph tells of its inputs: sign, gates, nearness to the input."""
-    nonnegative: set[KerasTensor] = set()
-    gates: set[KerasTensor] = set()
-    weights: set[KerasTensor] = set()
-    near = set(graph.flat_inputs)
+    _annotate(graph, set(), set(), set(), set(graph.flat_inputs))
+
+
+def _annotate(graph: Graph, nonnegative: set, gates: set, weights: set, near: set) -> None:
+    """The same, given which of the graph's inputs are known to be what."""
+    facts = nonnegative, gates, weights, near
     for step in graph.steps:
         kind = kind_of(step)
         known = [tensor in nonnegative for tensor in step.inputs]
@@ -153,6 +163,11 @@ def annotate(graph: Graph) -> None:
         if isinstance(step.operation, Linear):
             step.operation.nonnegative = step.nonnegative
         step.first = near.issuperset(step.inputs)
+        body = body_of(step)
+        if body is not None:
+            step.first = step.inputs[0] in near
+            read, x = step.inputs[0], body.flat_inputs[0]
+            _annotate(body, *({x} if read in fact else set() for fact in facts))
         if _writes_nonnegative(step, kind, known):
             nonnegative.update(step.outputs)
         if _writes(_GATES, step, kind, gates):

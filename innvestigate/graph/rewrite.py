@@ -5,15 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import keras
 from keras import KerasTensor, ops, tree
 
+from innvestigate.graph.cells import OPENERS
 from innvestigate.graph.constants import value_of
 from innvestigate.graph.kernels import linear_part, separable_parts
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.operations import Kind, Trait, has, keras_name, kind_of
-from innvestigate.graph.step import Graph, Step, like
+from innvestigate.graph.operations import Kind, Trait, body_of, has, keras_name, kind_of
+from innvestigate.graph.step import Graph, Step, like, substitute
 from innvestigate.graph.symbolic import RefusedError
 from innvestigate.graph.trace import open_step
 
@@ -23,6 +25,12 @@ def is_opaque(step: Step) -> bool:
     return (
         kind_of(step) is Kind.OPAQUE and linear_part(step) is None and separable_parts(step) is None
     )
+
+
+def may_open(step: Step) -> bool:
+    """Whether rules can only speak of what is inside of a step: an opaque or recurrent layer."""
+    recurrent = kind_of(step) is Kind.RECURRENT and body_of(step) is None
+    return recurrent or is_opaque(step)
 
 
 def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> Graph:
@@ -146,6 +154,42 @@ def from_vectors(graph: Graph) -> tuple[Graph, list[Step]]:
     return replace(graph, steps=steps, inputs=inputs), lookups
 
 
+def from_tokens(graph: Graph) -> tuple[Graph, Graph] | None:
+    """A graph of which strings are inputs, in two: what makes numbers of them, and the rest.
+
+    Returns:
+        The first graph, whose outputs stand in the structure of the inputs of the second: the
+        numbers that are made of strings in the place of these. Where that is not one for one, the
+        structure is a dict: inputs by their names, and the others by those of their steps. None
+        if there are no strings.
+    """
+    strings = {t for t in graph.flat_inputs if t.dtype == "string"}
+    front, made = [], {}
+    for step in graph.steps:
+        if not strings.isdisjoint(step.inputs):
+            front.append(step)
+            strings.update(t for t in step.outputs if t.dtype == "string")
+            made.update({t: step.name for t in step.outputs if t.dtype != "string"})
+    if not front:
+        return None
+    outputs, names = _in_place_of_strings(graph, made)
+    swap = {t: KerasTensor(t.shape, t.dtype, name=name) for t, name in names.items()}
+    first = replace(graph, steps=graph.leading_to(made), outputs=outputs)
+    rest = replace(graph, inputs=substitute(outputs, swap))
+    return first, rest.replaced([s.renamed(swap) for s in graph.steps if s not in front], swap)
+
+
+def _in_place_of_strings(graph: Graph, made: dict[KerasTensor, str]) -> tuple[Any, dict]:
+    """The inputs of a graph with what is made of strings in the place of these, and its names."""
+    strings = [t for t in graph.flat_inputs if t.dtype == "string"]
+    read = {t: {s for step in graph.leading_to([t]) for s in step.inputs} for t in made}
+    of = [(s, t) for s in strings for t in made if s in read[t]]
+    if len({s for s, _ in of}) == len({t for _, t in of}) == len(of):
+        return substitute(graph.inputs, dict(of)), {t: s.name for s, t in of}
+    inputs = zip(graph.input_names, graph.flat_inputs, strict=True)
+    return {n: t for n, t in inputs if t not in strings} | {n: t for t, n in made.items()}, made
+
+
 def _time_distributed(layer, x, training=None, mask=None):
     """TimeDistributed as its layer on a batch of all time steps, instead of a loop over them."""
     if has(layer.layer, Trait.DENSE):
@@ -186,6 +230,7 @@ _OPENERS: dict[str | None, Callable] = {
     "CategoryEncoding": _category_counts,
     "Dot": _cosine,
     "TimeDistributed": _time_distributed,
+    **OPENERS,
 }
 
 

@@ -154,9 +154,9 @@ def active_inputs(step: Step, active: set[KerasTensor]) -> list[int]:
     """Positions of the inputs that a step sends a signal to.
 
     What an opaque step does with integers is unknown: they may be indices, which have no gradient.
-    To attention they are masks.
+    To attention and to loops they are masks.
     """
-    floats = kind_of(step) in (Kind.OPAQUE, Kind.ATTENTION)
+    floats = kind_of(step) in (Kind.OPAQUE, Kind.ATTENTION, Kind.RECURRENT)
     return [i for i, t in enumerate(step.inputs) if t in active and (is_float(t) or not floats)]
 
 

@@ -93,7 +93,7 @@ def find_sizes(graph: Graph, tensors: list[KerasTensor], rewritten, task_for) ->
 
 def _closed(graph: Graph) -> int:
     """How many layers of a graph did not show what is inside."""
-    return sum(bool(step.closed) for step in graph.steps)
+    return sum(bool(step.closed) and step.operation is step.layer for step in graph.steps)
 
 
 def _examples(tensors: list[KerasTensor]) -> Iterator[Shapes]:

@@ -98,6 +98,15 @@ class Graph:
         return tree.flatten(self.inputs)
 
     @property
+    def input_names(self) -> list[str]:
+        """The names of the flat inputs: the keys of a dict, else those of the tensors."""
+        return (
+            sorted(self.inputs)
+            if isinstance(self.inputs, dict)
+            else [t.name for t in self.flat_inputs]
+        )
+
+    @property
     def flat_outputs(self) -> list[KerasTensor]:
         return tree.flatten(self.outputs)
 

@@ -185,7 +185,10 @@ class _Tracer:
 
     def _add_step(self, step, args, name, layers) -> list[KerasTensor]:
         values = dict(zip(step.inputs, tree.flatten(args[0]), strict=True))
+        read = substitute(step.arguments, values)
         written = [like(tensor) for tensor in step.outputs]
+        if any(t.shape != x.shape for t, x in values.items()):
+            written = spec_of(step.operation, *read)
         own = step.renamed({**values, **dict(zip(step.outputs, written, strict=True))})
         own.name, own.layers = name, (*layers, *step.layers)
         self.steps.append(own)

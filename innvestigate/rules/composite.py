@@ -156,6 +156,8 @@ def _no_rule(step: Step, advice: str) -> str:
 
 def _why_not(step: Step) -> str:
     kind = kind_of(step)
+    if kind is Kind.RECURRENT:
+        return "its cell is not made of Keras operations alone, so its inside is not visible"
     if kind is not Kind.OPAQUE:
         return f"no line of the rule list matches it (it is a step of the kind '{kind.value}')"
     if type(step.layer).__module__.startswith("keras."):

@@ -15,7 +15,7 @@ from __future__ import annotations
 from keras import ops
 
 from innvestigate.backend import vjp
-from innvestigate.graph.difference import by_sign
+from innvestigate.graph.difference import by_sign, by_sign_of
 from innvestigate.rules.base import Rule
 
 NEAR = 1e-7
@@ -50,7 +50,7 @@ class DifferenceRule(Rule):
     def send(self, at, signals: list) -> list[tuple]:
         """One signal, a tuple of one or two multipliers, for each input, given each output's."""
         pairs = zip(at.y, filled(at, signals), strict=True)
-        m = [_by_sign_of(change.delta, signal) for change, signal in pairs]
+        m = [by_sign_of(change.delta, signal) for change, signal in pairs]
         return [(sent,) for sent in self(at, m)]
 
     def parts(self, at) -> list[tuple]:
@@ -197,11 +197,3 @@ def filled(at, signals) -> list[tuple]:
         else (tuple(signal) if len(signal) == width else tuple(signal) * width)
         for change, signal in zip(at.y, signals, strict=True)
     ]
-
-
-def _by_sign_of(delta, signal):
-    """One multiplier in place of a pair: the one of the difference's sign, the mean at zero."""
-    if len(signal) == 1:
-        return signal[0]
-    up, down = signal
-    return 0.5 * (up + down + ops.sign(delta) * (up - down))

@@ -65,11 +65,23 @@ def transformer_model():
     return keras.Model(x, layers.Dense(3)(layers.LayerNormalization()(y)[:, -1]))
 
 
+def sentence_model():
+    text = keras.Input((), dtype="string")
+    words = layers.TextVectorization(vocabulary=["a", "good", "film"], output_sequence_length=5)
+    y = layers.Dense(4, "tanh")(layers.Embedding(5, 4, mask_zero=True)(words(text)))
+    return keras.Model(text, layers.Dense(3)(layers.GlobalAveragePooling1D()(y)))
+
+
 CASES = {
     "image": (image_model, METHODS, lambda rng: rng.normal(size=(3, 9, 9, 2)).astype("float32")),
     "attention": (
         *(transformer_model, ("lrp.attn", "deeplift")),
         lambda rng: rng.normal(size=(3, 5, 4)).astype("float32"),
+    ),
+    "sentences": (
+        sentence_model,
+        ("gradient", "lrp.epsilon", "deeplift", "integrated_gradients", "occlusion"),
+        lambda rng: np.array(["a good film", "a film of a kind", "good one"]),
     ),
     "tokens": (token_model, ("gradient",), lambda rng: rng.integers(0, 9, (4, 6))),
 }

@@ -1,0 +1,102 @@
+"""Analyzers that send a signal back through the model."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import keras
+import numpy as np
+from keras import ops
+
+from innvestigate.backend import run_batch
+from innvestigate.engine.base import Analyzer
+from innvestigate.engine.batch import Batch
+from innvestigate.engine.plan import Plan, plan_line
+from innvestigate.engine.vectors import Vectors
+from innvestigate.engine.warn import warn
+from innvestigate.graph.mirror import Method, Task, build_mirror
+from innvestigate.graph.recurrent import deep_steps
+from innvestigate.rules import Composite
+
+
+class MirrorAnalyzer(Analyzer):
+    """An analyzer that sends a signal back through the model, by one rule for each step.
+
+    Attributes:
+        model: The mirror, a `keras.Model` whose summary reads as the method.
+        sends_one_signal: Whether the mirror needs the model's inputs only, not references, too.
+    """
+
+    build_model = staticmethod(build_mirror)
+    sends_one_signal = True
+
+    def build(self) -> None:
+        self._mirrors: dict[Task, keras.Model] = {}
+        super().build()
+        self.model = self.mirror(self.task)
+        self._warn_of_silent()
+
+    def plan(self) -> Plan:
+        """Print and return, step by step, which rule is used and why.
+
+        Returns:
+            One `PlanLine` for each step between the chosen output and the tensors asked for.
+        """
+        composite = self.composite(self.task)
+        plan = Plan(plan_line(step, composite) for step in deep_steps(self.task))
+        print(plan)
+        return plan
+
+    def mirror(self, task: Task) -> keras.Model:
+        """The mirror that answers a task: the model's own, or one on other inputs or targets."""
+        if task not in self._mirrors:
+            composite = self.composite(task)
+            method = Method(lambda step: composite.choose(step).rule, self.start, self.finish)
+            self._mirrors[task] = self.build_model(task, method, type(self).__name__)
+        return self._mirrors[task]
+
+    def explain(self, batch: Batch, task: Task | None = None) -> dict[str, np.ndarray]:
+        task = task or self.task
+        if batch.weights is None:
+            return self._run(task, batch.inputs)
+        return self._run(task.weighted, [*batch.inputs, batch.weights])
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """What is asked, for the vectors of the model's tokens."""
+        return Vectors(self.task)
+
+    def composite(self, task: Task) -> Composite:
+        """The rules of the method, for the steps of a task."""
+        raise NotImplementedError
+
+    def start(self, weights, output):
+        """The signal at the output, given the weights of its neurons."""
+        raise NotImplementedError
+
+    def finish(self, value, signal):
+        """The result at a tensor of the given value where the given signal arrives."""
+        return signal
+
+    def per_token(self, found):
+        """One number for each token, from what `finish` makes of its vector (the last axis)."""
+        return ops.sum(found, axis=-1)
+
+    def _run(self, task: Task, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """The results of the mirror that suits the sizes of some inputs."""
+        fitted, given = task.fitted(inputs)
+        found = run_batch(self.mirror(fitted), given)
+        return {name: y[: len(inputs[0])] for name, y in found.items()}
+
+    def _warn_of_silent(self) -> None:
+        task = self.task
+        silent = [int(name.split(":")[1]) for name in task.silent]
+        names = [
+            self.input_spec.names[i] for i in silent if task.matters(self.input_spec.tensors[i])
+        ]
+        if names:
+            warn(
+                f"No signal can reach the input {', '.join(map(repr, names))}: the model only "
+                "compares it, or computes with it as integers or strings, as it does with padding "
+                "masks. Its result is zero."
+            )
