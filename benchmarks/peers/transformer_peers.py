@@ -1,7 +1,8 @@
-"""LXT 2.1 (efficient mode) and autoLRP 0.2 on the Llama of transformers 4.52, in the size of ours, on torch 2.14.
+"""LXT 2.1 (efficient mode) and autoLRP 0.2 on the Llama of transformers 4.52 and torch 2.14.
 
-Both explain the largest logit of the last token by AttnLRP, one number for each token. LXT patches
-the classes of the network, with attention in one piece; autoLRP writes attention out itself.
+The network has the size of `benchmarks/sequences.py`. Both explain the largest logit of the last
+token by AttnLRP, one number for each token. LXT patches the classes of the network, with attention
+in one piece; autoLRP writes attention out itself.
 """
 
 from __future__ import annotations
