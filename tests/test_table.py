@@ -80,6 +80,7 @@ EXPECTED = {
 }
 
 WITHOUT_CONVOLUTIONS = [
+    "attention",
     "mlp",
     "mlp_tanh",
     "embedding",
