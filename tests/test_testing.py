@@ -10,6 +10,7 @@ from keras import layers, ops
 
 import innvestigate
 from innvestigate.analyzer import GradientAnalyzer, SmoothGrad
+from innvestigate.engine.selection import MODES
 from innvestigate.rules import Deconvolution, Epsilon, Guided, KernelRule, Rule, Z
 from innvestigate.rules.composite import RULES
 from innvestigate.rules.linear import share
@@ -270,7 +271,7 @@ class OtherwiseWhenLoaded(Registered):
     def __init__(self, model, **kwargs):
         super().__init__(model, **kwargs)
         type(self).made += 1
-        self.factor = 1 + self.made // 5
+        self.factor = 1 + self.made // (len(MODES) + 1)
 
     def restore(self, results, batch):
         return self.factor * super().restore(results, batch)

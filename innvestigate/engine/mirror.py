@@ -33,8 +33,18 @@ class MirrorAnalyzer(Analyzer):
     def build(self) -> None:
         self._mirrors: dict[Task, keras.Model] = {}
         super().build()
-        self.model = self.mirror(self.task)
+        if self.task.sizes is None:
+            self.mirror(self.task)
+        else:  # the mirrors that will be run are those for the sizes of data
+            self.task.check_signal()
+            composite = self.composite(self.task)
+            for step in self.task.steps:
+                composite.choose(step)
         self._warn_of_silent()
+
+    @property
+    def model(self) -> keras.Model:
+        return self.mirror(self.task)
 
     def plan(self) -> Plan:
         """Print and return, step by step, which rule is used and why.
