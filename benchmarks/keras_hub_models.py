@@ -1,4 +1,4 @@
-"""Every backbone of KerasHub in a tiny configuration, with a head of three neurons; nothing is downloaded.
+"""Every backbone of KerasHub in a tiny configuration with a head of three neurons, made offline.
 
 Where a backbone's argument has no default, it is found in `COMMON` by its name, unless the
 backbone brings its own.

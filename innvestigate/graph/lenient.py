@@ -117,7 +117,7 @@ def _without(owner: type, name: str) -> Iterator[None]:
 
 @contextmanager
 def _wrapped(owner: Any, name: str, wrapper: Callable) -> Iterator[None]:
-    """Within it, a method of a class, or a function of a module, goes through `wrapper(original, self, ...)`."""
+    """Within it, a method, or a function of a module, goes through `wrapper(original, ...)`."""
     own, original = vars(owner).get(name), getattr(owner, name)
     setattr(owner, name, wraps(original)(lambda *args, **kw: wrapper(original, *args, **kw)))
     try:
