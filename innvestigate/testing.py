@@ -148,28 +148,35 @@ def _without_mirror(analyzer: LRP, rule: Rule, x: Any) -> tuple[np.ndarray, Call
     rule_of = lambda step: composite.choose(step).rule  # noqa: E731
     rules = [rule_of(step) for step in deep_steps(task) if body_of(step) is None]
     assert rule in rules, f"A rule serves a step of the layer: {rule!r} does not."
-    method = Method(rule_of, analyzer.start, analyzer.finish)
+    method = Method(lambda step: _Checked(rule_of(step)), analyzer.start, analyzer.finish)
     builder = Builder(task, method, AtOnce(float_type(graph)))
 
     def start(x) -> dict:
         given = map(ops.convert_to_tensor, tree.flatten(x))
         return dict(zip(graph.flat_inputs, given, strict=True))
 
-    def send_step(step, arriving):
-        sent = builder.send(step, arriving)
-        shapes = [tuple(signal.shape) for _, (signal,) in sent]
-        expected = [tuple(builder.values[t].shape) for t, _ in sent]
-        assert shapes == expected, f"Relevance has its input's shape: {shapes} for {expected}."
-        return sent
-
     def send(x, relevance) -> list[np.ndarray]:
         builder.enter([forward(graph.steps, start(x))])
         first = {task.output: [(ops.convert_to_tensor(relevance),)]}
-        arrived = backward(task.steps, first, send_step, summed)
+        arrived = backward(task.steps, first, builder.send, summed)
         return [ops.convert_to_numpy(arrived[t][0][0]) for t in task.targets.values()]
 
     (output,) = run(graph, list(start(x).values()), [task.output])
     return ops.convert_to_numpy(output), send
+
+
+class _Checked(Rule):
+    """Another rule, of whose relevance it is asked that it has the shapes of the inputs."""
+
+    def __init__(self, rule: Rule):
+        self.rule, self.probes, self.variables = rule, rule.probes, rule.variables
+
+    def send(self, at, signals: list) -> list[tuple]:
+        sent = self.rule.send(at, signals)
+        shapes = [tuple(signal.shape) for (signal,) in sent]
+        expected = [tuple(x.shape) for x in at.inputs]
+        assert shapes == expected, f"Relevance has its input's shape: {shapes} for {expected}."
+        return sent
 
 
 def _check_selection(made: dict[str, Analyzer], x: Any, found: Any, tolerance: float) -> None:

@@ -273,10 +273,6 @@ class Case:
     counts: np.ndarray
     _others: list = field(default_factory=list)
 
-    @property
-    def recurrent(self):
-        return self.description["head"] == "memory" or _holds(self.description, RECURRENT)
-
     def run(self, vectors):
         """The twin's output as a tensor: several rows of vectors for each sample, in turn."""
         rows = np.arange(len(vectors)) % len(self.counts)
@@ -293,11 +289,6 @@ class Case:
 
     def explained(self, vectors):
         return self.outputs(vectors)[:, NEURON]
-
-
-def _holds(part, kinds):
-    inner = [*part.get("parts", ()), *([part["inner"]] if "inner" in part else [])]
-    return part.get("kind") in kinds or any(_holds(p, kinds) for p in inner)
 
 
 def build(description, more=0):

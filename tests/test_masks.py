@@ -21,6 +21,7 @@ from tests.masked import (
     MERGES,
     MODELS,
     PLAIN,
+    RECURRENT,
     SCORES,
     STEPS,
     build,
@@ -62,8 +63,8 @@ def parts_of(alone, attending):
 
 
 ANY = parts_of([*PLAIN, *MASKED], [*HEADS, *SCORES])
-WITH_RULES = parts_of([*PLAIN, "centre", "padding_block"], [*HEADS, "attention"])
-ELEMENTARY = parts_of(["dense", "norm", "dropout", "behead", "centre"], ["attention"])
+WITH_RULES = parts_of([*PLAIN, *RECURRENT, "centre", "padding_block"], [*HEADS, "attention"])
+ELEMENTARY = parts_of(["dense", "norm", "dropout", "behead", "centre", *RECURRENT], ["attention"])
 
 
 @st.composite
@@ -198,11 +199,7 @@ def gaps_on_jax():
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("of", slow_but("gradient", GAPS))
 def test_models_with_masks(of, model):
-    case = build(MODELS[model])
-    try:
-        assert GAPS[of](case) < (1e-5 if of == "deeplift" else 1e-6)
-    except innvestigate.NoRuleError:
-        assert of == "deeplift" and case.recurrent
+    assert GAPS[of](build(MODELS[model])) < (1e-5 if of == "deeplift" else 1e-6)
 
 
 @slow
@@ -211,8 +208,5 @@ def test_models_with_masks(of, model):
 def test_models_with_masks_on_jax(of, model):
     """In single precision."""
     found = gaps_on_jax()[f"{of} of {model}"]
-    if isinstance(found, str):
-        assert of == "deeplift" and build(MODELS[model]).recurrent, found
-        assert found.startswith("NoRuleError"), found
-    else:
-        assert found < (1e-2 if of == "oracles" else 1e-4)
+    assert not isinstance(found, str), found
+    assert found < (1e-2 if of == "oracles" else 1e-4)

@@ -32,7 +32,6 @@ REQUIRED = {
 METHODS = list(innvestigate.analyzers)
 DEEP_TAYLOR = [name for name in METHODS if name.startswith("deep_taylor")]
 LRP = [name for name in METHODS if name.startswith(("lrp", "elrp"))]
-DEEPLIFT = [name for name in METHODS if name.startswith("deeplift")]
 RECTIFIER = ["deconvnet", "guided_backprop", "guided", "pattern.net", "pattern.attribution"]
 
 
@@ -44,10 +43,9 @@ def warned(methods, match):
     return methods, partial(pytest.warns, UserWarning, match=match)
 
 
-def opaque(layer, step):
-    """What is expected for a layer that has no rule and is not made of Keras operations."""
-    methods, error = [*LRP, *DEEP_TAYLOR], innvestigate.NoRuleError
-    return [refused(methods, error, layer), warned(RECTIFIER, step)]
+def recurrent(gate):
+    """What is expected for a recurrent layer, `gate` being the first activation inside."""
+    return [refused(DEEP_TAYLOR, ValueError, gate), warned(RECTIFIER, "'memory'")]
 
 
 TOKENS = [
@@ -55,14 +53,8 @@ TOKENS = [
     warned(["deep_taylor.bounded"], "applies to no layer"),
 ]
 EXPECTED = {
-    "lstm": [
-        *opaque("LSTM 'memory'", "'memory'"),
-        refused(DEEPLIFT, innvestigate.NoRuleError, "LSTM 'memory'"),
-    ],
-    "gru": [
-        *opaque("Bidirectional 'memory'", "'memory'"),
-        refused(DEEPLIFT, innvestigate.NoRuleError, "Bidirectional 'memory'"),
-    ],
+    "lstm": recurrent("'sigmoid' at 'memory.loop"),
+    "gru": recurrent("'sigmoid' at 'memory.forward_gru.*.loop"),
     "attention": [
         refused(DEEP_TAYLOR, ValueError, "attention.dot_product_attention"),
         warned(RECTIFIER, "attention.dot_product_attention"),
@@ -80,6 +72,9 @@ EXPECTED = {
 }
 
 WITHOUT_CONVOLUTIONS = [
+    "attention",
+    "lstm",
+    "gru",
     "mlp",
     "mlp_tanh",
     "embedding",

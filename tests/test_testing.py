@@ -10,11 +10,12 @@ from keras import layers, ops
 
 import innvestigate
 from innvestigate.analyzer import GradientAnalyzer, SmoothGrad
+from innvestigate.engine.selection import MODES
 from innvestigate.rules import Deconvolution, Epsilon, Guided, KernelRule, Rule, Z
 from innvestigate.rules.composite import RULES
 from innvestigate.rules.linear import share
 from innvestigate.testing import check_analyzer, check_rule
-from tests.models import build, floats
+from tests.models import ClosedCell, build, floats
 from tests.test_table import METHODS, REQUIRED, slow
 
 NOISY = ("random", "smoothgrad", "expected_gradients", "shapley_sampling")
@@ -176,7 +177,13 @@ def test_a_rule_that_is_not_used_is_not_checked(rule, layer):
 
 def test_a_layer_without_a_rule_is_no_case():
     with pytest.raises(AssertionError, match="serves the layer 'memory': NoRuleError"):
-        check_rule("Z", layers.LSTM(3, name="memory"), floats(4, 2))
+        check_rule("Z", layers.RNN(ClosedCell(3), name="memory"), floats(4, 2))
+
+
+def test_rules_are_checked_inside_a_loop():
+    layer = layers.LSTM(3, use_bias=False)
+    check_rule(Z(), layer, floats(4, 2), conserves=True)
+    check_rule(Epsilon(), layers.Bidirectional(layers.GRU(3)), floats(4, 2))
 
 
 # --- Broken analyzers -----------------------------------------------------------------------------
@@ -270,7 +277,7 @@ class OtherwiseWhenLoaded(Registered):
     def __init__(self, model, **kwargs):
         super().__init__(model, **kwargs)
         type(self).made += 1
-        self.factor = 1 + self.made // 5
+        self.factor = 1 + self.made // (len(MODES) + 1)
 
     def restore(self, results, batch):
         return self.factor * super().restore(results, batch)

@@ -38,7 +38,9 @@ def check_comparisons(task: Task) -> None:
                 "contribution can be assigned. Replace the comparison, such as "
                 "where(x > 0, ...), by an activation, or use another method."
             )
-        for t in step.outputs if kind_of(step) is not Kind.CONSTANT else ():
+        if kind_of(step) is Kind.CONSTANT:
+            continue
+        for t in step.outputs:
             if t not in varying and not (varying | cut).isdisjoint(step.inputs):
                 cut.add(t)
                 if any(is_float(i) or i in floats for i in step.inputs):

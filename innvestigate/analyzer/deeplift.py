@@ -69,7 +69,8 @@ class DeepLIFT(MirrorAnalyzer):
     - elementwise activations: the rule, Rescale or RevealCancel;
     - softmax inside the network: `rules.Softmax`; normalisation by the sample's own statistics:
       `rules.Normalized`; products of tensors: `rules.MeanGradient`, half to each factor's change;
-    - maxima and minima: `rules.Winner`.
+    - maxima and minima: `rules.Winner`;
+    - recurrent layers: the rules of their cell's steps, from the last point in time to the first.
 
     A token gets one value, the sum over its vector; its reference is a token, too. Masks are those
     of the sample: a reference is looked at in the places that the sample has.

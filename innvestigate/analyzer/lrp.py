@@ -47,7 +47,8 @@ class LRP(MirrorAnalyzer):
     Sums, differences and average pooling share relevance by the z-rule over the summands, max
     pooling gives it to the winner, activations pass it on, reshaping moves it along, of a product
     a gate (sigmoid output) gets none and signals get equal parts, and an embedding is summed over
-    its axis. Attention follows AttnLRP. Where a denominator is exactly zero, its relevance is
+    its axis. Attention follows AttnLRP; in recurrent layers the cell's own steps follow all this,
+    from the last point in time to the first. Where a denominator is exactly zero, its relevance is
     dropped.
 
     Args:

@@ -7,7 +7,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from keras import tree
 
 from innvestigate.analyzer.windows import Windows
 from innvestigate.engine.batch import Batch, Moments, expand, fold
@@ -113,7 +112,7 @@ class Occlusion(PerturbationAnalyzer):
         return {f"input:{i}": mean.astype(self._dtype) for i, mean in enumerate(means)}
 
     def finished(self, result: Any) -> Any:
-        leaves = tree.flatten(result)
+        leaves = self.input_spec.flattened(result["input"] if self.by_layer else result)
         flat = [y.reshape(len(y), -1, c.size) for y, c in zip(leaves, self._covered, strict=True)]
         super().finished([np.where(c, y, 0) for c, y in zip(self._covered, flat, strict=True)])
         missing = sum(int((~c).sum()) for c in self._covered)

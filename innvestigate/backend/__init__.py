@@ -24,47 +24,17 @@ TensorFlow, `keras.ops.scan` wants known lengths.)
 import keras
 
 if keras.backend.backend() == "tensorflow":
-    from innvestigate.backend.tensorflow import (
-        after,
-        call_once,
-        holds_strings,
-        jit_compile,
-        run_batch,
-        scan,
-        vjp,
-    )
+    from innvestigate.backend.tensorflow import after, call_once, jit_compile, run_batch, scan, vjp
 elif keras.backend.backend() == "jax":
-    from innvestigate.backend.jax import (
-        after,
-        call_once,
-        holds_strings,
-        jit_compile,
-        run_batch,
-        scan,
-        vjp,
-    )
+    from innvestigate.backend.jax import after, call_once, jit_compile, run_batch, scan, vjp
 elif keras.backend.backend() == "torch":
-    from innvestigate.backend.torch import (
-        after,
-        call_once,
-        holds_strings,
-        jit_compile,
-        run_batch,
-        scan,
-        vjp,
-    )
+    from innvestigate.backend.torch import after, call_once, jit_compile, run_batch, scan, vjp
 else:
     raise ImportError(
         f"innvestigate needs a Keras backend with gradients (tensorflow, jax or torch); "
         f"received: {keras.backend.backend()!r}. Set KERAS_BACKEND before importing keras."
     )
 
-__all__ = [
-    "after",
-    "call_once",
-    "holds_strings",
-    "jit_compile",
-    "run_batch",
-    "scan",
-    "vjp",
-]
+holds_strings = keras.backend.backend() == "tensorflow"
+
+__all__ = ["after", "call_once", "holds_strings", "jit_compile", "run_batch", "scan", "vjp"]

@@ -3,7 +3,6 @@
 import jax
 
 jit_compile = True
-holds_strings = False
 
 
 def vjp(function, inputs):

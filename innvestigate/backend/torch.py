@@ -4,7 +4,6 @@ import torch
 from keras import tree
 
 jit_compile = False
-holds_strings = False
 
 
 def vjp(function, inputs):

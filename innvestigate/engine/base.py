@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
 from innvestigate.backend import run_batch
-from innvestigate.engine.batch import Batch, expand, fold
+from innvestigate.engine.batch import Batch, by_sample, concatenated
 from innvestigate.engine.config import Configured
 from innvestigate.engine.guard import Guard
 from innvestigate.engine.inputs import InputSpec
@@ -75,7 +75,6 @@ class Analyzer(Configured):
 
     explains_value = False
     follows_sizes = True
-    fitted_for: tuple[str, ...] = ()
     task: Task
 
     def __init__(
@@ -157,11 +156,9 @@ class Analyzer(Configured):
             count = offset + len(inputs[0])
             samples = offset + np.arange(len(inputs[0]))
             batch = Batch(inputs, None, samples, batch_size, progress)
-            found = self.restore(self._of_targets(batch, selection, offset), given)
-            if not selection.several:
-                return found
-            apart = (len(batch), selection.targets)
-            return tree.map_structure(lambda y: y.reshape(*apart, *y.shape[1:]), found)
+            ask = partial(self._explain_rows, selection, inputs, offset)
+            found = by_sample(batch, selection.targets, ask)
+            return selection.apart(self.restore(found, given))
 
         result = map_batches(explain, x, batch_size, verbose)
         selection.check_count(count)
@@ -184,18 +181,6 @@ class Analyzer(Configured):
         """
         return self.input_spec.restore(self.text.words(x), self.text.to_tokens(x))
 
-    def _of_targets(self, batch: Batch, selection: Selection, offset: int) -> dict:
-        """The results of a batch: for each sample a row for each of its selections."""
-        pieces = []
-        for targets, rows in expand(batch, selection.targets):
-            given = [self.weights(Selected(selection, t), batch.inputs, offset) for t in targets]
-            weights = np.concatenate([w for w in given if w is not None] or [np.empty(0)])
-            found = self.explain(replace(rows, weights=weights if len(weights) else None))
-            self.verify(self.task, rows.inputs, found.pop(OUTPUT, None))
-            pieces.append({name: fold(y, len(targets)) for name, y in found.items()})
-        joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-        return {name: y.swapaxes(0, 1).reshape(-1, *y.shape[2:]) for name, y in joined.items()}
-
     def save(self, path: str | os.PathLike) -> None:
         """Save the analyzer in one file: model, method, arguments and what was fitted.
 
@@ -212,37 +197,6 @@ class Analyzer(Configured):
             ValueError: If Keras cannot save the model.
         """
         save_analyzer(self, path)
-
-    def rebuilt(self, model: keras.Model | None = None, **changes) -> Analyzer:
-        """A new analyzer of the same method and arguments, but for those that are given.
-
-        Args:
-            model: Another model to explain; what was fitted is left behind then.
-            **changes: Arguments that differ, such as `neuron_selection_mode="index"`. Those
-                that a wrapper does not have itself are those of the analyzer inside.
-
-        Returns:
-            The analyzer; this one stays as it is.
-
-        Raises:
-            TypeError: If an argument is unknown.
-            ValueError: If the model or an argument does not fit.
-        """
-        config = self.get_config()
-        if "model" in config:
-            config |= changes if model is None else {**changes, "model": model}
-        else:
-            own = {name: value for name, value in changes.items() if _is_own(name, config)}
-            inner = {name: value for name, value in changes.items() if name not in own}
-            config = own | {
-                name: value.rebuilt(model, **inner) if isinstance(value, Analyzer) else value
-                for name, value in config.items()
-                if name not in own
-            }
-        found = type(self)(**config)
-        if model is None and changes.keys().isdisjoint(self.fitted_for):
-            found.set_state(self.state())
-        return found
 
     def rewrite(self, graph: Graph) -> Graph:
         """The graph in the form that the method works on."""
@@ -284,6 +238,13 @@ class Analyzer(Configured):
         """What `analyze` returns, given the results of all batches."""
         warn_if_not_finite(result)
         return result
+
+    def _explain_rows(self, selection: Selection, inputs: list, offset: int, targets, rows) -> dict:
+        """The results of rows: of all samples for each of some targets."""
+        weights = [self.weights(Selected(selection, t), inputs, offset) for t in targets]
+        found = self.explain(replace(rows, weights=concatenated(weights)))
+        self.verify(self.task, rows.inputs, found.pop(OUTPUT, None))
+        return found
 
     @property
     def by_layer(self) -> bool:
@@ -347,8 +308,3 @@ class Analyzer(Configured):
     def _in_its_form(self, graph: Graph) -> Graph:
         """The graph as the method works on it, and what is in its loops alike."""
         return rewrite_bodies(self.rewrite(graph), self.rewrite)
-
-
-def _is_own(name: str, config: dict) -> bool:
-    """Whether a wrapper has an argument itself; a selection not given is the inner one's."""
-    return name in config and (name != "neuron_selection_mode" or config[name] is not None)

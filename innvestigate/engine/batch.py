@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,6 +63,27 @@ def expand(batch: Batch, count: int) -> Iterator[tuple[np.ndarray, Batch]]:
         progress = batch.progress.part(start, start + len(variants), count)
         yield variants, replace(batch.repeat(len(variants)), progress=progress)
         progress.finish()
+
+
+def by_sample(batch: Batch, count: int, explain: Callable) -> dict[str, np.ndarray]:
+    """The results of variants of each row, `count` rows for each row of the batch.
+
+    Args:
+        batch: The rows.
+        count: How many variants of each there are.
+        explain: Maps what `expand` yields to results by name.
+    """
+    pieces = [
+        {name: fold(y, len(variants)) for name, y in explain(variants, rows).items()}
+        for variants, rows in expand(batch, count)
+    ]
+    joined = {name: concatenated([piece[name] for piece in pieces]) for name in pieces[0]}
+    return {name: y.swapaxes(0, 1).reshape(-1, *y.shape[2:]) for name, y in joined.items()}
+
+
+def concatenated(arrays: list) -> Any:
+    """Arrays one after the other; a single one, or None, as it is."""
+    return arrays[0] if len(arrays) == 1 or arrays[0] is None else np.concatenate(arrays)
 
 
 def fold(array: np.ndarray, count: int) -> np.ndarray:

@@ -28,6 +28,7 @@ class Configured(metaclass=Made):
     """Base of classes whose objects know the arguments that they were created with."""
 
     created_with: tuple
+    fitted_for: tuple[str, ...] = ()
 
     def build(self) -> None:
         """Complete the object: called when `__init__` is done."""
@@ -42,6 +43,37 @@ class Configured(metaclass=Made):
         for name, value in list(bound.arguments.items())[1:]:
             further = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
             found.update(value if further else {name: value})
+        return found
+
+    def rebuilt(self, model: Any = None, **changes) -> Any:
+        """A new object of the same class and arguments, but for those that are given.
+
+        Args:
+            model: Another model to explain; what was fitted is left behind then.
+            **changes: Arguments that differ, such as `neuron_selection_mode="index"`. Those
+                that a wrapper does not have itself are those of the object inside.
+
+        Returns:
+            The object; this one stays as it is.
+
+        Raises:
+            TypeError: If an argument is unknown.
+            ValueError: If the model or an argument does not fit.
+        """
+        config = self.get_config()
+        if "model" in config:
+            config |= changes if model is None else {**changes, "model": model}
+        else:
+            own = {name: value for name, value in changes.items() if _is_own(name, config)}
+            inner = {name: value for name, value in changes.items() if name not in own}
+            config = own | {
+                name: value.rebuilt(model, **inner) if isinstance(value, Configured) else value
+                for name, value in config.items()
+                if name not in own
+            }
+        found = type(self)(**config)
+        if model is None and changes.keys().isdisjoint(self.fitted_for):
+            found.set_state(self.state())
         return found
 
     def state(self) -> dict[str, Any]:
@@ -82,3 +114,8 @@ def argument_names(create: Any) -> list[str]:
         further = argument_names(vars(owner).get("kwargs_of") or rest[0])
         names += [name for name in further if name not in vars(owner).get("settled", ())]
     return list(dict.fromkeys(names))
+
+
+def _is_own(name: str, config: dict) -> bool:
+    """Whether a wrapper has an argument itself; a selection not given is the inner one's."""
+    return name in config and (name != "neuron_selection_mode" or config[name] is not None)

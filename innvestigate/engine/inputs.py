@@ -87,6 +87,29 @@ class InputSpec:
             return list(arrays)
         return type(x)(map(_with_axes_of, x, arrays))
 
+    def flattened(self, x: Any) -> list:
+        """What stands for each input, in the model's order, out of the structure of samples.
+
+        Raises:
+            ValueError: If it is not the model's structure.
+        """
+        if isinstance(x, dict):
+            return self._by_name(x, "The dict of inputs")
+        if self._is_single(x):
+            return [x]
+        if not isinstance(x, (list, tuple)) or len(x) != len(self.tensors):
+            what = f"{len(x)} arrays" if isinstance(x, (list, tuple)) else type(x).__name__
+            raise ValueError(
+                f"The model has {len(self.tensors)} inputs ({', '.join(self.names)}): expected a "
+                f"list of {len(self.tensors)} arrays or a dict by these names. Received: {what}."
+            )
+        if isinstance(self.structure, dict):
+            raise ValueError(
+                f"The model takes its inputs as a dict with the keys {self.names}. Received: a "
+                f"{type(x).__name__}."
+            )
+        return list(x)
+
     def each(self, given: Any, what: str) -> list:
         """One entry for each input, out of a list or dict of them or one that holds for all.
 
@@ -114,24 +137,6 @@ class InputSpec:
         wrapped = isinstance(x, (list, tuple)) and len(x) == 1
         return not (wrapped and np.ndim(x[0]) == len(self.tensors[0].shape))
 
-    def _flatten(self, x: Any) -> list:
-        if isinstance(x, dict):
-            return self._by_name(x, "The dict of inputs")
-        if self._is_single(x):
-            return [x]
-        if not isinstance(x, (list, tuple)) or len(x) != len(self.tensors):
-            what = f"{len(x)} arrays" if isinstance(x, (list, tuple)) else type(x).__name__
-            raise ValueError(
-                f"The model has {len(self.tensors)} inputs ({', '.join(self.names)}): expected a "
-                f"list of {len(self.tensors)} arrays or a dict by these names. Received: {what}."
-            )
-        if isinstance(self.structure, dict):
-            raise ValueError(
-                f"The model takes its inputs as a dict with the keys {self.names}. Received: a "
-                f"{type(x).__name__}."
-            )
-        return list(x)
-
     def _by_name(self, given: dict, what: str) -> list:
         if set(given) != set(self.names):
             raise ValueError(
@@ -141,7 +146,7 @@ class InputSpec:
         return [given[name] for name in self.names]
 
     def _arrays(self, x: Any) -> list[np.ndarray]:
-        return [self._as_array(i, a) for i, a in enumerate(self._flatten(x))]
+        return [self._as_array(i, a) for i, a in enumerate(self.flattened(x))]
 
     def _as_array(self, i: int, x: Any) -> np.ndarray:
         name, tensor = self.names[i], self.tensors[i]

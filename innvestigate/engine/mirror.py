@@ -33,14 +33,25 @@ class MirrorAnalyzer(Analyzer):
     def build(self) -> None:
         self._mirrors: dict[Task, keras.Model] = {}
         super().build()
-        self.model = self.mirror(self.task)
+        if self.task.sizes is None:
+            self.mirror(self.task)
+        else:  # the mirrors that will be run are those for the sizes of data
+            self.task.check_signal()
+            composite = self.composite(self.task)
+            for step in self.task.steps:
+                composite.choose(step)
         self._warn_of_silent()
+
+    @property
+    def model(self) -> keras.Model:
+        return self.mirror(self.task)
 
     def plan(self) -> Plan:
         """Print and return, step by step, which rule is used and why.
 
         Returns:
-            One `PlanLine` for each step between the chosen output and the tensors asked for.
+            One `PlanLine` for each step between the chosen output and the tensors asked for, those
+            inside a loop behind it.
         """
         composite = self.composite(self.task)
         plan = Plan(plan_line(step, composite) for step in deep_steps(self.task))

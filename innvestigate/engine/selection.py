@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from keras import tree
 
 from innvestigate.utils.arguments import as_array, check_choice
 
@@ -103,6 +104,12 @@ class Selection:
             return np.broadcast_to(found[0], (size, *shape)).astype(dtype)
         first, *against = [self._one_hot(index, (size, *shape)) for index in found]
         return first - against[0] if against else first
+
+    def apart(self, results: Any) -> Any:
+        """Results of a row for each selection of each sample, with an axis for several of them."""
+        if not self.several:
+            return results
+        return tree.map_structure(lambda y: y.reshape(-1, self.targets, *y.shape[1:]), results)
 
     def _one_hot(self, index: np.ndarray, shape: tuple) -> np.ndarray:
         index = np.broadcast_to(index, (shape[0], len(shape) - 1))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from keras import KerasTensor, ops, tree
 
 from innvestigate.graph.names import keras_name
 from innvestigate.graph.recurrent import CELL, Loop
 from innvestigate.graph.step import Graph, Step
+from innvestigate.graph.symbolic import layers_within
 from innvestigate.graph.trace import open_step
 
 
@@ -83,5 +85,20 @@ def _cell(layer, sequences) -> Graph:
 def _one_step(layer, x, states, training=False, mask=None):
     """What a recurrent layer's cell makes of its input and states."""
     opener = OPENERS.get(keras_name(layer.cell))
-    output, after = layer.cell.call(x, states) if opener is None else opener(layer.cell, x, states)
+    try:
+        run = layer.cell.call if opener is None else partial(opener, layer.cell)
+        output, after = run(x, states)
+    finally:
+        _forget_dropout(layer)
     return [output, *tree.flatten(after)]
+
+
+def _forget_dropout(layer) -> None:
+    """Have cells forget the dropout that they have drawn for this run, as a layer does at its end.
+
+    Cells of a stack draw it where Keras finds out the shapes of what they write.
+    """
+    for cell in layers_within(layer):
+        if hasattr(cell, "reset_dropout_mask"):
+            cell.reset_dropout_mask()
+            cell.reset_recurrent_dropout_mask()

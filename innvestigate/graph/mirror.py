@@ -104,6 +104,23 @@ class Task:
                 reached.update(step.inputs[i] for i in active_inputs(step, self.active))
         return [name for name, tensor in self.targets.items() if tensor not in reached]
 
+    def check_signal(self) -> None:
+        """Ask that signals get somewhere, and to every layer that was asked for.
+
+        Raises:
+            ValueError: If not; names a target.
+        """
+        hidden = [name for name in self.silent if not name.startswith("input:")]
+        lost = [name for name in self.silent if self.matters(self.targets[name])]
+        if hidden or (lost and len(self.silent) == len(self.targets)):
+            name = (hidden or lost)[0]
+            raise ValueError(
+                f"No signal can get from the chosen output back to {name!r} (dtype "
+                f"{self.targets[name].dtype}): the output does not depend on it, or only through "
+                "operations on integers or strings, or the layer was folded into another. Choose "
+                "other `layers`, such as the first one that holds floating point numbers."
+            )
+
     def matters(self, tensor: KerasTensor) -> bool:
         """Whether the output depends on a tensor in any way."""
         steps = self.graph.leading_to([self.output])
@@ -199,7 +216,7 @@ class Builder:
         self.looked_up: set[KerasTensor] = set()
 
     def build(self, name: str) -> keras.Model:
-        self._check_silent()
+        self.task.check_signal()
         with _deep(self.needed):
             inputs = self.run_forward()
             first, weights = self._start()
@@ -329,20 +346,6 @@ class Builder:
         if tensor in self.looked_up:  # the method has been applied to the tokens' vectors
             return self.layer(label, lambda signal: signal, tensor, [signals[0][0]])
         return self.result(label, tensor, signals[0])
-
-    def _check_silent(self) -> None:
-        """Whether signals get somewhere, and to every layer that was asked for."""
-        task, silent = self.task, self.task.silent
-        hidden = [name for name in silent if not name.startswith("input:")]
-        lost = [name for name in silent if task.matters(task.targets[name])]
-        if hidden or (lost and len(silent) == len(task.targets)):
-            name = (hidden or lost)[0]
-            raise ValueError(
-                f"No signal can get from the chosen output back to {name!r} (dtype "
-                f"{task.targets[name].dtype}): the output does not depend on it, or only through "
-                "operations on integers or strings, or the layer was folded into another. Choose "
-                "other `layers`, such as the first one that holds floating point numbers."
-            )
 
 
 @contextmanager

@@ -198,7 +198,7 @@ class _WayBack:
     def send(self, arriving: list) -> list:
         """Pairs of an active input of the step and the signal there."""
         step, builder = self.step, self.builder
-        probes = builder.probes(step, self.constants) if step.first else []
+        probes = builder.probes(step, self.constants)
         tensors = [step.inputs[i] for i in self.active]
         sent = builder.how.call(
             f"{step.name}.back",
@@ -247,7 +247,7 @@ class _WayBack:
         worlds = [self.loop.at(*pair) for pair in pairs]
         self.inner.enter(worlds)
         at = [worlds[0] | {self.task.graph.flat_inputs[0]: x} for x in elements["probes"]]
-        self.inner.constants = list(zip(self.constants, at, strict=False))
+        self.inner.constants = list(zip(self.constants, at, strict=True))
         signals, past = self._parted(carry, elements)
         arrived = backward(self.task.steps, signals, self.inner.send, summed)
         for name, tensor in self.task.targets.items():

@@ -65,29 +65,36 @@ def plot_text(
     relevance: np.ndarray,
     ax: Axes | None = None,
     *,
+    targets: Sequence[str] | None = None,
     width: float = 6.4,
     fontsize: float = 11,
     signed: bool | None = None,
 ) -> Axes:
-    """Draw tokens in lines, each on the colour of its relevance.
+    """Draw tokens in lines, each on the colour of its relevance; or a matrix for several targets.
 
     Red speaks for the output, blue against it; the strongest token has the full colour.
 
     Args:
         tokens: The words or pieces of words.
-        relevance: One number for each token.
+        relevance: One number for each token; with `targets` a row of such for each target.
         ax: Axes to draw on, by default new ones as high as the text.
+        targets: What the rows of a matrix explain, such as the tokens that a model wrote.
         width: Width of new axes, in inches.
-        fontsize: Size of the letters, in points. It is made smaller on axes that are too small.
+        fontsize: Size of the letters, in points. Lines of text are made smaller on axes that are
+            too small.
         signed: Whether to use the diverging map; by default wherever a value is negative.
 
     Returns:
-        The axes, with a text for each token.
+        The axes, with a text for each token; with `targets` with tokens and targets along the axes.
 
     Raises:
         TypeError: If tokens are not strings, or the relevance is not numeric.
-        ValueError: If the relevance is not one finite number for each token, or there is none.
+        ValueError: If the relevance is not one finite number for each token (and target), or there
+            is none.
     """
+    if targets is not None:
+        relevance = _of_targets(tokens, targets, relevance)
+        return _plot_matrix(tokens, targets, relevance, ax, width, fontsize, signed)
     relevance = _of_tokens(tokens, relevance)
     colours = colour_scale(relevance, signed=signed).to_rgba(relevance)
     new = None
@@ -103,6 +110,20 @@ def plot_text(
     height = _lay_out(texts, across, down if new is None else np.inf)
     if new is not None:
         new.set_figheight(height / 72)
+    return ax
+
+
+def _plot_matrix(tokens, targets, relevance, ax, width, fontsize, signed) -> Axes:
+    """A row for each target, a column for each token."""
+    if ax is None:
+        height = (len(targets) * LINE * fontsize + max(map(len, tokens)) * fontsize) / 72
+        ax = plt.subplots(figsize=(width, height), layout="constrained")[1]
+    scale = colour_scale(relevance, signed=signed)
+    ax.imshow(relevance, cmap=scale.cmap, norm=scale.norm, aspect="auto", interpolation="none")
+    shown = [[token.replace("\n", "↵") for token in labels] for labels in (tokens, targets)]
+    ax.set_xticks(range(len(tokens)), shown[0], rotation=90, fontsize=fontsize, parse_math=False)
+    ax.set_yticks(range(len(targets)), shown[1], fontsize=fontsize, parse_math=False)
+    ax.tick_params(length=0)
     return ax
 
 
@@ -150,17 +171,40 @@ def _wrap(boxes: np.ndarray, limit: float, gap: float) -> list[tuple[int, float]
 
 
 def _of_tokens(tokens: Sequence[str], relevance: np.ndarray) -> np.ndarray:
-    if isinstance(tokens, str) or not all(isinstance(token, str) for token in tokens):
-        raise TypeError(f"tokens must be a list of strings. Received: {tokens!r}.")
+    _check_strings("tokens", tokens)
     relevance = numbers(
         relevance,
         "relevance",
         ranks=(1,),
-        expected="one number for each token. Sum over the axis of an embedding: relevance.sum(-1).",
+        expected="one number for each token. Sum over the axis of an embedding: relevance.sum(-1). "
+        "Rows for several targets need targets=.",
     )
-    if len(relevance) != len(tokens):
-        raise ValueError(
-            f"Expected one number for each token. Received {len(tokens)} tokens and "
-            f"{len(relevance)} numbers. Cut off what the padding got: relevance[:len(tokens)]."
-        )
+    _check_number(len(tokens), len(relevance))
     return relevance
+
+
+def _of_targets(tokens: Sequence[str], targets: Sequence[str], relevance: Any) -> np.ndarray:
+    _check_strings("tokens", tokens)
+    _check_strings("targets", targets)
+    expected = "a row for each target with one number for each token."
+    relevance = numbers(relevance, "relevance", ranks=(2,), expected=expected)
+    if len(relevance) != len(targets):
+        raise ValueError(
+            f"Expected a row for each target. Received {len(targets)} targets and "
+            f"{len(relevance)} rows."
+        )
+    _check_number(len(tokens), relevance.shape[1])
+    return relevance
+
+
+def _check_strings(name: str, tokens: Sequence[str]) -> None:
+    if isinstance(tokens, str) or not all(isinstance(token, str) for token in tokens):
+        raise TypeError(f"{name} must be a list of strings. Received: {tokens!r}.")
+
+
+def _check_number(tokens: int, found: int) -> None:
+    if found != tokens:
+        raise ValueError(
+            f"Expected one number for each token. Received {tokens} tokens and {found} numbers. "
+            "Cut off what the padding got: relevance[..., :len(tokens)]."
+        )

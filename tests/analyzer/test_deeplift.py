@@ -11,7 +11,7 @@ from keras import layers, ops, tree
 
 import innvestigate
 from innvestigate.rules import Epsilon, Gradient, Rescale, RevealCancel
-from tests.models import build
+from tests.models import ClosedCell, build
 from tests.test_properties import construct, examples, networks, samples, slow_but, total
 
 RULES = ("rescale", "reveal_cancel", "genomics_default")
@@ -330,7 +330,7 @@ def functional(function, shape=(5,), dtype="float32"):
 @pytest.mark.parametrize(
     ("model", "match"),
     [
-        (lambda: functional(layers.LSTM(3, name="memory"), (4, 3)), "LSTM 'memory'"),
+        (lambda: functional(layers.RNN(ClosedCell(3), name="memory"), (4, 3)), "RNN 'memory'"),
         (lambda: functional(lambda x: ops.sort(x)), "sort"),
         (lambda: functional(layers.Activation("sparsemax", name="sparse")), "'sparse'"),
         (lambda: functional(lambda x: ops.where(x > 0, x, 0.1 * x)), "by comparing"),

@@ -13,7 +13,7 @@ import pytest
 from keras import layers
 
 import innvestigate
-from innvestigate.backend import vjp
+from innvestigate.backend import scan, vjp
 
 METHODS = (
     "gradient",
@@ -57,6 +57,14 @@ def token_model():
     return keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling1D()(y)))
 
 
+def transformer_model():
+    x = keras.Input((5, 4))
+    h = layers.RMSNormalization()(x)
+    y = x + layers.MultiHeadAttention(2, 3)(h, h, use_causal_mask=True)
+    y = y + layers.MultiHeadAttention(2, 3, dropout=0.5)(y, x)
+    return keras.Model(x, layers.Dense(3)(layers.LayerNormalization()(y)[:, -1]))
+
+
 def sentence_model():
     text = keras.Input((), dtype="string")
     words = layers.TextVectorization(vocabulary=["a", "good", "film"], output_sequence_length=5)
@@ -64,12 +72,29 @@ def sentence_model():
     return keras.Model(text, layers.Dense(3)(layers.GlobalAveragePooling1D()(y)))
 
 
+def recurrent_model():
+    x = keras.Input((6, 4))
+    y = layers.Masking()(x)
+    y = layers.Bidirectional(layers.LSTM(3, return_sequences=True))(y)
+    cells = [layers.SimpleRNNCell(4), layers.GRUCell(3)]
+    return keras.Model(x, layers.Dense(3)(layers.RNN(cells)(y)))
+
+
 CASES = {
     "image": (image_model, METHODS, lambda rng: rng.normal(size=(3, 9, 9, 2)).astype("float32")),
+    "attention": (
+        *(transformer_model, ("lrp.attn", "deeplift")),
+        lambda rng: rng.normal(size=(3, 5, 4)).astype("float32"),
+    ),
     "sentences": (
         sentence_model,
         ("gradient", "lrp.epsilon", "deeplift", "integrated_gradients", "occlusion"),
         lambda rng: np.array(["a good film", "a film of a kind", "good one"]),
+    ),
+    "recurrent": (
+        recurrent_model,
+        ("gradient", "lrp.epsilon", "lrp.alpha_2_beta_1", "deeplift", "deeplift.reveal_cancel"),
+        lambda rng: rng.normal(size=(3, 6, 4)).astype("float32") * (np.arange(6) != 3)[:, None],
     ),
     "tokens": (token_model, ("gradient",), lambda rng: rng.integers(0, 9, (4, 6))),
 }
@@ -82,6 +107,23 @@ def test_vjp_gives_zeros_where_an_output_does_not_depend_on_an_input():
     np.testing.assert_array_equal(outputs[0], np.full((2, 3), 2))
     np.testing.assert_array_equal(first, np.full((2, 3), 2))
     np.testing.assert_array_equal(second, np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_scan_stacks_what_it_carries(backwards):
+    """s = 2 s' + x, t = t' + 1, for elements in any structure."""
+    x = np.arange(6.0).reshape(3, 2)
+    start = {"s": keras.ops.ones((2,), "float64"), "t": [keras.ops.zeros((), "float64")]}
+
+    def function(carry, elements):
+        return {"s": 2.0 * carry["s"] + elements[0]["x"], "t": [carry["t"][0] + 1.0]}
+
+    found = scan(function, start, [{"x": keras.ops.convert_to_tensor(x)}], backwards)
+    expected, s = np.zeros((3, 2)), np.ones(2)
+    for i in [2, 1, 0] if backwards else [0, 1, 2]:
+        expected[i] = s = 2 * s + x[i]
+    np.testing.assert_array_equal(found["s"], expected)
+    np.testing.assert_array_equal(found["t"][0], [3, 2, 1] if backwards else [1, 2, 3])
 
 
 def test_jax_is_tested():

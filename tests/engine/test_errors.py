@@ -9,6 +9,7 @@ from keras import layers
 
 import innvestigate
 from innvestigate.rules import Gradient, Rule
+from tests.models import ClosedCell
 
 
 def mlp(activation="relu"):
@@ -172,8 +173,9 @@ def test_several_outputs_ask_for_one():
 
 
 def test_layer_without_a_rule_is_named_and_the_shown_fix_works():
-    model = keras.Sequential([layers.Input((5, 4)), layers.LSTM(3, name="memory"), layers.Dense(2)])
-    with pytest.raises(innvestigate.NoRuleError, match=r"LSTM 'memory'.*layer.name == 'memory'"):
+    memory = layers.RNN(ClosedCell(3), name="memory")
+    model = keras.Sequential([layers.Input((5, 4)), memory, layers.Dense(2)])
+    with pytest.raises(innvestigate.NoRuleError, match=r"RNN 'memory'.*layer.name == 'memory'"):
         innvestigate.create_analyzer("lrp.epsilon", model)
 
     class MyRule(Rule):
@@ -276,6 +278,14 @@ def test_fractions_are_no_tokens():
 
 
 def test_a_layer_of_keras_without_a_rule_is_not_blamed_on_the_user():
-    model = keras.Sequential([layers.Input((5, 4)), layers.LSTM(3), layers.Dense(2)])
-    with pytest.raises(innvestigate.NoRuleError, match=r"LSTM 'lstm.*Keras runs it in one piece"):
+    parts = layers.MelSpectrogram(fft_length=64), layers.Flatten(), layers.Dense(2)
+    model = keras.Sequential([layers.Input((256,)), *parts])
+    with pytest.raises(innvestigate.NoRuleError, match=r"Mel.*Keras runs it in one piece"):
         innvestigate.create_analyzer("lrp.epsilon", model)
+
+
+def test_a_cell_without_a_rule_is_told_of():
+    model = keras.Sequential([layers.Input((5, 4)), layers.RNN(ClosedCell(3)), layers.Dense(2)])
+    for method in ("lrp.epsilon", "deeplift"):
+        with pytest.raises(innvestigate.NoRuleError, match="its cell is not made of Keras oper"):
+            innvestigate.create_analyzer(method, model)

@@ -101,8 +101,6 @@ TOKENS = ("Embedding", "ReversibleEmbedding", "CategoryEncoding")
 
 # Layers whose inside LRP cannot see: an error that names them, until a rule is given.
 NO_LRP_RULE = {
-    *("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"),
-    *("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
     "MelSpectrogram",
 }
 # Layers without a gradient of their own: what they are instead.

@@ -67,6 +67,12 @@ def draw_text(sign=1):
     return plot_text(tokens, sign * np.linspace(-2, 2, 11) ** 3, width=2.6).figure
 
 
+def draw_text_matrix(sign=1):
+    tokens = ["a", "good", "film", "$but$", "long"]
+    relevance = sign * np.tril(np.add.outer(np.arange(5), -2 * np.arange(5)) + 1.0)
+    return plot_text(tokens, relevance, targets=[*tokens[1:], "."], width=2.6).figure
+
+
 def draw_sequence_logo(sign=1):
     relevance = sign * np.eye(4)[[0, 1, 2, 3, 3, 1, 0, 2]] * np.linspace(-1, 2, 8)[:, None]
     return plot_sequence_logo(relevance, axes(3, 1.6), highlights=[(5, 8)]).figure
@@ -106,7 +112,7 @@ def draw_perturbation_curves(sign=1):
 
 
 SIGNED = [
-    *(draw_heatmap, draw_overlay, draw_comparison, draw_text, draw_sequence_logo),
+    *(draw_heatmap, draw_overlay, draw_comparison, draw_text, draw_text_matrix, draw_sequence_logo),
     *(draw_time_series, draw_channels, draw_tabular, draw_perturbation_curves),
 ]
 

@@ -106,6 +106,38 @@ def test_boxes_of_tokens_do_not_overlap_and_stay_inside(given):
     assert (ax.texts[0].get_fontsize() < 11) == given
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_a_matrix_of_tokens_and_targets(given):
+    relevance = np.array([[1.0, -4.0, 0.0], [0.0, 2.0, 4.0]])
+    ax = mpl.pyplot.subplots()[1] if given else None
+    drawn = plot_text(["a", "b$", "c\n"], relevance, ax, targets=["d", "e"])
+    assert ax is None or drawn is ax
+    assert [tick.get_text() for tick in drawn.get_xticklabels()] == ["a", "b$", "c↵"]
+    assert [tick.get_text() for tick in drawn.get_yticklabels()] == ["d", "e"]
+    (image,) = drawn.images
+    np.testing.assert_array_equal(image.get_array(), relevance)
+    colours = image.to_rgba(relevance)[..., :3] * 255
+    np.testing.assert_allclose(colours[0, 1], BLUE, atol=1)
+    np.testing.assert_allclose(colours[1, 2], RED, atol=1)
+    np.testing.assert_allclose(colours[1, 0], 247, atol=1)
+    drawn.figure.canvas.draw()  # a dollar is no formula
+
+
+@pytest.mark.parametrize(
+    ("targets", "relevance", "error", "match"),
+    [
+        (["c"], [1, 2], ValueError, r"a row for each target .*shape: \(2,\)"),
+        (["c"], [[1, 2], [3, 4]], ValueError, "1 targets and 2 rows"),
+        (["c"], [[1, 2, 3]], ValueError, "2 tokens and 3 numbers"),
+        ("c", [[1, 2]], TypeError, "targets must be a list of strings"),
+        (None, [[1, 2]], ValueError, "Rows for several targets need targets="),
+    ],
+)
+def test_errors_of_a_matrix(targets, relevance, error, match):
+    with pytest.raises(error, match=match):
+        plot_text(["a", "b"], relevance, targets=targets)
+
+
 @pytest.mark.parametrize("function", [plot_text, text_html])
 @pytest.mark.parametrize(
     ("tokens", "relevance", "error", "match"),
