@@ -16,6 +16,7 @@ import json
 import warnings
 from pathlib import Path
 
+import coverage_layers
 import keras
 import numpy as np
 from measure import build, images, in_own_process, markdown, read, seconds, write
@@ -111,7 +112,8 @@ def main():
     table = markdown(["architecture", *METHODS], rows)
     missing = [name for name in architectures() if name not in found]
     rest = f"\nNot run yet: {', '.join(missing)}.\n" if missing else ""
-    PAGE.write_text(f"{INTRODUCTION}\n{size}\n\n{table}\n{rest}")
+    sections = [f"{INTRODUCTION}\n{size}\n\n{table}\n{rest}", coverage_layers.section()]
+    PAGE.write_text("\n".join(sections))
     print(f"Written: {PAGE}")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from math import log
+from math import log, log10
 
 import keras
 from keras import ops, tree
@@ -55,22 +55,30 @@ def _batch_normalization(operation, x, mean, variance, offset=None, scale=None):
 
 
 def _layer_normalization(operation, x, gamma=None, beta=None):
-    axis = operation.axis
-    centred = x - ops.mean(x, axis=axis, keepdims=True)
-    variance = ops.mean(ops.square(centred), axis=axis, keepdims=True)
-    divided = x if operation.rms_scaling else centred
     shift = None if operation.rms_scaling else beta
-    return _scaled(divided / ops.sqrt(variance + _epsilon(operation)), gamma, shift, axis)
+    return _scaled(_unscaled(operation)(x, None, None), gamma, shift, operation.axis)
 
 
 def _rms_normalization(operation, x, scale=None):
-    square = ops.mean(ops.square(x), axis=operation.axis, keepdims=True)
-    return _scaled(x / ops.sqrt(square + _epsilon(operation)), scale, None, operation.axis)
+    return _scaled(_unscaled(operation)(x, None), scale, None, operation.axis)
+
+
+def _unscaled(operation):
+    """The operation anew, to be called without scale and shift."""
+    arguments = {
+        name: getattr(operation, name)
+        for name in ("axis", "epsilon", "rms_scaling")
+        if hasattr(operation, name)
+    }
+    return type(operation)(**arguments)
 
 
 def _normalize(operation, x):
-    size = _vector_norm(x, operation.order, operation.axis, keepdims=True)
-    return x / ops.maximum(size, _epsilon(operation))
+    axis, epsilon = operation.axis, _epsilon(operation)
+    if operation.order == 2 and epsilon <= keras.config.epsilon():
+        return keras.layers.UnitNormalization(axis, dtype=x.dtype)(x)
+    size = _vector_norm(x, operation.order, axis, keepdims=True)
+    return x / ops.maximum(size, epsilon)
 
 
 def _norm(operation, x):
@@ -165,6 +173,20 @@ def _powers(operation, x):
     count = x.shape[0] if operation.N is None else operation.N
     powers = [ops.ones_like(x), *(x if k == 1 else ops.power(x, k) for k in range(1, count))]
     return ops.stack(powers[:count][:: 1 if operation.increasing else -1], axis=-1)
+
+
+def _evenly(operation, start, stop):
+    return ops.linspace(
+        start, stop, operation.num, endpoint=operation.endpoint, axis=operation.axis
+    )
+
+
+def _evenly_in_powers(operation, start, stop):
+    return ops.power(float(operation.base), _evenly(operation, start, stop))
+
+
+def _evenly_in_factors(operation, start, stop):
+    return ops.exp(_evenly(operation, ops.log(start), ops.log(stop)))
 
 
 def _log_add_exp(operation, x, y, unit: float = 1.0):
@@ -262,6 +284,25 @@ def _counted_loop(operation, value):
     return value
 
 
+def mel_spectrogram(layer, x, training=False):
+    """Keras's MelSpectrogram, whose own call takes no symbolic tensors."""
+    x = ops.cast(x, layer.compute_dtype)
+    parts = ops.stft(
+        x, layer.sequence_length, layer.sequence_stride, layer.fft_length, window=layer.window
+    )
+    bins, bands = layer.fft_length // 2 + 1, layer.num_mel_bins
+    edges = layer.sampling_rate, layer.min_freq, layer.max_freq
+    matrix = layer.linear_to_mel_weight_matrix(bands, bins, *edges)
+    y = ops.tensordot(ops.power(_hypotenuse(layer, *parts), layer.mag_exp), matrix, axes=1)
+    return ops.swapaxes(_decibels(layer, y) if layer.power_to_db else y, -1, -2)
+
+
+def _decibels(layer, y):
+    level = 10.0 * ops.log10(ops.maximum(y, layer.min_power))
+    level = level - 10.0 * log10(max(abs(layer.ref_power), layer.min_power))
+    return ops.maximum(level, ops.max(level) - layer.top_db)
+
+
 DECOMPOSITIONS: dict[str | None, Callable] = {
     "Arctan2": _angle,
     "AssociativeScan": _accumulated,
@@ -272,12 +313,14 @@ DECOMPOSITIONS: dict[str | None, Callable] = {
     "FloorDivide": lambda operation, x, y: ops.floor(x / y),
     "Fmod": _remainder(ops.trunc),
     "ForiLoop": _counted_loop,
+    "Geomspace": _evenly_in_factors,
     "Glu": _gated_linear_unit,
     "Hypot": _hypotenuse,
     "LayerNorm": _layer_normalization,
     "Ldexp": lambda operation, x, exponent: x * ops.power(2.0, exponent),
     "Logaddexp": _log_add_exp,
     "Logaddexp2": partial(_log_add_exp, unit=log(2)),
+    "Logspace": _evenly_in_powers,
     "Map": _mapped,
     "Mod": _remainder(ops.floor),
     "Moments": _moments,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import keras
 from keras import ops
 
 
@@ -31,7 +32,8 @@ class Normalization:
         """The divisor; a unit normalisation's is bounded from below in place of an ε."""
         square = self.square(layer, x)
         if hasattr(layer, "epsilon"):
-            return ops.sqrt(square + layer.epsilon)
+            epsilon = keras.config.epsilon() if layer.epsilon is None else layer.epsilon
+            return ops.sqrt(square + epsilon)
         return ops.sqrt(ops.maximum(square, 1e-24))
 
     def detached(self, layer, x):
@@ -93,6 +95,8 @@ NORMALIZATIONS: dict[str | None, Normalization] = {
     "GroupNormalization": Normalization(_group_centred, _group_variance, _group_affine),
     "RMSNormalization": Normalization(lambda layer, x: x, _mean_square, _rms_affine),
     "UnitNormalization": Normalization(lambda layer, x: x, _sum_of_squares, lambda layer, n, x: n),
+    "LayerNorm": Normalization(_centred, _variance, lambda layer, n, x: n),
+    "RMSNorm": Normalization(lambda layer, x: x, _mean_square, lambda layer, n, x: n),
 }
 
 

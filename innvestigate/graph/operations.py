@@ -73,7 +73,7 @@ def kind_of(step: Step) -> Kind:
         return Kind.RECURRENT
     name = keras_name(operation)
     if name in NORMALIZATIONS:
-        return Kind.NORMALIZATION
+        return Kind.OPAQUE if _scales(step) else Kind.NORMALIZATION
     if name is None:
         opaque = isinstance(operation, (keras.Operation, ComputeMask))
         return Kind.OPAQUE if opaque else _kind_of_activation(operation)
@@ -251,6 +251,13 @@ def _reads_one(step: Step, kind: Kind) -> bool:
     numbers = [t for t in tensors_in(step.arguments) if is_float(t)]
     args, place = step.arguments[0], 1 if has(step.operation, Trait.SOLVES) else 0
     return len(numbers) == 1 and args[place] is numbers[0]
+
+
+def _scales(step: Step) -> bool:
+    """Whether an operation that normalises scales or shifts, too; layers do so by weights."""
+    args, kwargs = step.arguments
+    given = [x for x in (*args[1:], *kwargs.values()) if x is not None]
+    return bool(given) and not isinstance(step.operation, keras.Layer)
 
 
 def _fills_with_tensor(step: Step) -> bool:

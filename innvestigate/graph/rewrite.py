@@ -12,7 +12,7 @@ from keras import KerasTensor, ops, tree
 
 from innvestigate.graph.cells import OPENERS
 from innvestigate.graph.constants import value_of
-from innvestigate.graph.decompositions import DECOMPOSITIONS, as_formula
+from innvestigate.graph.decompositions import DECOMPOSITIONS, as_formula, mel_spectrogram
 from innvestigate.graph.kernels import linear_part, separable_parts
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.operations import Kind, Trait, body_of, has, keras_name, kind_of
@@ -238,6 +238,7 @@ def _cosine(layer, inputs):
 _OPENERS: dict[str | None, Callable] = {
     "CategoryEncoding": _category_counts,
     "Dot": _cosine,
+    "MelSpectrogram": mel_spectrogram,
     "TimeDistributed": _time_distributed,
     **OPENERS,
 }

@@ -186,8 +186,7 @@ def _why_not(step: Step) -> str:
         return "its cell is not made of Keras operations alone, so its inside is not visible"
     if kind is not Kind.OPAQUE:
         return f"no line of the rule list matches it (it is a step of the kind '{kind.value}')"
-    if step.closed and step.operation is step.layer:
-        return f"its inside is not visible, as {step.closed}"
-    if type(step.layer).__module__.startswith("keras."):
-        return "Keras runs it in one piece, so its inside is not visible"
-    return "its inside is not visible, as it is neither a known layer nor made of Keras operations"
+    if type(step.operation).__module__.startswith("keras."):
+        told = f" ({step.closed})" if step.closed else ""
+        return f"Keras runs it in one piece, so its inside is not visible{told}"
+    return f"its inside is not visible, as {step.closed or 'it is not made of Keras operations'}"

@@ -335,7 +335,6 @@ def functional(function, shape=(5,), dtype="float32"):
         (lambda: functional(layers.Activation("sparsemax", name="sparse")), "'sparse'"),
         (lambda: functional(lambda x: ops.where(x > 0, x, 0.1 * x)), "by comparing"),
         (lambda: functional(lambda x: x * ops.cast(x > 0, "float32")), "by comparing"),
-        (lambda: functional(lambda x: ops.power(x[:, :2], x[:, 2:4])), "power"),
     ],
 )
 def test_steps_without_a_rule_are_named(model, match):

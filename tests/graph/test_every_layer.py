@@ -100,9 +100,7 @@ ATTENTION = {
 TOKENS = ("Embedding", "ReversibleEmbedding", "CategoryEncoding")
 
 # Layers whose inside LRP cannot see: an error that names them, until a rule is given.
-NO_LRP_RULE = {
-    "MelSpectrogram",
-}
+NO_LRP_RULE = {}
 # Layers without a gradient of their own: what they are instead.
 NO_GRADIENT = {
     "abstract": {"Layer", "Wrapper", "InputLayer", "InputSpec", "Input"},
@@ -122,6 +120,11 @@ ALIASES = ("Convolution", "AvgPool", "MaxPool1D", "MaxPool2D", "MaxPool3D", "Glo
 ALIASES += ("GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPool3D", "SeparableConvolution")
 
 
+def tabled():
+    """The layers of which `build` makes a model."""
+    return sorted({*ONE_INPUT, *MERGING, *ATTENTION, *TOKENS})
+
+
 def samples(shape, seed=0):
     return np.random.default_rng(seed).normal(size=(3, *shape)).astype("float32")
 
@@ -133,6 +136,8 @@ def renewed(layer):
 
 def build(name):
     """A model around one layer, and inputs for it."""
+    if name in TOKENS:
+        return build_for_tokens(name)
     if name in ONE_INPUT:
         layer, shape = ONE_INPUT[name]
         inputs = [keras.Input(shape)]
@@ -145,6 +150,14 @@ def build(name):
     y = layers.Flatten()(y)
     model = keras.Model(inputs, layers.Dense(3)(y))
     return model, [samples(shape, seed) for seed in range(len(inputs))]
+
+
+def build_for_tokens(name):
+    arguments = {"CategoryEncoding": {"num_tokens": 7, "output_mode": "one_hot"}}
+    layer = getattr(layers, name)(**arguments.get(name, {"input_dim": 7, "output_dim": 3}))
+    tokens = keras.Input((5,), dtype="int32")
+    model = keras.Model(tokens, layers.Dense(2)(layers.Flatten()(layer(tokens))))
+    return model, np.arange(10).reshape(2, 5) % 7
 
 
 def tape_gradient(model, xs):
@@ -194,11 +207,7 @@ def test_lrp_works_or_names_the_layer(name):
 @pytest.mark.parametrize("name", TOKENS)
 @pytest.mark.parametrize("method", ["gradient", "lrp.epsilon", "guided_backprop"])
 def test_tokens_get_one_value_each(name, method):
-    arguments = {"CategoryEncoding": {"num_tokens": 7, "output_mode": "one_hot"}}
-    layer = getattr(layers, name)(**arguments.get(name, {"input_dim": 7, "output_dim": 3}))
-    tokens = keras.Input((5,), dtype="int32")
-    model = keras.Model(tokens, layers.Dense(2)(layers.Flatten()(layer(tokens))))
-    x = np.arange(10).reshape(2, 5) % 7
+    model, x = build(name)
     r = innvestigate.create_analyzer(method, model).analyze(x)
     assert r.shape == (2, 5)
     assert np.all(np.isfinite(r)) and np.abs(r).min() > 0

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 import innvestigate
@@ -125,7 +126,8 @@ def test_a_constant_is_computed_once_for_a_step():
     ("layer", "why"),
     [
         (ByValue(), "decides by the values of its weights"),
-        (layers.Lambda(lambda x: np.asarray(x)), "cannot be run without data"),
+        (layers.Lambda(lambda x: np.asarray(x)), "decides by the values of its inputs"),
+        (layers.Lambda(lambda x: tf.identity(x)), "cannot be run without data"),
     ],
 )
 def test_a_layer_that_stays_closed_says_why(layer, why):

@@ -1,0 +1,116 @@
+"""Every operation of keras.ops: LRP conserves, DeepLIFT's contributions add up, or why not."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import innvestigate
+from tests.graph import operation_cases, test_every_layer
+from tests.graph.operation_cases import OUTSIDE, names
+
+PAGE = (Path(__file__).parents[2] / "docs" / "coverage.md").read_text()
+INSIDE = sorted({*names()} - {*OUTSIDE})
+GIVEN = {"neuron_selection_mode": "all", "keep_output_activation": True}
+
+# Where constants absorb relevance, and softmaxes and their logarithms what is not linear in them.
+ABSORBS = (
+    *("batch_normalization", "layer_normalization", "full_like", "vander"),
+    *("dot_product_attention", "softmax", "log_softmax"),
+)
+# TensorFlow's gradient of it is not that of the function.
+INEXACT = ("image.perspective_transform",)
+
+
+def created(method, model, **kwargs):
+    """The analyzer, or None for what the page gives a reason for."""
+    try:
+        return innvestigate.create_analyzer(method, model, **GIVEN, **kwargs)
+    except (innvestigate.NoRuleError, ValueError) as error:
+        assert isinstance(error, innvestigate.NoRuleError) or "No signal can get" in str(error)
+        return None
+
+
+def row(name):
+    return next(line for line in PAGE.splitlines() if line.startswith(f"| `{name}` |"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", INSIDE)
+def test_lrp_conserves(name):
+    model = operation_cases.model_of(name)
+    x = operation_cases.sample(model)
+    analyzer = created("lrp.epsilon", model)
+    if analyzer is None or "no gradient" in row(f"ops.{name}"):
+        assert "no" in row(f"ops.{name}").split("|")[3]
+        return
+    found, explained = analyzer.analyze(x), np.sum(model(x))
+    assert np.isfinite(found).all()
+    if name not in (*ABSORBS, *INEXACT):
+        np.testing.assert_allclose(found.sum(), explained, rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", INSIDE)
+def test_deeplift_is_complete(name):
+    model = operation_cases.model_of(name)
+    x = operation_cases.sample(model)
+    analyzer = created("deeplift", model, reference_inputs=0.35)
+    if analyzer is None or "no gradient" in row(f"ops.{name}"):
+        assert "no" in row(f"ops.{name}").split("|")[5]
+        return
+    found = analyzer.analyze(x)
+    change = np.sum(model(x)) - np.sum(model(np.full_like(x, 0.35)))
+    if name not in INEXACT:
+        np.testing.assert_allclose(found.sum(), change, rtol=1e-4, atol=1e-4)
+
+
+def test_every_public_layer_and_operation_is_on_the_page():
+    public = {n for n in dir(layers) if n[0].isupper()}
+    public = {n for n in public if not n.startswith(test_every_layer.ALIASES)}
+    wanted = {f"layers.{n}" for n in public} | {f"ops.{n}" for n in names()}
+    assert {n for n in wanted if f"| `{n}` |" not in PAGE} == set()
+    assert "FAILED" not in PAGE
+
+
+def variance_of_time(x):
+    return keras.ops.var(x, axis=1)
+
+
+def product_of_time(x):
+    return keras.ops.prod(x, axis=1)
+
+
+@pytest.mark.parametrize("reduce", [variance_of_time, product_of_time])
+@pytest.mark.parametrize("method", ["lrp.epsilon", "deeplift"])
+def test_any_number_of_places(method, reduce):
+    """A product needs to know how many factors there are: it is opened for the data at hand."""
+    x = keras.Input((None, 2))
+    model = keras.Model(x, reduce(x))
+    analyzer = created(method, model)
+    for length in (3, 5):
+        data = np.random.default_rng(length).uniform(0.5, 1, (2, length, 2)).astype("float32")
+        np.testing.assert_allclose(analyzer.analyze(data).sum(), np.sum(model(data)), rtol=1e-4)
+
+
+def test_all_factors_of_a_product_get_equal_parts():
+    x = keras.Input((4,))
+    model = keras.Model(x, keras.ops.prod(x, axis=1, keepdims=True))
+    data = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    found = innvestigate.create_analyzer("lrp.epsilon", model).analyze(data)
+    np.testing.assert_allclose(found, np.repeat(data.prod(1, keepdims=True) / 4, 4, 1), rtol=1e-5)
+
+
+def test_normalisation_by_hand_is_that_of_the_layer():
+    gamma, beta = operation_cases.affine()
+    layer = layers.LayerNormalization(epsilon=1e-3)
+    x = keras.Input((6,))
+    with_layer = keras.Model(x, layer(x))
+    layer.set_weights([gamma, beta])
+    by_hand = keras.Model(x, keras.ops.layer_normalization(x, gamma, beta, epsilon=1e-3))
+    data = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
+    for method in ("lrp.epsilon", "deeplift", "gradient"):
+        found, expected = (created(method, m).analyze(data) for m in (by_hand, with_layer))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
