@@ -250,7 +250,7 @@ OUTSIDE = {
         "a search, run on results": "ctc_decode",
         "a loss, which a model is trained by": "ctc_loss",
         "draws random numbers, to augment images": "image.elastic_transform",
-        "Keras 3.15 takes it to write another shape than it does": """
+        "Keras 3.15 takes it to write another shape or type than it does": """
             adaptive_average_pool adaptive_max_pool eig lu_factor slogdet unique
             """,
         "Keras 3.15 cannot run it, or not on TensorFlow for any number of samples": """
