@@ -15,6 +15,7 @@ from innvestigate.graph.constants import value_of
 from innvestigate.graph.kernels import linear_part, separable_parts
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.operations import Kind, Trait, body_of, has, keras_name, kind_of
+from innvestigate.graph.quantized import opener_of
 from innvestigate.graph.step import Graph, Step, like, substitute
 from innvestigate.graph.symbolic import RefusedError
 from innvestigate.graph.trace import open_step
@@ -45,7 +46,7 @@ def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> Graph:
             steps.append(step)
             continue
         try:
-            inside = open_step(step, _OPENERS.get(keras_name(step.operation)))
+            inside = open_step(step, _opener(step.operation))
         except RefusedError as error:
             steps.append(replace(step, closed=str(error)))
             continue
@@ -232,6 +233,11 @@ _OPENERS: dict[str | None, Callable] = {
     "TimeDistributed": _time_distributed,
     **OPENERS,
 }
+
+
+def _opener(operation) -> Callable | None:
+    """What is run in the place of a layer's own call; None for that itself."""
+    return opener_of(operation) or _OPENERS.get(keras_name(operation))
 
 
 def _with_copies(step: Step) -> tuple[list[Step], Step]:

@@ -85,7 +85,7 @@ def open_step(step: Step, call: Callable | None = None) -> Graph:
         layer makes of its weights alone is a `graph.constants.Constant`.
 
     Raises:
-        RefusedError: If the layer does not show its inside: it is no layer, is quantized, calls a
+        RefusedError: If the layer does not show its inside: it is no layer, calls a
             backend's own functions, computes with sizes that are not known, decides by values.
     """
     return _open(step, call)[0]
@@ -340,8 +340,6 @@ def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict]:
     layer = step.operation
     if not isinstance(layer, keras.Layer):
         raise RefusedError("it is no layer")
-    if layer.quantization_mode is not None:
-        raise RefusedError("it is quantized")
     fresh = {t: like(t) for t in step.inputs}
     masks = substitute(step.masks, fresh)
     args, kwargs = substitute(step.arguments, fresh)
@@ -350,10 +348,12 @@ def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict]:
     kwargs = {**given, "training": kwargs.get("training") or False} if takes_training else given
     kwargs = {**kwargs, **masks_for(layer, args, kwargs, dict(masks))}
 
+    own = layer.call if layer.quantization_mode is None else layer.quantized_call
+
     def run():
         known_args, known = present((args, kwargs))
         with wearing(masks):
-            return (layer.call if call is None else partial(call, layer))(*known_args, **known)
+            return (own if call is None else partial(call, layer))(*known_args, **known)
 
     calls, written = calls_within(layer, list(fresh.values()), run)
     if len(written) != len(step.outputs):
