@@ -25,6 +25,7 @@ from innvestigate.graph.final import Final, explained
 from innvestigate.graph.mirror import OUTPUT, Task, build_forward
 from innvestigate.graph.operations import annotate
 from innvestigate.graph.recurrent import rewrite_bodies
+from innvestigate.graph.rewrite import drop_casts
 from innvestigate.graph.run import run
 from innvestigate.graph.sizes import find_sizes
 from innvestigate.graph.step import Graph
@@ -307,4 +308,4 @@ class Analyzer(Configured):
 
     def _in_its_form(self, graph: Graph) -> Graph:
         """The graph as the method works on it, and what is in its loops alike."""
-        return rewrite_bodies(self.rewrite(graph), self.rewrite)
+        return rewrite_bodies(drop_casts(self.rewrite(graph)), self.rewrite)
