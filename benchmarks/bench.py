@@ -2,11 +2,11 @@
 
     python benchmarks/bench.py [--models VGG16,ResNet50] [--methods gradient,lrp.epsilon]
 
-Eight images of 224 x 224, or 16 sequences. Each method runs in a process of its own; the time is
-the median of pairs (method, GradientTape) timed in turn; peak memory is that of the whole process,
-as a ratio to a process that only takes the gradient; the time to the first result counts creating
-the analyzer. The limit is what the operations alone would cost, one forward pass being half a
-gradient.
+Eight images of 224 x 224; sixteen texts of 128 tokens for the networks of `sequences.py`. Each
+method runs in a process of its own; the time is the median of pairs (method, GradientTape) timed in
+turn; peak memory is that of the whole process, as a ratio to a process that only takes the
+gradient; the time to the first result counts creating the analyzer.
+The limit is what the operations alone would cost, one forward pass being half a gradient.
 
 What was found is kept in benchmarks/results/bench.json; methods that it holds are not run again.
 The table, with the columns of the peers where benchmarks/peers/run.py has filled them, goes into
@@ -20,9 +20,10 @@ import json
 import warnings
 from pathlib import Path
 
+import keras
 import numpy as np
+import sequences
 from measure import (
-    SEQUENCES,
     build,
     images,
     in_own_process,
@@ -42,15 +43,13 @@ PEERS = HERE / "results" / "peers.json"
 PAGE = HERE.parent / "docs" / "performance.md"
 README = HERE.parent / "README.md"
 MODELS = ("VGG16", "ResNet50", "EfficientNetB0", "DenseNet121")
-LOOP = 3.0
-"""The limit of a loop over time, whose time is that of many small operations."""
-
 LIMITS = {
     "gradient": 1.0,
     "input_t_gradient": 1.0,
     "guided_backprop": 1.0,
     "lrp.z": 1.0,
     "lrp.epsilon": 1.0,
+    "lrp.attn": 1.0,
     "lrp.z_plus": 1.5,
     "lrp.alpha_1_beta_0": 1.5,
     "lrp.alpha_2_beta_1": 2.5,
@@ -59,16 +58,46 @@ LIMITS = {
     "deep_taylor": 1.5,
     "deeplift": 1.5,
 }
-BATCH, SEQUENCE_BATCH = 8, 16
+ATTENTION = ("gradient", "lrp.epsilon", "lrp.attn", "deeplift")
+RECURRENT = ("gradient", "lrp.epsilon", "deeplift")
+OTHERS = {
+    "Llama": (sequences.llama, sequences.tokens, ATTENTION),
+    "LSTM": (sequences.lstm, sequences.series, RECURRENT),
+}
+"""Networks on sequences: what makes one, what makes its data, and the methods measured."""
+BATCH = 8
 PAIRS = 5
 
 
+def network(name: str) -> tuple:
+    """A model and its data."""
+    if name in OTHERS:
+        make, data, _ = OTHERS[name]
+        return make(), data()
+    model = build(name)
+    return model, images(model, BATCH)
+
+
+def methods_of(name: str) -> tuple:
+    """The methods that a model is measured with."""
+    return OTHERS[name][2] if name in OTHERS else tuple(m for m in LIMITS if m != "lrp.attn")
+
+
 def tape_gradient(model):
-    """The gradient that everything is compared with: one compiled GradientTape."""
+    """The gradient that everything is compared with: one compiled GradientTape.
+
+    Where the model reads tokens, it is taken at the vectors that they are looked up as.
+    """
     import tensorflow as tf
+
+    look_up = lambda x: x  # noqa: E731
+    if "int" in model.inputs[0].dtype:
+        look_up = next(x for x in model.layers if isinstance(x, keras.layers.Embedding))
+        model = keras.Model(look_up.output, model.output)
 
     @tf.function(jit_compile=False)
     def gradient(x):
+        x = look_up(x)
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = tf.reduce_max(model(x, training=False), axis=-1)
@@ -80,8 +109,7 @@ def tape_gradient(model):
 def worker(model_name: str, method: str) -> dict:
     """Measure one method on one model."""
     warnings.simplefilter("ignore")
-    model = build(model_name)
-    x = images(model, SEQUENCE_BATCH if model_name in SEQUENCES else BATCH)
+    model, x = network(model_name)
     if method == "tape":
         gradient = tape_gradient(model)
         first = seconds(lambda: gradient(x))
@@ -124,10 +152,10 @@ def table(found: dict) -> str:
     header = ["model", "method", "time", "limit", "peak memory", "first result", *names]
     rows = []
     for model_name, methods in found.items():
-        for method in LIMITS:
+        for method in methods_of(model_name):
             own = methods.get(method, {})
             values = ["refuses" if "error" in own else _ratio(own.get("time"))]
-            values.append(f"{LOOP if model_name in SEQUENCES else LIMITS[method]:.1f}")
+            values.append(f"{LIMITS[method]:.1f}")
             values += [_ratio(own.get(key)) for key in ("memory", "first")]
             values += [_of_peer(peers, name, model_name, method) for name in names]
             rows.append([model_name, f"`{method}`", *values])
@@ -135,15 +163,17 @@ def table(found: dict) -> str:
 
 
 def summary(found: dict) -> str:
-    """The times alone, one line for each method; the peers' on the first network."""
+    """The times alone, one line for each method; the peers' on the first network and on others."""
     peers = read(PEERS).get("rows", [])
-    names = sorted({row["peer"] for row in peers})
-    images_only = {name: found[name] for name in found if name not in SEQUENCES}
-    header = ["method", "limit", *images_only, *(f"{MODELS[0]}: {name}" for name in names)]
+    shown = sorted(
+        {(row["model"], row["peer"]) for row in peers if row["model"] in (MODELS[0], *OTHERS)},
+        key=lambda pair: (pair[0] in OTHERS, pair),
+    )
+    header = ["method", "limit", *found, *(f"{model}: {peer}" for model, peer in shown)]
     rows = []
     for method, limit in LIMITS.items():
-        own = [_ratio(methods.get(method, {}).get("time")) for methods in images_only.values()]
-        others = [_of_peer(peers, name, MODELS[0], method) for name in names]
+        own = [_ratio(methods.get(method, {}).get("time")) for methods in found.values()]
+        others = [_of_peer(peers, peer, model, method) for model, peer in shown]
         rows.append([f"`{method}`", f"{limit:.1f}", *own, *others])
     return markdown(header, rows)
 
@@ -166,7 +196,7 @@ def _ratio(value: float | None) -> str:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", default=",".join((*MODELS, *SEQUENCES)))
+    parser.add_argument("--models", default=",".join((*MODELS, *OTHERS)))
     parser.add_argument("--methods", default=",".join(LIMITS))
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -178,7 +208,8 @@ def main():
         known = found.setdefault(model_name, {})
         if "tape" not in known:
             known["tape"] = in_own_process(__file__, model_name, "tape")
-        for method in arguments.methods.split(","):
+        wanted = arguments.methods.split(",")
+        for method in [m for m in methods_of(model_name) if m in wanted]:
             if method not in known:
                 known[method] = measure(model_name, method, found)
                 write(RESULTS, found)

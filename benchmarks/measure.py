@@ -16,23 +16,12 @@ START, END = "<!-- table: start -->", "<!-- table: end -->"
 
 
 def build(name: str, size: int | None = None) -> keras.Model:
-    """A network of keras.applications with random weights and its softmax head, or one of ours."""
+    """A network of keras.applications with random weights and its softmax head."""
     keras.utils.set_random_seed(0)
-    if name in SEQUENCES:
-        return SEQUENCES[name]()
     arguments = {} if size is None else {"input_shape": (size, size, 3)}
     model = getattr(keras.applications, name)(weights=None, **arguments)
     _scale_activations(model)
     return model
-
-
-def _lstm() -> keras.Model:
-    layers = keras.layers
-    return keras.Sequential([layers.Input((200, 8)), layers.LSTM(64), layers.Dense(10)])
-
-
-SEQUENCES = {"LSTM": _lstm}
-"""Models of sequences, by name: `LSTM` has 64 units and 200 steps."""
 
 
 def _scale_activations(model: keras.Model) -> None:

@@ -72,6 +72,7 @@ EXPECTED = {
 }
 
 WITHOUT_CONVOLUTIONS = [
+    "attention",
     "lstm",
     "gru",
     "mlp",

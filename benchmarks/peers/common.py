@@ -95,6 +95,11 @@ def noise(shape: tuple) -> np.ndarray:
     return np.random.default_rng(0).uniform(0, 1, shape).astype("float32")
 
 
+def tokens(words: int, shape: tuple) -> np.ndarray:
+    """Random token ids."""
+    return np.random.default_rng(0).integers(0, words, shape)
+
+
 def one_line(error: Exception) -> str:
     """The kind of an error and the beginning of what it says."""
     text = " ".join(str(error).split())

@@ -1,7 +1,8 @@
 """The peers' time and memory, each as a ratio to one gradient of its own framework.
 
     python benchmarks/peers/run.py [--innvestigate-python PATH] [--torch-python PATH]
-        [--peers Zennit,Captum] [--models VGG16,ResNet50] [--methods lrp.z,lrp.epsilon]
+        [--transformers-python PATH] [--peers Zennit,Captum] [--models VGG16,ResNet50]
+        [--methods lrp.z,lrp.epsilon]
 
 Without a path, the peer's environment is made with venv and pip from its requirements file, once.
 Every (peer, model, method) is a process of its own, one after the other, and a row of
@@ -23,6 +24,7 @@ from typing import NamedTuple
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "peers.json"
 MODELS = ("VGG16", "ResNet50", "EfficientNetB0", "DenseNet121")
+TRANSFORMERS = ("Llama",)
 METHODS = (
     "gradient",
     "input_t_gradient",
@@ -37,6 +39,7 @@ METHODS = (
     "deep_taylor",
     "deeplift",
 )
+ATTENTION = ("lrp.attn",)
 PLAIN = "plain"  # the workers' name for nothing but the gradient
 
 
@@ -55,16 +58,21 @@ class Peer(NamedTuple):
     package: str
     worker: str
     environment: Environment
+    models: tuple[str, ...] = MODELS
+    methods: tuple[str, ...] = METHODS
 
 
 INNVESTIGATE = Environment(
     "innvestigate", ("python3.10", "python3.11", "python3.9"), "Python 3.9 to 3.11"
 )
 TORCH = Environment("torch", (sys.executable,), "Python 3.11 or newer")
+HUGGINGFACE = Environment("transformers", (sys.executable,), "Python 3.11 or newer")
 PEERS = (
     Peer("iNNvestigate", "innvestigate", "innvestigate_2.py", INNVESTIGATE),
     Peer("Zennit", "zennit", "torch_peers.py", TORCH),
     Peer("Captum", "captum", "torch_peers.py", TORCH),
+    Peer("LXT", "lxt", "transformer_peers.py", HUGGINGFACE, TRANSFORMERS, ATTENTION),
+    Peer("autoLRP", "autoLRP", "transformer_peers.py", HUGGINGFACE, TRANSFORMERS, ATTENTION),
 )
 
 
@@ -163,9 +171,10 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--innvestigate-python", help="Python of an environment with iNNvestigate")
     parser.add_argument("--torch-python", help="Python of an environment with Zennit and Captum")
+    parser.add_argument("--transformers-python", help="Python of one with LXT and autoLRP")
     parser.add_argument("--peers", default=",".join(peer.name for peer in PEERS))
-    parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--models", default=",".join((*MODELS, *TRANSFORMERS)))
+    parser.add_argument("--methods", default=",".join((*METHODS, *ATTENTION)))
     parser.add_argument("--size", type=int, default=224, help="of the images, in pixels")
     parser.add_argument("--batch", type=int, default=8, help="how many images")
     parser.add_argument("--pairs", type=int, default=5, help="timed calls, with a gradient each")
@@ -180,7 +189,11 @@ def arguments():
 
 def main():
     chosen = arguments()
-    given = {INNVESTIGATE: chosen.innvestigate_python, TORCH: chosen.torch_python}
+    given = {
+        INNVESTIGATE: chosen.innvestigate_python,
+        TORCH: chosen.torch_python,
+        HUGGINGFACE: chosen.transformers_python,
+    }
     table = Table(
         chosen.output, {"size": chosen.size, "batch": chosen.batch, "pairs": chosen.pairs}
     )
@@ -189,8 +202,9 @@ def main():
             continue
         python = given[peer.environment] or python_of(peer.environment)
         name = title(peer, python)
-        for model in chosen.models.split(","):
-            methods = [m for m in chosen.methods.split(",") if table.lacks(name, model, m)]
+        wanted = [m for m in chosen.methods.split(",") if m in peer.methods]
+        for model in [m for m in chosen.models.split(",") if m in peer.models]:
+            methods = [m for m in wanted if table.lacks(name, model, m)]
             plain = measured(peer, python, model, PLAIN, chosen) if methods else {}
             for method in methods:
                 found = as_ratio(measured(peer, python, model, method, chosen), plain)

@@ -87,7 +87,7 @@ def _gated_linear_unit(operation, x):
 
 
 def _attention(operation, query, key, value, bias=None, mask=None, scale=None):
-    """The soft cap of an operation is left out, as by Keras on every machine but a TPU."""
+    """Attention in steps; without a soft cap of the logits, which Keras has on TPUs only."""
     groups = query.shape[2] // key.shape[2]
     if groups > 1:
         key, value = (ops.repeat(x, groups, axis=2) for x in (key, value))

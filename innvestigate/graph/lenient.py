@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial, wraps
 from typing import Any
 
@@ -27,6 +27,7 @@ def lenient() -> Iterator[None]:
         for name in _OPERATORS:
             reflected = partial(_reflected, name=f"__r{name}__")
             stack.enter_context(_wrapped(keras.Variable, f"__{name}__", reflected))
+        stack.enter_context(_wrapped(keras.ops, "ndim", _rank))
         stack.enter_context(_without(KerasTensor, "__jax_array__"))
         yield
 
@@ -43,18 +44,39 @@ def spec_of(operation: Any, args, kwargs) -> list[KerasTensor]:
 
 def _call(original: Callable, layer, *args, **kwargs):
     """A layer's `__call__`; where it refuses symbolic tensors, its `call` is run in its place."""
+    symbolic = bool(_tensors((args, kwargs)))
     try:
         outputs = original(layer, *args, **kwargs)
     except Exception:  # an output of None, an argument that its compute_output_spec does not know
-        if not _tensors((args, kwargs)):
+        if not symbolic:
             raise
-        parameters = inspect.signature(layer.call).parameters
-        known = {k: x for k, x in kwargs.items() if k in parameters or k != "training"}
-        return layer.call(*args, **known)
-    if _tensors((args, kwargs)) and _loses_sizes(tree.flatten(outputs), (args, kwargs)):
-        for tensor, like in zip(tree.flatten(outputs), spec_of(layer, args, kwargs), strict=True):
-            tensor._shape = like.shape
+        return _run_through(layer, args, kwargs)
+    if symbolic and (_describes_itself(layer) or _loses_sizes(outputs, (args, kwargs))):
+        with suppress(Exception):  # what it says of itself has to do then
+            likes = keras_backend.compute_output_spec(layer.call, *args, **_known(layer, kwargs))
+            if len(tree.flatten(likes)) != len(tree.flatten(outputs)):
+                return _run_through(layer, args, kwargs)
+            for tensor, like in zip(_tensors(outputs), _tensors(likes), strict=True):
+                tensor._shape = like.shape
     return outputs
+
+
+def _run_through(layer, args, kwargs):
+    return layer.call(*args, **_known(layer, kwargs))
+
+
+def _known(layer, kwargs: dict) -> dict:
+    """The arguments of a layer's `__call__` that its `call` takes."""
+    parameters = inspect.signature(layer.call).parameters
+    return {name: x for name, x in kwargs.items() if name in parameters or name != "training"}
+
+
+def _describes_itself(layer) -> bool:
+    """Whether a layer of the user's own says by itself what it writes, be that so or not."""
+    own = type(layer)
+    says = (own.compute_output_spec, own.compute_output_shape)
+    keras_says = (keras.Layer.compute_output_spec, keras.Layer.compute_output_shape)
+    return says != keras_says and not own.__module__.startswith("keras.")
 
 
 def _reflected(original: Callable, variable, other, name: str):
@@ -64,7 +86,12 @@ def _reflected(original: Callable, variable, other, name: str):
     return original(variable, other)
 
 
-def _loses_sizes(outputs: list, arguments: Any) -> bool:
+def _rank(original: Callable, x):
+    """`ops.ndim`, which is known of symbolic tensors, too."""
+    return len(x.shape) if isinstance(x, KerasTensor) else original(x)
+
+
+def _loses_sizes(outputs: Any, arguments: Any) -> bool:
     """Whether sizes of outputs are unknown though those of all inputs are."""
     sizes = [size for t in _tensors(arguments) for size in t.shape[1:]]
     return None not in sizes and any(None in t.shape[1:] for t in _tensors(outputs))
@@ -89,8 +116,8 @@ def _without(owner: type, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _wrapped(owner: type, name: str, wrapper: Callable) -> Iterator[None]:
-    """Within it, a method of a class goes through `wrapper(original, self, ...)`."""
+def _wrapped(owner: Any, name: str, wrapper: Callable) -> Iterator[None]:
+    """Within it, a method, or a function of a module, goes through `wrapper(original, ...)`."""
     own, original = vars(owner).get(name), getattr(owner, name)
     setattr(owner, name, wraps(original)(lambda *args, **kw: wrapper(original, *args, **kw)))
     try:

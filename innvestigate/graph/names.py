@@ -40,6 +40,7 @@ class Trait(Enum):
     DENSE = "a kernel for the last axis"
     ELEMENTWISE = "a product or quotient of numbers in the same place"
     EXTREMUM = "the largest or smallest of numbers in the same place"
+    IGNORES = "writes the same whatever numbers it reads"
     INDEXES = "a choice by indices"
     KEEPS_ORDER = "keeps the order of all numbers"
     MASKING = "zeros at places that do not exist"
@@ -110,6 +111,7 @@ _TRAITS = {
     Trait.DEPENDS: "Clip Threshold Power ReLU Maximum Minimum Fmax Fmin",
     Trait.ELEMENTWISE: "Multiply Divide TrueDivide DivideNoNan",
     Trait.EXTREMUM: "Maximum Minimum Fmax Fmin",
+    Trait.IGNORES: "ZerosLike OnesLike FullLike",
     Trait.INDEXES: "Take TakeAlongAxis",
     Trait.KEEPS_ORDER: """
         Reshape Flatten Ravel ExpandDims Squeeze Identity ActivityRegularization

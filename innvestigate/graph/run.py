@@ -14,7 +14,7 @@ from typing import Any
 from keras import KerasTensor, ops, tree
 
 from innvestigate.graph.constants import present
-from innvestigate.graph.operations import Kind, kind_of
+from innvestigate.graph.operations import Kind, Trait, has, kind_of
 from innvestigate.graph.scopes import FrozenState
 from innvestigate.graph.step import Graph, Step, is_complex, is_float, substitute
 from innvestigate.graph.trace import take_masks_off, wearing
@@ -69,9 +69,10 @@ def execute(step: Step, values: list) -> list:
     args, kwargs = substitute(step.arguments, at)
     with FrozenState(), wearing([(at[tensor], at[mask]) for tensor, mask in step.masks]):
         args, kwargs = present((args, kwargs))
-        outputs = [y for y in tree.flatten(step.operation(*args, **kwargs)) if y is not None]
-    take_masks_off(outputs)
-    return outputs
+        outputs = tree.flatten(step.operation(*args, **kwargs))
+    found = [y for y in outputs if y is not None]
+    take_masks_off(found)
+    return found if len(found) == len(step.outputs) else outputs
 
 
 def run(graph: Graph, inputs: list, tensors: list[KerasTensor]) -> list:
@@ -115,7 +116,7 @@ class At:
     def __init__(self, step: Step, active: list[int], inputs, outputs, dtype: str, probes=()):
         self.operation, self.step, self.probes = step.operation, step, list(probes)
         self._values, self.places, self._dtype = list(inputs), active, dtype
-        self._floats = [i for i, y in enumerate(outputs) if is_float(y)]
+        self._floats = [i for i, y in enumerate(outputs) if y is not None and is_float(y)]
         self.inputs = self.active(inputs)
         self.outputs = self.floats(outputs)
         self.gates = tuple(k for k, i in enumerate(active) if i in step.gates)
@@ -156,6 +157,8 @@ def active_inputs(step: Step, active: set[KerasTensor]) -> list[int]:
     What an opaque step does with integers is unknown: they may be indices, which have no gradient.
     To attention and to loops they are masks.
     """
+    if has(step.operation, Trait.IGNORES):
+        return []
     floats = kind_of(step) in (Kind.OPAQUE, Kind.ATTENTION, Kind.RECURRENT)
     return [i for i, t in enumerate(step.inputs) if t in active and (is_float(t) or not floats)]
 

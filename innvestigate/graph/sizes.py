@@ -17,7 +17,7 @@ from keras import KerasTensor
 from innvestigate.graph.step import Graph
 from innvestigate.graph.trace import Shapes
 
-_STANDINS = (8, 64, 256)
+_STANDINS = (8, 4, 64, 256)
 """What stands for a size that is not known yet, until one suits the model."""
 
 _MOST_PADDING = 8

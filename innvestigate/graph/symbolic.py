@@ -15,6 +15,8 @@ from innvestigate.graph.constants import Constant
 from innvestigate.graph.lenient import lenient
 from innvestigate.graph.scopes import FrozenState, WeightReads
 
+_UNKNOWN = "it computes with sizes that are not known"
+
 
 class RefusedError(Exception):
     """A layer does not show what is inside; says why."""
@@ -99,12 +101,16 @@ def _calls(layer, inputs, run) -> tuple[list[Call], list]:
     layer._get_call_context().set_value("training", False)
     try:
         with untouched(layer) as touch, lenient():
-            outputs = [y for y in tree.flatten(run()) if y is not None]
+            outputs = tree.flatten(run())
             nodes = _nodes_between(inputs, [y for y in outputs if isinstance(y, KerasTensor)])
             touch(nodes)
-            return [_with_sizes(call_of(node)) for node in nodes], outputs
+            calls = [_with_sizes(call_of(node)) for node in nodes]
     finally:
         layer._maybe_reset_call_context()
+    made = [x for x in tree.flatten(_arguments(calls, outputs)) if _is_computed(x)]
+    if any(0 in x.shape for x in made) and any(None in t.shape for t in inputs):
+        raise RefusedError(_UNKNOWN)  # as many places as ops.arange(0, None) has
+    return calls, outputs
 
 
 def _with_sizes(call: Call) -> Call:
@@ -116,7 +122,7 @@ def _with_sizes(call: Call) -> Call:
         if name.startswith("_") or not isinstance(value, (tuple, list)) or None not in value:
             continue
         if name != "newshape" or -1 in value or value.count(None) > 1:
-            raise RefusedError("it computes with sizes that are not known")
+            raise RefusedError(_UNKNOWN)
         inferred = tuple(-1 if size is None else size for size in value)
         return replace(call, operation=type(operation)(inferred))
     return call

@@ -357,6 +357,8 @@ def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict]:
 
     calls, written = calls_within(layer, list(fresh.values()), run)
     if len(written) != len(step.outputs):
+        written = [y for y in written if y is not None]
+    if len(written) != len(step.outputs):
         raise RefusedError(f"its call returns {len(written)} tensors, not {len(step.outputs)}")
     bindings = {new: old for old, new in fresh.items()}
     tracer = _Tracer(opened=True, masks=dict(step.masks))

@@ -146,7 +146,8 @@ class Softmax(DifferenceRule):
         total = ops.sum(means, axis=axis, keepdims=True)
         if logarithmic:
             return [m[0] - means / total * ops.sum(m[0], axis=axis, keepdims=True)]
-        return [means * (m[0] - ops.sum(means * m[0], axis=axis, keepdims=True) / total)]
+        mean = divide(ops.sum(means * m[0], axis=axis, keepdims=True), total)  # 0 / 0: all masked
+        return [means * (m[0] - mean)]
 
 
 class Normalized(DifferenceRule):

@@ -6,7 +6,7 @@ import pytest
 
 import innvestigate
 from innvestigate.analyzer.presets import convolutions
-from innvestigate.rules import AlphaBeta, Composite, Epsilon, Flat, Line, ZPlus
+from innvestigate.rules import AlphaBeta, Composite, Epsilon, Flat, Gamma, Line, ZPlus
 from tests.models import build
 
 
@@ -48,6 +48,18 @@ def test_a_preset_is_its_composite_and_arguments(network):
     arguments = {"fold_batch_norm": True, "bn_layer_rule": innvestigate.rules.Pass()}
     expected = explain("lrp", network, rule=convolutions("Alpha1Beta0", 0.01), **arguments)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("arguments", "rule"), [({}, Epsilon(1e-6)), ({"gamma": 0.1}, Gamma(0.1))])
+def test_attention_aware_relevance_is_epsilon_or_gamma(arguments, rule):
+    network = build("attention")
+    found = explain("lrp.attn", network, **arguments)
+    np.testing.assert_array_equal(found, explain("lrp", network, rule=rule))
+
+
+def test_an_unknown_attention_rule_is_refused(network):
+    with pytest.raises(ValueError, match="attention_rule must be one of 'attn', 'cp'"):
+        explain("lrp.epsilon", network, attention_rule="attention")
 
 
 def test_composites_of_presets_are_equal_if_their_arguments_are():

@@ -57,6 +57,14 @@ def token_model():
     return keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling1D()(y)))
 
 
+def transformer_model():
+    x = keras.Input((5, 4))
+    h = layers.RMSNormalization()(x)
+    y = x + layers.MultiHeadAttention(2, 3)(h, h, use_causal_mask=True)
+    y = y + layers.MultiHeadAttention(2, 3, dropout=0.5)(y, x)
+    return keras.Model(x, layers.Dense(3)(layers.LayerNormalization()(y)[:, -1]))
+
+
 def sentence_model():
     text = keras.Input((), dtype="string")
     words = layers.TextVectorization(vocabulary=["a", "good", "film"], output_sequence_length=5)
@@ -74,6 +82,10 @@ def recurrent_model():
 
 CASES = {
     "image": (image_model, METHODS, lambda rng: rng.normal(size=(3, 9, 9, 2)).astype("float32")),
+    "attention": (
+        *(transformer_model, ("lrp.attn", "deeplift")),
+        lambda rng: rng.normal(size=(3, 5, 4)).astype("float32"),
+    ),
     "sentences": (
         sentence_model,
         ("gradient", "lrp.epsilon", "deeplift", "integrated_gradients", "occlusion"),

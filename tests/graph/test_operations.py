@@ -150,6 +150,16 @@ def test_gates_are_found_through_shape_steps():
     assert step.gates == (0,)
 
 
+def test_weights_of_attention_are_no_gates():
+    """A softmax is a kind of its own; its output is known behind dropout and masks."""
+    x, mask = keras.Input((4, 3)), keras.Input((4, 3), dtype="bool")
+    weights = ops.where(mask, layers.Dropout(0.5)(ops.softmax(x)), 0.0)
+    steps = annotated(keras.Model([x, mask], ops.einsum("btd,btd->bd", x, weights))).steps
+    kinds = [kind_of(step) for step in steps]
+    assert kinds == [Kind.SOFTMAX, Kind.SHAPE, Kind.SHAPE, Kind.PRODUCT]
+    assert steps[-1].gates == () and steps[-1].weights == (1,)
+
+
 def test_first_kernel_layers_are_found_through_shape_steps():
     model = chain(
         layers.Rescaling(2.0, 1.0),

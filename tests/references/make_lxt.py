@@ -1,6 +1,6 @@
 """Writes the reference values of LXT, `lxt/<network>.npz`: AttnLRP by its explicit functions.
 
-    pip install torch==2.13.0 lxt==2.1
+    pip install torch==2.14.1 lxt==2.1
     python tests/references/make_lxt.py
 
 CPU, float64. LXT adds its stabilisers without a sign; they are 1e-12 here where they can be chosen.

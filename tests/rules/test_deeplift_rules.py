@@ -400,6 +400,18 @@ def token_mixer(layer):
     return merged(lambda parts: layer(*parts), shape=(4, 3))
 
 
+def biased(x, y):
+    """Attention with a bias of its logits that depends on the input, as relative positions do."""
+    q, v = (x[:, :, None] for x in (x, y))
+    bias = ops.matmul(x, ops.transpose(y, (0, 2, 1)))[:, None]
+    return ops.dot_product_attention(q, v, v, bias=bias)[:, :, 0]
+
+
+def masked_softmax(x):
+    allowed = np.array([[1] * 6, [0] * 6, [1, 0] * 3, [0, 1] * 3, [0, 0, 1] * 2], bool)
+    return layers.Softmax()(x, mask=ops.convert_to_tensor(allowed))
+
+
 IMAGE, SEQUENCE = (5, 4, 3), (5, 3)
 with double():
     STEPS = {
@@ -470,7 +482,11 @@ with double():
             lambda x, y: layers.MultiHeadAttention(2, 3)(x, y, use_causal_mask=True)
         ),
         "GroupQueryAttention": token_mixer(layers.GroupQueryAttention(4, 4, 2)),
+        "attention in steps": token_mixer(layers.MultiHeadAttention(2, 3, dropout=0.5)),
+        "attention with a bias": token_mixer(biased),
         "Attention": merged(lambda parts: layers.Attention()(parts), shape=(4, 3)),
+        "AdditiveAttention": merged(lambda p: layers.AdditiveAttention()(p), shape=(4, 3)),
+        "a softmax of which a row is masked": around(masked_softmax, shape=SEQUENCE),
         "UpSampling2D": around(layers.UpSampling2D(2, interpolation="bilinear"), shape=IMAGE),
         "cumsum and mean": around(lambda y: ops.mean(ops.cumsum(y, axis=1), -1), shape=SEQUENCE),
         "padding": around(
@@ -480,7 +496,10 @@ with double():
     }
 
 
-SINGLE = ("MultiHeadAttention", "causal attention", "UpSampling2D")
+SINGLE = (
+    *("MultiHeadAttention", "causal attention", "attention with a bias"),
+    "UpSampling2D",
+)
 """Steps that Keras computes in single precision, in part, even in a float64 model."""
 
 
