@@ -35,11 +35,11 @@ def lenient() -> Iterator[None]:
 def spec_of(operation: Any, args, kwargs) -> list[KerasTensor]:
     """Tensors like those that an operation writes, in all sizes that follow from its inputs."""
     if not isinstance(operation, keras.Operation):
-        return tree.flatten(keras_backend.compute_output_spec(operation, *args, **kwargs))
+        return tree.flatten(_written(operation, args, kwargs))
     outputs = tree.flatten(operation.compute_output_spec(*args, **kwargs))
     if not _loses_sizes(outputs, (args, kwargs)):
         return outputs
-    return tree.flatten(keras_backend.compute_output_spec(operation.call, *args, **kwargs))
+    return tree.flatten(_written(operation.call, args, kwargs))
 
 
 def _call(original: Callable, layer, *args, **kwargs):
@@ -53,12 +53,22 @@ def _call(original: Callable, layer, *args, **kwargs):
         return _run_through(layer, args, kwargs)
     if symbolic and (_describes_itself(layer) or _loses_sizes(outputs, (args, kwargs))):
         with suppress(Exception):  # what it says of itself has to do then
-            likes = keras_backend.compute_output_spec(layer.call, *args, **_known(layer, kwargs))
+            likes = _written(layer.call, args, _known(layer, kwargs))
             if len(tree.flatten(likes)) != len(tree.flatten(outputs)):
                 return _run_through(layer, args, kwargs)
             for tensor, like in zip(_tensors(outputs), _tensors(likes), strict=True):
                 tensor._shape = like.shape
     return outputs
+
+
+def _written(function: Callable, args, kwargs) -> Any:
+    """Tensors like those that a function returns.
+
+    They are dense: Keras takes a product with a number for sparse.
+    """
+    dense = lambda x: KerasTensor(x.shape, x.dtype) if isinstance(x, KerasTensor) else x  # noqa: E731
+    args, kwargs = tree.map_structure(dense, (args, kwargs))
+    return keras_backend.compute_output_spec(function, *args, **kwargs)
 
 
 def _run_through(layer, args, kwargs):

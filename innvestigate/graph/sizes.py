@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 from keras import KerasTensor
 
-from innvestigate.graph.step import Graph
+from innvestigate.graph.step import Graph, Step
 from innvestigate.graph.trace import Shapes
 
-_STANDINS = (8, 4, 64, 256)
+_STANDINS = (8, 4, 64, 256, 1024)
 """What stands for a size that is not known yet, until one suits the model."""
+
+_MOST_OF_WEIGHTS = 8
+"""How many sizes of weights are tried where no stand-in suits."""
 
 _MOST_PADDING = 8
 """How many times the rows at hand may be run, in place of a mirror of their own."""
@@ -75,37 +78,45 @@ def find_sizes(graph: Graph, tensors: list[KerasTensor], rewritten, task_for) ->
         rewritten: Maps shapes of the flat inputs to the rewritten graph for these.
         task_for: Maps a rewritten graph to what is asked.
     """
-    fewest, best = _closed(graph), None
-    for shapes in _examples(tensors):
-        if not fewest:
+    closed, best = _closed(graph), None
+    for shapes in _examples(tensors, _sizes_of_weights(closed)):
+        if not closed:
             break
         try:
-            count = _closed(rewritten(shapes))
+            found = _closed(rewritten(shapes))
         except Exception:  # sizes that do not suit the model, whatever it says to them
             continue
-        if count < fewest:
-            fewest, best = count, shapes
+        if len(found) < len(closed):
+            closed, best = found, shapes
     if best is None:
         return None
     shape = graph.flat_outputs[0].shape[1:]
     return Sizes(lambda shapes: task_for(rewritten(shapes)), best, shape)
 
 
-def _closed(graph: Graph) -> int:
-    """How many layers of a graph did not show what is inside."""
-    return sum(bool(step.closed) and step.operation is step.layer for step in graph.steps)
+def _closed(graph: Graph) -> list[Step]:
+    """The layers of a graph that did not show what is inside."""
+    return [step for step in graph.steps if step.closed and step.operation is step.layer]
 
 
-def _examples(tensors: list[KerasTensor]) -> Iterator[Shapes]:
+def _sizes_of_weights(steps: list[Step]) -> list[int]:
+    """Sizes of the weights of some layers: one may be the number of places that a layer expects."""
+    found = {size for step in steps for w in step.operation.weights for size in w.shape}
+    return sorted(found.difference(_STANDINS))[:_MOST_OF_WEIGHTS]
+
+
+def _examples(tensors: list[KerasTensor], further: list[int]) -> Iterator[Shapes]:
     """Shapes that could be those of data: with known sizes, then with a known number of rows, too.
 
     Args:
         tensors: The flat inputs.
+        further: More numbers that could stand for a size.
     """
     shapes = [tuple(t.shape) for t in tensors]
     known = all(None not in shape[1:] for shape in shapes)
+    standins = _STANDINS[:1] if known else (*_STANDINS, *further)
     for rows in (None, 2):
-        for standin in _STANDINS[: 1 if known else None]:
+        for standin in standins:
             if rows or not known:
                 yield tuple(
                     (shape[0] or rows, *(size or standin for size in shape[1:])) for shape in shapes
