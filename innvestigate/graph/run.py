@@ -14,7 +14,7 @@ from typing import Any
 from keras import KerasTensor, ops, tree
 
 from innvestigate.graph.constants import present
-from innvestigate.graph.operations import Kind, Trait, has, kind_of
+from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.scopes import FrozenState
 from innvestigate.graph.step import Graph, Step, is_complex, is_float, substitute
 from innvestigate.graph.trace import take_masks_off, wearing
@@ -168,9 +168,9 @@ def active_inputs(step: Step, active: set[KerasTensor]) -> list[int]:
     """Positions of the inputs that a step sends a signal to.
 
     What an opaque step does with integers is unknown: they may be indices, which have no gradient.
-    To attention and to loops they are masks.
+    To attention and to loops they are masks. What is constant hears of no input.
     """
-    if has(step.operation, Trait.IGNORES):
+    if kind_of(step) is Kind.CONSTANT:
         return []
     floats = kind_of(step) in (Kind.OPAQUE, Kind.ATTENTION, Kind.RECURRENT)
     return [i for i, t in enumerate(step.inputs) if t in active and (is_float(t) or not floats)]
