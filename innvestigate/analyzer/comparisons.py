@@ -5,7 +5,7 @@ from __future__ import annotations
 from keras import KerasTensor
 
 from innvestigate.graph.mirror import Task
-from innvestigate.graph.operations import Kind, Trait, body_of, has, kind_of
+from innvestigate.graph.operations import Kind, body_of, kind_of
 from innvestigate.graph.recurrent import inside
 from innvestigate.graph.run import active_inputs, active_tensors
 from innvestigate.graph.step import is_float
@@ -38,7 +38,7 @@ def check_comparisons(task: Task) -> None:
                 "contribution can be assigned. Replace the comparison, such as "
                 "where(x > 0, ...), by an activation, or use another method."
             )
-        if has(step.operation, Trait.IGNORES):
+        if kind_of(step) is Kind.CONSTANT:
             continue
         for t in step.outputs:
             if t not in varying and not (varying | cut).isdisjoint(step.inputs):

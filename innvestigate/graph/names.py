@@ -28,6 +28,7 @@ class Kind(Enum):
     SHAPE = "shape only"
     LOOKUP = "look-up of vectors"
     RECURRENT = "a loop over time"
+    CONSTANT = "constant, whatever is read"
     OPAQUE = "unknown"
 
 
@@ -36,11 +37,11 @@ class Trait(Enum):
 
     ADDS = "a sum of two tensors"
     BATCH_NORMALIZATION = "normalisation by fixed statistics"
+    CASTS = "changes the type of numbers"
     CONVOLUTION = "a kernel that is applied at many places"
     DENSE = "a kernel for the last axis"
     ELEMENTWISE = "a product or quotient of numbers in the same place"
     EXTREMUM = "the largest or smallest of numbers in the same place"
-    IGNORES = "writes the same whatever numbers it reads"
     INDEXES = "a choice by indices"
     KEEPS_ORDER = "keeps the order of all numbers"
     MASKING = "zeros at places that do not exist"
@@ -92,6 +93,7 @@ _NAMES = {
         Tril Triu Unstack View Vsplit Vstack Where ExtractPatches CropImages PadImages
         """
     + " ".join(name for name in dir(keras.layers) if name.startswith("Random")),
+    Kind.CONSTANT: "ZerosLike OnesLike FullLike",
     Kind.LOOKUP: "Embedding ReversibleEmbedding OneHot CategoryEncoding",
     Kind.RECURRENT: """
         LSTM GRU SimpleRNN RNN Bidirectional ConvLSTM1D ConvLSTM2D ConvLSTM3D
@@ -102,6 +104,7 @@ KINDS: dict[str, Kind] = {name: kind for kind, names in _NAMES.items() for name 
 _TRAITS = {
     Trait.ADDS: "Add",
     Trait.BATCH_NORMALIZATION: "BatchNormalization",
+    Trait.CASTS: "Cast SaturateCast",
     Trait.CONVOLUTION: """
         Conv1D Conv2D Conv3D Conv DepthwiseConv1D DepthwiseConv2D DepthwiseConv
         Conv1DTranspose Conv2DTranspose Conv3DTranspose ConvTranspose
@@ -111,7 +114,6 @@ _TRAITS = {
     Trait.DEPENDS: "Clip Threshold Power ReLU Maximum Minimum Fmax Fmin",
     Trait.ELEMENTWISE: "Multiply Divide TrueDivide DivideNoNan",
     Trait.EXTREMUM: "Maximum Minimum Fmax Fmin",
-    Trait.IGNORES: "ZerosLike OnesLike FullLike",
     Trait.INDEXES: "Take TakeAlongAxis",
     Trait.KEEPS_ORDER: """
         Reshape Flatten Ravel ExpandDims Squeeze Identity ActivityRegularization
@@ -120,7 +122,7 @@ _TRAITS = {
         """,
     Trait.MASKING: "Masking",
     Trait.MINIMUM: "Minimum Fmin Min Amin",
-    Trait.NONNEGATIVE: "Abs Absolute Fabs Exp Exp2 Square Sqrt Rsqrt",
+    Trait.NONNEGATIVE: "Abs Absolute Fabs Exp Exp2 Square Sqrt Rsqrt ZerosLike OnesLike",
     Trait.OVERSHOOTS: "Subtract Resizing Resize UpSampling2D",
     Trait.PLAIN_CONVOLUTION: "Conv1D Conv2D Conv3D",
     Trait.QUOTIENT: "Divide TrueDivide DivideNoNan",

@@ -15,7 +15,7 @@ from innvestigate.graph.linear import Linear
 from innvestigate.graph.masks import ComputeMask
 from innvestigate.graph.names import KINDS, Kind, Trait, has, keras_name
 from innvestigate.graph.normalization import NORMALIZATIONS, Normalization
-from innvestigate.graph.step import Graph, Step, is_float
+from innvestigate.graph.step import Graph, Step, is_float, tensors_in
 from innvestigate.graph.symbolic import layers_within
 
 _FRAMEWORKS = ("keras.", "tensorflow.", "jax.", "torch.")
@@ -51,7 +51,7 @@ _INCREASE = {
 _NO_MOVES = {
     *("Masking", "Concatenate", "Append", "Where", "Diag", "Diagonal", "Tril", "Triu", "Stack"),
     *("Dstack", "Hstack", "Vstack", "Pad", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"),
-    *("PadImages", "ExtractPatches"),
+    *("PadImages", "ExtractPatches", "FullLike"),
 }
 _GATES = ("sigmoid", "hard_sigmoid", "sparse_sigmoid")
 _WEIGHTS = ("softmax", "sparsemax")
@@ -84,6 +84,8 @@ def kind_of(step: Step) -> Kind:
         return Kind.OPAQUE  # opened into two normalisations and a plain product
     if name == "Take" and _reads_table(step):
         return Kind.LOOKUP
+    if kind is Kind.CONSTANT and _fills_with_tensor(step):
+        return Kind.SHAPE
     if kind is Kind.LOOKUP and not _one_vector_each(step):
         return Kind.OPAQUE
     return kind
@@ -209,6 +211,11 @@ def _reads_table(step: Step) -> bool:
     return not isinstance(table, KerasTensor) and rank == 2 and axis in (0, -2)
 
 
+def _fills_with_tensor(step: Step) -> bool:
+    """Whether a constant of the shape of one tensor is a number of another one, repeated."""
+    return len(tensors_in(step.arguments)) > 1
+
+
 def _one_vector_each(step: Step) -> bool:
     """Whether a look-up writes one vector for each token: not counts of them, nor their logits."""
     if keras_name(step.operation) == "ReversibleEmbedding":
@@ -230,7 +237,7 @@ def is_move(step: Step) -> bool:
     name = keras_name(step.operation) or ""
     if len(step.inputs) != 1 or not all(map(is_float, step.outputs)):
         return False
-    if name in ("Cast", "SaturateCast"):
+    if has(step.operation, Trait.CASTS):
         return True
     moves = kind_of(step) is Kind.SHAPE and name not in _NO_MOVES
     return moves and not name.startswith("Random")

@@ -42,7 +42,7 @@ def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> Graph:
     queue = graph.steps[::-1]
     while queue:
         step = queue.pop().renamed(swap)
-        if not wanted(step):
+        if not isinstance(step.operation, keras.Layer) or not wanted(step):
             steps.append(step)
             continue
         try:
@@ -134,6 +134,25 @@ def _fold(graph: Graph, norm: Step) -> tuple[Step | None, Step | None]:
         merged = _premerged(norm.operation, after.operation)
         return after, replace(after, operation=merged, arguments=((norm.inputs[0],), {}))
     return None, None
+
+
+def drop_casts(graph: Graph) -> Graph:
+    """Look up tokens of the inputs as they are: an embedding makes whole numbers of them itself."""
+    readers, kept = graph.readers(), {*graph.flat_outputs, *graph.masks}
+    swap = {}
+    for step in graph.steps:
+        casts = has(step.operation, Trait.CASTS) and step.inputs[0] in graph.flat_inputs
+        if casts and step.outputs[0] not in kept and "int" in step.outputs[0].dtype:
+            read = [_takes_any_type(reader) for reader in readers.get(step.outputs[0], [])]
+            swap.update({step.outputs[0]: step.inputs[0]} if read and all(read) else {})
+    steps = [step.renamed(swap) for step in graph.steps if step.outputs[0] not in swap]
+    return graph.replaced(steps, swap)
+
+
+def _takes_any_type(step: Step) -> bool:
+    """Whether a step looks tokens up, or makes their mask, whatever type they have."""
+    layer = getattr(step.operation, "layer", step.operation)
+    return isinstance(layer, keras.layers.Embedding)
 
 
 def from_vectors(graph: Graph) -> tuple[Graph, list[Step]]:

@@ -96,7 +96,7 @@ def find_sizes(graph: Graph, tensors: list[KerasTensor], rewritten, task_for) ->
 
 def _closed(graph: Graph) -> list[Step]:
     """The layers of a graph that did not show what is inside."""
-    return [step for step in graph.steps if step.closed and step.operation is step.layer]
+    return [step for step in graph.steps if step.closed]
 
 
 def _sizes_of_weights(steps: list[Step]) -> list[int]:

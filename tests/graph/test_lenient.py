@@ -69,7 +69,26 @@ class ReadsTwo(layers.Layer):
         return self.inner(x, factor=3.0)
 
 
-@pytest.mark.parametrize("layer", [WeightOnTheLeft, Reader, ReadsTwo])
+class Misdescribed(layers.Layer):
+    """Says that it writes one tensor, and writes two."""
+
+    def call(self, x):
+        return x * 2.0, x - 1.0
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+class ReadsBoth(layers.Layer):
+    def build(self, shape):
+        self.inner = Misdescribed()
+
+    def call(self, x):
+        a, b = self.inner(x)
+        return a + b if ops.ndim(a) == 2 else a
+
+
+@pytest.mark.parametrize("layer", [WeightOnTheLeft, Reader, ReadsTwo, ReadsBoth])
 def test_such_a_layer_is_opened(layer):
     x = keras.Input((6,))
     model = keras.Model(x, layers.Dense(3)(layer()(x)))
@@ -80,6 +99,40 @@ def test_such_a_layer_is_opened(layer):
     np.testing.assert_allclose(found, model.predict(data, verbose=0), rtol=1e-5, atol=1e-6)
     relevance = innvestigate.create_analyzer("lrp.epsilon", model).analyze(data)
     assert np.isfinite(relevance).all() and relevance.any()
+
+
+class HalfEmpty(layers.Layer):
+    """Says that it writes two tensors, of which one is None."""
+
+    def build(self, shape):
+        self.dense = layers.Dense(4)
+        self.dense.build(shape)
+
+    def call(self, x):
+        return self.dense(x), None
+
+    def compute_output_shape(self, shape):
+        return [(*shape[:-1], 4), (*shape[:-1], 4)]
+
+
+@pytest.mark.parametrize("method", ["gradient", "lrp.z", "deeplift"])
+def test_an_output_that_is_none(method):
+    x = keras.Input((6,))
+    y, _ = HalfEmpty()(x)
+    model = keras.Model(x, layers.Dense(3, use_bias=False)(y))
+    data = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    found = innvestigate.create_analyzer(method, model).analyze(data)
+    if method == "gradient":
+        found = found * data
+    change = model.predict(data, verbose=0).max(axis=1)
+    np.testing.assert_allclose(found.sum(axis=1), change, rtol=1e-3, atol=1e-5)
+
+
+def test_what_a_layer_writes_is_found_out_by_dense_tensors():
+    """Keras takes a product with a number for sparse, and adds other things to what is sparse."""
+    scaled = keras.KerasTensor((2, 3)) * 0.5
+    layer = layers.Lambda(lambda x: x + np.ones((1, 3), "float32"))
+    assert spec_of(layer, (scaled,), {})[0].shape == (2, 3)
 
 
 def test_sizes_that_follow_from_the_inputs_are_not_lost():
