@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 import innvestigate
+from innvestigate.engine.guard import ForwardDiffersError
 from tests.graph.test_symbolic import Heads, TokenAndPosition
 
 METHODS = ["gradient", "integrated_gradients", "lrp.epsilon", "deeplift", "occlusion"]
@@ -146,5 +147,5 @@ def test_the_guard_looks_at_each_shape():
     other = innvestigate.create_analyzer("lrp.epsilon", keras.Model(x, layers.Dense(3)(y + 1)))
     object.__setattr__(analyzer.task.sizes, "make", other.task.sizes.make)  # a planted fault
     analyzer.analyze(np.ones((2, 4), int))  # this shape has its mirror, which is right
-    with pytest.raises(innvestigate.ForwardDiffersError):
+    with pytest.raises(ForwardDiffersError):
         analyzer.analyze(np.ones((2, 5), int))
