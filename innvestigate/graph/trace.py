@@ -1,7 +1,7 @@
 """From a Keras model to a `Graph`.
 
-This module, `graph.symbolic` and `graph.signature` are the only ones that touch private
-attributes of Keras.
+This module, `graph.symbolic`, `graph.signature`, `graph.lenient` and `graph.quantized` are the only
+ones that touch private attributes of Keras.
 
 Keras hands a mask on as an attribute of the tensor it belongs to, while the model runs. Here every
 mask is a boolean tensor of the graph: what a layer's `compute_mask` writes is a step of its own,
