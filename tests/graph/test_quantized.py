@@ -138,3 +138,12 @@ def test_a_quantized_transformer_is_seen_into():
     model.quantize("int8")
     found = explained("deeplift", model).sum((1, 2))
     np.testing.assert_allclose(found, np.asarray(model(X)).max(1), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:GuidedBackprop has a rule")
+def test_the_gradient_of_an_opened_layer_is_that_of_keras():
+    model = keras.Sequential([layers.Input((5,)), layers.Dense(4), layers.Dense(3)])
+    model.quantize("int8")
+    expected = explained("gradient", model, X[:, 0])
+    found = explained("guided_backprop", model, X[:, 0])  # which looks into opaque layers
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
