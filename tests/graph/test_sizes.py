@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 import innvestigate
+from innvestigate.engine.guard import ForwardDiffersError
 from tests.graph.test_symbolic import Heads, TokenAndPosition
 
 METHODS = ["gradient", "integrated_gradients", "lrp.epsilon", "deeplift", "occlusion"]
@@ -136,3 +137,15 @@ def test_no_signal_passes_what_ignores_its_input(method, like):
     analyzer = innvestigate.create_analyzer(method, model, neuron_selection_mode="index")
     kernel = ops.convert_to_numpy(model.layers[-1].kernel)[:4, 1]
     np.testing.assert_allclose(analyzer.analyze(data, 1), data * kernel, rtol=1e-3, atol=1e-6)
+
+
+def test_the_guard_looks_at_each_shape():
+    x = keras.Input((None,), dtype="int32")
+    y = layers.GlobalAveragePooling1D()(ops.tanh(TokenAndPosition()(x)))
+    analyzer = innvestigate.create_analyzer("lrp.epsilon", keras.Model(x, layers.Dense(3)(y)))
+    analyzer.analyze(np.ones((2, 4), int))
+    other = innvestigate.create_analyzer("lrp.epsilon", keras.Model(x, layers.Dense(3)(y + 1)))
+    object.__setattr__(analyzer.task.sizes, "make", other.task.sizes.make)  # a planted fault
+    analyzer.analyze(np.ones((2, 4), int))  # this shape has its mirror, which is right
+    with pytest.raises(ForwardDiffersError):
+        analyzer.analyze(np.ones((2, 5), int))
