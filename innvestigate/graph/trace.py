@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 import keras
-from keras import KerasTensor, tree
+from keras import KerasTensor, ops, tree
 from keras.src import backend as keras_backend
 from keras.src.models.functional import Functional
 
@@ -156,11 +156,13 @@ class _Tracer:
         is_layer = isinstance(operation, keras.Layer)
         inner = (*layers, operation) if is_layer else layers
         function = _function_of(operation)
-        values = None if function is None else _inputs_for(function, args, kwargs)
+        given = None if function is None else _inputs_for(function, args, kwargs)
         runs = getattr(operation, "runs", None)  # a layer of a mirror stands for the step it runs
         if isinstance(runs, Step):
             written = self._add_step(runs, args, name, layers)
-        elif values is not None:
+        elif given is not None:
+            pairs = zip(given, function.inputs, strict=True)
+            values = [self._of_rank(x, len(t.shape), name, inner) for x, t in pairs]
             self._wear(values, kwargs.get("mask"))
             local = dict(zip(function.inputs, values, strict=True))
             self.walk(_calls_of(function), local, name + ".", inner)
@@ -176,6 +178,18 @@ class _Tracer:
         bindings.update(zip(call.outputs, written, strict=True))
         if is_layer:
             self.layer_outputs[name] = written
+
+    def _of_rank(self, tensor: KerasTensor, rank: int, name: str, layers: tuple) -> KerasTensor:
+        """A nested model's input with a last axis of 1 put on or taken off, as Keras does."""
+        if len(tensor.shape) == rank:
+            return tensor
+        spec = (ops.expand_dims if len(tensor.shape) < rank else ops.squeeze)(like(tensor), axis=-1)
+        operation, written = spec._keras_history.operation, like(spec)
+        name = self._unique(f"{name}.{operation.name}")
+        self.steps.append(Step(name, operation, ((tensor,), {}), [written], layers))
+        if tensor in self.masks:
+            self.masks[written] = self.masks[tensor]
+        return written
 
     def _written(self, call: Call, args, kwargs, bindings) -> list[KerasTensor]:
         """Tensors like those that a call writes, for inputs that may have other sizes."""
@@ -301,10 +315,16 @@ def _inputs_for(function, args, kwargs) -> list | None:
         given = [given.get(tensor.name) for tensor in function.inputs]
     values = tree.flatten(given)
     fits = len(values) == len(function.inputs) and all(
-        isinstance(value, KerasTensor) and len(value.shape) == len(tensor.shape)
+        isinstance(value, KerasTensor) and _differ_by_one(value.shape, tensor.shape)
         for value, tensor in zip(values, function.inputs, strict=True)
     )
     return values if fits else None
+
+
+def _differ_by_one(given: tuple, expected: tuple) -> bool:
+    """Whether two shapes are of one rank, or the longer one ends in an axis of 1."""
+    more = len(expected) - len(given)
+    return more == 0 or (abs(more) == 1 and max(given, expected, key=len)[-1] == 1)
 
 
 def _trace_subclassed(model: keras.Model, shapes: Shapes | None) -> Graph:
