@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         model_wo_output_activation,
         model_wo_softmax,
     )
-    from innvestigate.rules import NoRuleError
+    from innvestigate.rules import NoRuleError, register_rule
 
 __version__ = "3.0.0"
 
@@ -29,6 +29,7 @@ __all__ = [
     "load_analyzer",
     "model_wo_output_activation",
     "model_wo_softmax",
+    "register_rule",
     "rules",
 ]
 
@@ -44,7 +45,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"{__name__}.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "rules" if name == "NoRuleError" else "analyzer"
+    home = "rules" if name in ("NoRuleError", "register_rule") else "analyzer"
     value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     return value
 

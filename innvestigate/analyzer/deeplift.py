@@ -42,6 +42,7 @@ from innvestigate.rules.deeplift_structure import (
     Softmax,
     Winner,
 )
+from innvestigate.rules.registry import in_order, registered_lines, stays_whole
 from innvestigate.utils.arguments import check_choice, check_flags
 
 RULES = {"rescale": Rescale, "reveal_cancel": RevealCancel}
@@ -127,7 +128,8 @@ class DeepLIFT(MirrorAnalyzer):
                 "hypothetical=True and return_multipliers=True ask for two different results. "
                 "Choose one of them."
             )
-        self._given = _checked(rule)
+        self._given, self._registered = _checked(rule), registered_lines(compares=True)
+        self._rule = rule
         self._max_pooling = MAX_POOLING[check_choice("max_pooling", max_pooling, MAX_POOLING)]
         self._mean_normalize = mean_normalize
         self._hypothetical, self._return_multipliers = hypothetical, return_multipliers
@@ -165,7 +167,9 @@ class DeepLIFT(MirrorAnalyzer):
         def is_hidden(step: Step) -> bool:
             return may_open(step) and not any(line.matches(step) for line in given)
 
-        return take_apart(fuse_bias(split(open_layers(graph, is_hidden))))
+        whole = stays_whole(self._registered)
+        opened = open_layers(graph, is_hidden)
+        return take_apart(fuse_bias(split(opened, lambda step: not whole(step))))
 
     def composite(self, task: Task) -> Composite:
         lines = (
@@ -174,6 +178,7 @@ class DeepLIFT(MirrorAnalyzer):
             Line(Affine(), _is_diagonal, "every diagonal kernel"),
             of_kind(Kind.LINEAR, LinearDifference()),
             Line(Affine(), _is_affine, "every step that adds, moves or scales numbers"),
+            of_kind(Kind.PASS, Rescale()),
             of_kind(Kind.PRODUCT, MeanGradient()),
             of_kind(Kind.NORMALIZATION, Normalized()),
             Line(self._max_pooling, _is_extremum, "every maximum and minimum"),
@@ -198,7 +203,8 @@ class DeepLIFT(MirrorAnalyzer):
 
     def _given_lines(self, writers: dict) -> list[Line]:
         """The lines of the rules that the user chose, `writers` being those of the graph."""
-        return [line for given in self._given for line in self._lines(given, writers)]
+        given = [line for given in self._given for line in self._lines(given, writers)]
+        return in_order(self._rule, given, self._registered)
 
     def _lines(self, given: tuple, writers: dict) -> list[Line]:
         condition, rule, why = given

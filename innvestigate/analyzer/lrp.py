@@ -33,6 +33,7 @@ from innvestigate.rules import (
     as_rule,
 )
 from innvestigate.rules.composite import structure
+from innvestigate.rules.registry import in_order, registered_lines, stays_whole
 from innvestigate.utils.arguments import check_choice, check_flags, check_whole
 
 RuleLike = str | Rule | type[Rule]
@@ -97,11 +98,12 @@ class LRP(MirrorAnalyzer):
         check_choice("attention_rule", attention_rule, ("attn", "cp"))
         self._fold = fold_batch_norm
         self._constant_weights = attention_rule == "cp"
+        self._registered = registered_lines(compares=False)
         self._lines = (
             *_batch_norm_lines(bn_layer_rule),
             *_input_lines(input_layer_rule),
             *_until_lines(model, until_layer_idx, until_layer_rule),
-            *_rule_lines(rule),
+            *in_order(rule, _rule_lines(rule), self._registered),
         )
         for line in self._lines:
             if line.rule.compares:
@@ -115,7 +117,9 @@ class LRP(MirrorAnalyzer):
         def is_hidden(step: Step) -> bool:
             return may_open(step) and not any(line.matches(step) for line in self._lines)
 
-        graph = tell_apart(fuse_bias(split(open_layers(graph, is_hidden))))
+        whole = stays_whole(self._registered)
+        opened = open_layers(graph, is_hidden)
+        graph = tell_apart(fuse_bias(split(opened, lambda step: not whole(step))))
         return fold_batch_norm(graph) if self._fold else graph
 
     def composite(self, task: Task) -> Composite:

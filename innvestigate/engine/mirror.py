@@ -15,6 +15,7 @@ from innvestigate.engine.plan import Plan, plan_line
 from innvestigate.engine.vectors import Vectors
 from innvestigate.engine.warn import warn
 from innvestigate.graph.mirror import Method, Task, build_mirror
+from innvestigate.graph.operations import body_of
 from innvestigate.graph.recurrent import deep_steps
 from innvestigate.rules import Composite
 
@@ -62,6 +63,7 @@ class MirrorAnalyzer(Analyzer):
         """The mirror that answers a task: the model's own, or one on other inputs or targets."""
         if task not in self._mirrors:
             composite = self.composite(task)
+            composite.check(step for step in deep_steps(task) if body_of(step) is None)
             method = Method(lambda step: composite.choose(step).rule, self.start, self.finish)
             self._mirrors[task] = self.build_model(task, method, type(self).__name__)
         return self._mirrors[task]

@@ -1,14 +1,14 @@
-"""Operations that are taken apart into simpler ones, each of which a rule can speak of."""
+"""Operations that DeepLIFT takes apart into simpler ones, each of which has a rule of its own."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import keras
 from keras import KerasTensor, ops
 
+from innvestigate.graph.decompositions import Formula, as_formula
 from innvestigate.graph.masks import ComputeMask
 from innvestigate.graph.operations import Trait, has, keras_name
 from innvestigate.graph.rewrite import open_layers
@@ -16,14 +16,14 @@ from innvestigate.graph.step import Graph, Step
 
 
 def take_apart(graph: Graph) -> Graph:
-    """Put products in place of quotients, masking, attention and gated linear units of a graph."""
+    """Put products in place of quotients, masking, attention and logsumexp of a graph."""
     steps = []
     for step in _masked_by_product(graph):
         formula = FORMULAS.get(keras_name(step.operation))
         if formula is not None and _applies(step):
-            step = replace(step, operation=_Formula(step.operation, formula))
+            step = as_formula(step, formula)
         steps.append(step)
-    return open_layers(graph.replaced(steps), lambda step: isinstance(step.operation, _Formula))
+    return open_layers(graph.replaced(steps), lambda step: isinstance(step.operation, Formula))
 
 
 def _masked_by_product(graph: Graph) -> list[Step]:
@@ -51,17 +51,6 @@ def _product_with(mask: KerasTensor, step: Step) -> list[Step]:
     ]
 
 
-class _Formula(keras.Layer):
-    """An operation, written as a formula of simpler ones."""
-
-    def __init__(self, operation, formula):
-        super().__init__()
-        self.operation, self.formula = operation, formula
-
-    def call(self, *args, **kwargs):
-        return self.formula(self.operation, *args, **kwargs)
-
-
 def _applies(step: Step) -> bool:
     """A quotient by a constant is left alone: it is a change of units."""
     args = step.arguments[0]
@@ -81,9 +70,17 @@ def _reciprocal_or_zero(y):
     return ops.divide_no_nan(ops.ones_like(y), y)
 
 
-def _gated_linear_unit(operation, x):
-    signal, gate = ops.split(x, 2, axis=operation.axis)
-    return ops.multiply(signal, ops.sigmoid(gate))
+def _log_sum_exp(operation, x):
+    """τ of a log-softmax x - τ, whose rule knows Δτ."""
+    rank, axis = len(x.shape), operation.axis
+    axes = range(rank) if axis is None else axis if isinstance(axis, (list, tuple)) else [axis]
+    axes = [i % rank for i in axes]
+    kept = [i for i in range(rank) if i not in axes]
+    sizes = [-1 if x.shape[i] is None else x.shape[i] for i in kept]
+    count = math.prod(x.shape[i] for i in axes)
+    flat = ops.reshape(ops.transpose(x, [*kept, *axes]), [*sizes, count])
+    y = (flat - ops.log_softmax(flat, axis=-1))[..., 0]
+    return ops.expand_dims(y, sorted(axes)) if operation.keepdims else y
 
 
 def _attention(operation, query, key, value, bias=None, mask=None, scale=None):
@@ -106,6 +103,6 @@ FORMULAS: dict[str | None, Callable] = {
     "Divide": _quotient,
     "TrueDivide": _quotient,
     "DivideNoNan": _quotient_or_zero,
-    "Glu": _gated_linear_unit,
     "DotProductAttention": _attention,
+    "Logsumexp": _log_sum_exp,
 }

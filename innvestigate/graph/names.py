@@ -25,6 +25,7 @@ class Kind(Enum):
     SOFTMAX = "softmax along an axis"
     ATTENTION = "attention in one piece"
     UNITS = "change of units"
+    PASS = "a change of its first tensor"
     SHAPE = "shape only"
     LOOKUP = "look-up of vectors"
     RECURRENT = "a loop over time"
@@ -48,26 +49,36 @@ class Trait(Enum):
     DEPENDS = "an activation whose arguments decide what it does"
     MINIMUM = "the smallest of some numbers"
     NONNEGATIVE = "writes no negative number"
+    OF_ONE = "of its kind where it reads a single tensor of numbers"
     OVERSHOOTS = "a sum that may be negative though no summand is"
     PLAIN_CONVOLUTION = "a convolution whose kernel's last axes are inputs and outputs"
     QUOTIENT = "divides its first argument by the second"
+    SOLVES = "solves equations, linear in their right-hand side"
     SORTS = "moves numbers by their size"
 
 
 _NAMES = {
     Kind.SUM: """
-        Add Subtract Average Mean Sum Cumsum Resizing Resize
+        Add Subtract Average Mean Sum Cumsum Nanmean Nansum Nancumsum Diff Trapezoid Trace
+        Linspace SegmentSum Scatter Fold Solve SolveTriangular
+        FFT FFT2 IFFT2 RFFT IRFFT STFT ISTFT
+        Resizing Resize RGBToGrayscale GaussianBlur SobelEdges AffineTransform ElasticTransform
+        MapCoordinates PerspectiveTransform ScaleAndTranslate
         AveragePooling1D AveragePooling2D AveragePooling3D AveragePool
         GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
         AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
         AdaptiveAveragePool
         """,
-    Kind.PRODUCT: "Multiply Dot Matmul Einsum Tensordot Inner Outer Divide TrueDivide DivideNoNan",
+    Kind.PRODUCT: """
+        Multiply Dot Matmul Einsum Tensordot Inner Outer Cross Kron Vdot Correlate
+        Divide TrueDivide DivideNoNan
+        """,
     Kind.WINNER: """
         MaxPooling1D MaxPooling2D MaxPooling3D MaxPool
         GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D
         AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AdaptiveMaxPool
-        Maximum Minimum Fmax Fmin Max Min Amax Amin TopK Sort
+        Maximum Minimum Fmax Fmin Max Min Amax Amin Nanmax Nanmin SegmentMax SegmentMin TopK Sort
+        Median Quantile Percentile Nanmedian Nanquantile Nanpercentile Logsumexp
         """,
     Kind.ACTIVATION: """
         Activation ReLU LeakyReLU PReLU ELU
@@ -76,7 +87,7 @@ _NAMES = {
         Threshold
         Abs Absolute Fabs Arccos Arccosh Arcsin Arcsinh Arctan Arctanh Cbrt Clip Cos Cosh Erf Erfc
         Exp Exp2 Expm1 Log Log10 Log1p Log2 NanToNum Power Reciprocal Rsqrt Sigmoid Sin Sinc Sinh
-        Sqrt Square Tan Tanh StopGradient
+        Sqrt Square Tan Tanh StopGradient Erfinv I0 Floor Ceil Round Trunc Sign Heaviside
         """,
     Kind.SOFTMAX: "Softmax LogSoftmax Sparsemax",
     Kind.ATTENTION: "DotProductAttention",
@@ -91,9 +102,10 @@ _NAMES = {
         ExpandDims Flip Fliplr Flipud GetItem Hsplit Hstack Moveaxis Pad Ravel Rearrange Repeat Roll
         Rot90 Slice SpaceToDepth Split Squeeze Stack Swapaxes Take TakeAlongAxis Tile Transpose
         Tril Triu Unstack View Vsplit Vstack Where ExtractPatches CropImages PadImages
+        Diagflat ExtractSequences Full Meshgrid Select SliceUpdate ScatterUpdate Unfold
         """
     + " ".join(name for name in dir(keras.layers) if name.startswith("Random")),
-    Kind.CONSTANT: "ZerosLike OnesLike FullLike",
+    Kind.CONSTANT: "ZerosLike OnesLike FullLike EmptyLike",
     Kind.LOOKUP: "Embedding ReversibleEmbedding OneHot CategoryEncoding",
     Kind.RECURRENT: """
         LSTM GRU SimpleRNN RNN Bidirectional ConvLSTM1D ConvLSTM2D ConvLSTM3D
@@ -121,12 +133,23 @@ _TRAITS = {
         GaussianNoise
         """,
     Trait.MASKING: "Masking",
-    Trait.MINIMUM: "Minimum Fmin Min Amin",
+    Trait.MINIMUM: "Minimum Fmin Min Amin Nanmin SegmentMin",
     Trait.NONNEGATIVE: "Abs Absolute Fabs Exp Exp2 Square Sqrt Rsqrt ZerosLike OnesLike",
-    Trait.OVERSHOOTS: "Subtract Resizing Resize UpSampling2D",
+    Trait.OF_ONE: """
+        Average AffineTransform MapCoordinates PerspectiveTransform ScaleAndTranslate Solve
+        SolveTriangular Power Heaviside
+        """,
+    Trait.OVERSHOOTS: """
+        Subtract Resizing Resize UpSampling2D Cross Diff Linspace Trapezoid Solve SolveTriangular
+        FFT FFT2 IFFT2 RFFT IRFFT STFT ISTFT AffineTransform ElasticTransform MapCoordinates
+        PerspectiveTransform ScaleAndTranslate SobelEdges
+        """,
     Trait.PLAIN_CONVOLUTION: "Conv1D Conv2D Conv3D",
     Trait.QUOTIENT: "Divide TrueDivide DivideNoNan",
-    Trait.SORTS: "TopK Sort",
+    Trait.SOLVES: "Solve SolveTriangular",
+    Trait.SORTS: """
+        TopK Sort Median Quantile Percentile Nanmedian Nanquantile Nanpercentile Logsumexp
+        """,
 }
 TRAITS: dict[Trait, frozenset[str]] = {t: frozenset(names.split()) for t, names in _TRAITS.items()}
 

@@ -15,6 +15,7 @@ from innvestigate.graph.linear import Linear
 from innvestigate.graph.masks import ComputeMask
 from innvestigate.graph.names import KINDS, Kind, Trait, has, keras_name
 from innvestigate.graph.normalization import NORMALIZATIONS, Normalization
+from innvestigate.graph.registered import registered_kind
 from innvestigate.graph.step import Graph, Step, is_float, tensors_in
 from innvestigate.graph.symbolic import layers_within
 
@@ -51,8 +52,10 @@ _INCREASE = {
 _NO_MOVES = {
     *("Masking", "Concatenate", "Append", "Where", "Diag", "Diagonal", "Tril", "Triu", "Stack"),
     *("Dstack", "Hstack", "Vstack", "Pad", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"),
-    *("PadImages", "ExtractPatches", "FullLike"),
+    *("PadImages", "ExtractPatches", "FullLike", "Full", "SliceUpdate"),
+    *("ScatterUpdate", "Select", "Unfold", "Diagflat"),
 }
+_SCATTERED = {None: Kind.SHAPE, "add": Kind.SUM, "max": Kind.WINNER, "min": Kind.WINNER}
 _GATES = ("sigmoid", "hard_sigmoid", "sparse_sigmoid")
 _WEIGHTS = ("softmax", "sparsemax")
 _NONNEGATIVE = ("exponential", "softplus", "squareplus", "sparse_plus", *_RELU, *_GATES, *_WEIGHTS)
@@ -63,6 +66,9 @@ def kind_of(step: Step) -> Kind:
     operation = step.operation
     if isinstance(operation, Linear):
         return Kind.LINEAR
+    registered = registered_kind(operation)
+    if registered is not None:
+        return _as_registered(step, registered)
     if body_of(step) is not None:
         return Kind.RECURRENT
     name = keras_name(operation)
@@ -74,6 +80,8 @@ def kind_of(step: Step) -> Kind:
     if name == "Lambda" and activation_name(operation) is not None:
         return _kind_of_activation(operation)
     kind = KINDS.get(name, Kind.OPAQUE)
+    if has(operation, Trait.OF_ONE) and not _reads_one(step, kind):
+        return Kind.OPAQUE
     if kind is Kind.ACTIVATION:
         return _kind_of_activation(operation)
     if kind in (Kind.SUM, Kind.PRODUCT) and _one_to_one(step):
@@ -84,10 +92,32 @@ def kind_of(step: Step) -> Kind:
         return Kind.OPAQUE  # opened into two normalisations and a plain product
     if name == "Take" and _reads_table(step):
         return Kind.LOOKUP
+    if name == "ScatterUpdate":
+        return _SCATTERED.get(operation.reduction, Kind.OPAQUE)
     if kind is Kind.CONSTANT and _fills_with_tensor(step):
         return Kind.SHAPE
     if kind is Kind.LOOKUP and not _one_vector_each(step):
         return Kind.OPAQUE
+    return kind
+
+
+def _as_registered(step: Step, kind: Kind) -> Kind:
+    """The kind that a layer's type was registered as, if its tensors allow it.
+
+    Raises:
+        ValueError: If not.
+    """
+    read, written = [t for t in step.inputs if is_float(t)], step.outputs
+    shapes = [t.shape for t in read], [t.shape for t in written]
+    in_first = len(written) == 1 and shapes[1] == shapes[0][:1]
+    fits = {Kind.PASS: in_first, Kind.ACTIVATION: in_first and len(read) == 1}
+    if not fits.get(kind, True):
+        raise ValueError(
+            f"{type(step.operation).__name__} is registered as {kind.name.lower()!r}: it would "
+            "write one tensor, in the shape of the first (for 'activation': the only) one that it "
+            f"reads. The step {step.name!r} reads {shapes[0]} and writes {shapes[1]}. Register its "
+            "type as another kind, or with a rule."
+        )
     return kind
 
 
@@ -182,14 +212,15 @@ def _annotate(graph: Graph, nonnegative: set, gates: set, weights: set, near: se
 
 def _writes_nonnegative(step: Step, kind: Kind, known: list[bool]) -> bool:
     operation = step.operation
+    if registered_kind(operation) is not None:
+        return False
     if kind in _ACTIVATIONS and activation_name(operation) in _NONNEGATIVE:
         return True
     if has(operation, Trait.NONNEGATIVE) or is_relu(step):
         return True
-    if kind in (Kind.SHAPE, Kind.WINNER, Kind.PRODUCT):
-        return all(known) and _constants_nonnegative(step)
-    adds = kind is Kind.SUM and not has(operation, Trait.OVERSHOOTS)
-    return adds and all(known) and _constants_nonnegative(step)
+    combines = kind in (Kind.SHAPE, Kind.WINNER, Kind.PRODUCT, Kind.SUM)
+    may = combines and not has(operation, Trait.OVERSHOOTS)
+    return may and all(known) and _constants_nonnegative(step)
 
 
 def _kind_of_activation(operation) -> Kind:
@@ -209,6 +240,17 @@ def _reads_table(step: Step) -> bool:
     table = step.arguments[0][0]
     rank, axis = len(getattr(table, "shape", ())), getattr(step.operation, "axis", None)
     return not isinstance(table, KerasTensor) and rank == 2 and axis in (0, -2)
+
+
+def _reads_one(step: Step, kind: Kind) -> bool:
+    """Whether a step's kind is that of its operation's name, for the tensors that it reads."""
+    if isinstance(step.operation, keras.Layer):
+        return True
+    if kind is Kind.ACTIVATION:
+        return in_place(step)
+    numbers = [t for t in tensors_in(step.arguments) if is_float(t)]
+    args, place = step.arguments[0], 1 if has(step.operation, Trait.SOLVES) else 0
+    return len(numbers) == 1 and args[place] is numbers[0]
 
 
 def _fills_with_tensor(step: Step) -> bool:

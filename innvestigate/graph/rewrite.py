@@ -12,10 +12,12 @@ from keras import KerasTensor, ops, tree
 
 from innvestigate.graph.cells import OPENERS
 from innvestigate.graph.constants import value_of
+from innvestigate.graph.decompositions import DECOMPOSITIONS, as_formula
 from innvestigate.graph.kernels import linear_part, separable_parts
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.operations import Kind, Trait, body_of, has, keras_name, kind_of
 from innvestigate.graph.quantized import opener_of
+from innvestigate.graph.registered import registered_kind
 from innvestigate.graph.step import Graph, Step, like, substitute
 from innvestigate.graph.symbolic import RefusedError
 from innvestigate.graph.trace import open_step
@@ -35,18 +37,26 @@ def may_open(step: Step) -> bool:
 
 
 def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> Graph:
-    """Put the operations inside a layer in its place, for every layer wanted, however deep."""
+    """Put what is inside of steps in their place: layers, and operations that have a formula.
+
+    Args:
+        graph: The graph.
+        wanted: Which steps to open. Those that show up inside are asked for, too.
+    """
     steps: list[Step] = []
     swap: dict[KerasTensor, KerasTensor] = {}
     layer_outputs, masks = dict(graph.layer_outputs), graph.masks
     queue = graph.steps[::-1]
     while queue:
         step = queue.pop().renamed(swap)
-        if not isinstance(step.operation, keras.Layer) or not wanted(step):
+        name, is_layer = keras_name(step.operation), isinstance(step.operation, keras.Layer)
+        formula = None if is_layer else DECOMPOSITIONS.get(name)
+        if not wanted(step) or not (is_layer or formula):
             steps.append(step)
             continue
         try:
-            inside = open_step(step, _opener(step.operation))
+            parted = as_formula(step, formula) if formula else step
+            inside = open_step(parted, _opener(parted.operation))
         except RefusedError as error:
             steps.append(replace(step, closed=str(error)))
             continue
@@ -280,6 +290,8 @@ def _with_copies(step: Step) -> tuple[list[Step], Step]:
 
 
 def _parts(step: Step) -> list[Step]:
+    if registered_kind(step.operation) is not None:
+        return [step]
     linear = linear_part(step)
     parts = separable_parts(step) if linear is None else [(linear, step.outputs[0])]
     if parts is None:

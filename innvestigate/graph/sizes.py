@@ -15,6 +15,7 @@ import numpy as np
 from keras import KerasTensor
 
 from innvestigate.graph.step import Graph, Step
+from innvestigate.graph.symbolic import layers_within
 from innvestigate.graph.trace import Shapes
 
 _STANDINS = (8, 4, 64, 256, 1024)
@@ -95,13 +96,14 @@ def find_sizes(graph: Graph, tensors: list[KerasTensor], rewritten, task_for) ->
 
 
 def _closed(graph: Graph) -> list[Step]:
-    """The layers of a graph that did not show what is inside."""
+    """The steps of a graph that did not show what is inside."""
     return [step for step in graph.steps if step.closed]
 
 
 def _sizes_of_weights(steps: list[Step]) -> list[int]:
     """Sizes of the weights of some layers: one may be the number of places that a layer expects."""
-    found = {size for step in steps for w in step.operation.weights for size in w.shape}
+    layers = [layer for step in steps for layer in layers_within(step.operation)]
+    found = {size for layer in layers for w in layer.weights for size in w.shape}
     return sorted(found.difference(_STANDINS))[:_MOST_OF_WEIGHTS]
 
 

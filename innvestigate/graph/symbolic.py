@@ -18,6 +18,10 @@ from innvestigate.graph.scopes import FrozenState, WeightReads
 _UNKNOWN = "it computes with sizes that are not known"
 
 
+_ASKED_FOR_VALUES = ("as a boolean", "actual numerical value")
+"""What Keras says of `if x > 0` and `np.sum(x)`, x being symbolic."""
+
+
 class RefusedError(Exception):
     """A layer does not show what is inside; says why."""
 
@@ -62,6 +66,8 @@ def calls_within(layer, inputs: list, run: Callable) -> tuple[list[Call], list]:
             raise
         except Exception as error:  # whatever a layer raises when it is given symbolic tensors
             lines = str(error).strip().splitlines() or [""]
+            if any(words in lines[0] for words in _ASKED_FOR_VALUES):
+                raise RefusedError("its call decides by the values of its inputs") from error
             told = f"{type(error).__name__}: {lines[0][:200]}"
             raise RefusedError(f"its call cannot be run without data ({told})") from error
 

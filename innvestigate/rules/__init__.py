@@ -20,6 +20,7 @@ from innvestigate.rules.linear import (
 )
 from innvestigate.rules.pattern import Pattern, PatternTimesKernel, Projected
 from innvestigate.rules.rectifier import Deconvolution, Guided
+from innvestigate.rules.registry import register_rule
 from innvestigate.rules.structure import Detached, Lookup, Product, Summands
 
 __all__ = [
@@ -56,4 +57,5 @@ __all__ = [
     "ZPlus",
     "ZPlusFast",
     "as_rule",
+    "register_rule",
 ]

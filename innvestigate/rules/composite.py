@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from innvestigate.graph.operations import Kind, kind_of
@@ -81,10 +81,18 @@ class Composite:
         Raises:
             NoRuleError: If no line matches; names the layer and shows the fix.
         """
-        for line in self.lines:
-            if line.matches(step):
-                return line
-        raise NoRuleError(_no_rule(step, self.advice))
+        self.check([step])
+        return next(line for line in self.lines if line.matches(step))
+
+    def check(self, steps: Iterable[Step]) -> None:
+        """Ask that there is a line for each of some steps.
+
+        Raises:
+            NoRuleError: If not; names all layers that have none, says why and shows the fix.
+        """
+        refused = [step for step in steps if not any(line.matches(step) for line in self.lines)]
+        if refused:
+            raise NoRuleError(_no_rule(refused, self.advice))
 
 
 def of_kind(kind: Kind, rule: Rule) -> Line:
@@ -108,6 +116,7 @@ def structure(method, constant_weights: bool = False) -> tuple[Line, ...]:
         of_kind(Kind.ACTIVATION, Pass()),
         of_kind(Kind.SOFTMAX, Softmax()),
         of_kind(Kind.UNITS, Pass()),
+        of_kind(Kind.PASS, Pass()),
         of_kind(Kind.SHAPE, Gradient()),
         of_kind(Kind.LOOKUP, Lookup(method)),
     )
@@ -144,14 +153,31 @@ def as_rule(
     )
 
 
-def _no_rule(step: Step, advice: str) -> str:
-    layer = step.layer
-    what = f"{type(layer).__name__} {getattr(layer, 'name', '')!r}"
-    shown = advice.format(layer=repr(getattr(layer, "name", step.name)))
+def _no_rule(steps: list[Step], advice: str) -> str:
+    names: dict[str, list[str]] = {}
+    for step in steps:
+        names.setdefault(_why_not(step), []).append(f"{step.name!r} ({_described(step)})")
+    told = "; ".join(f"{', '.join(those)}: {why}" for why, those in names.items())
+    layer = steps[0].layer
+    shown = advice.format(layer=repr(getattr(layer, "name", steps[0].name)))
     return (
-        f"This method has no rule for the step {step.name!r} ({what}): {_why_not(step)}. Give it "
-        f"one: {shown} Gradient methods need no rule."
+        f"This method has no rule for the step{'s' * (len(steps) > 1)} {told}. Give each a rule: "
+        f"{shown}{_registering(steps)} Gradient methods need no rule."
     )
+
+
+def _described(step: Step) -> str:
+    return f"{type(step.layer).__name__} {getattr(step.layer, 'name', '')!r}"
+
+
+def _registering(steps: list[Step]) -> str:
+    """The line that gives all layers of a type a rule, where types are of the user's own."""
+    own = [type(step.operation) for step in steps if kind_of(step) is Kind.OPAQUE]
+    types = dict.fromkeys(cls.__name__ for cls in own if not cls.__module__.startswith("keras."))
+    if not types:
+        return ""
+    lines = "; ".join(f"innvestigate.register_rule({name}, 'linear')" for name in types)
+    return f" For all layers of a type: {lines}, or another kind, or a rule."
 
 
 def _why_not(step: Step) -> str:
@@ -160,9 +186,8 @@ def _why_not(step: Step) -> str:
         return "its cell is not made of Keras operations alone, so its inside is not visible"
     if kind is not Kind.OPAQUE:
         return f"no line of the rule list matches it (it is a step of the kind '{kind.value}')"
+    if step.closed and step.operation is step.layer:
+        return f"its inside is not visible, as {step.closed}"
     if type(step.layer).__module__.startswith("keras."):
         return "Keras runs it in one piece, so its inside is not visible"
-    return (
-        "its inside is not visible, as it is neither a known layer nor made of Keras operations "
-        "on its inputs (write `x * self.w`, not `self.w * x`)"
-    )
+    return "its inside is not visible, as it is neither a known layer nor made of Keras operations"

@@ -93,7 +93,7 @@ class Rescale(DifferenceRule):
     """The Rescale rule for elementwise functions: m_x = (Δy / Δx) m_y.
 
     Where |Δx| < 1e-7 the derivative at the reference takes the quotient's place. Both parts of the
-    difference are rescaled alike.
+    difference are rescaled alike. If there are further inputs, they get nothing.
 
     Reference: Shrikumar et al. 2017, section 3.5.2.
     """
@@ -103,7 +103,8 @@ class Rescale(DifferenceRule):
     def send(self, at, signals):
         slope = self._slope(at)
         scaled = tuple(slope * m for m in signals[0])
-        return [scaled if len(scaled) == 1 else swapped(slope, *scaled)]
+        others = [tuple(ops.zeros_like(c.value) for _ in scaled) for c in at.x[1:]]
+        return [scaled if len(scaled) == 1 else swapped(slope, *scaled), *others]
 
     def parts(self, at):
         slope = self._slope(at)
@@ -114,7 +115,8 @@ class Rescale(DifferenceRule):
 
     def _slope(self, at):
         x, y = at.x[0], at.y[0]
-        return quotient(y.delta, x.delta, _derivative(at, x.reference))
+        function = lambda first: at(first, *(c.reference for c in at.x[1:]))  # noqa: E731
+        return quotient(y.delta, x.delta, _derivative(function, x.reference))
 
 
 class RevealCancel(DifferenceRule):

@@ -26,7 +26,8 @@ class Summands(Rule):
 
     def __call__(self, at, signals) -> list:
         _, pullback = vjp(at, at.inputs)
-        return _weighted(at.inputs, pullback([divide(signals[0], at.outputs[0])]))
+        quotients = [divide(s, y) for s, y in zip(signals, at.outputs, strict=True)]
+        return _weighted(at.inputs, pullback(quotients))
 
 
 class Detached(Rule):
