@@ -62,6 +62,7 @@ ATTENTION = ("gradient", "lrp.epsilon", "lrp.attn", "deeplift")
 RECURRENT = ("gradient", "lrp.epsilon", "deeplift")
 OTHERS = {
     "Llama": (sequences.llama, sequences.tokens, ATTENTION),
+    "BERT": (sequences.bert, sequences.sentences, ("gradient", "lrp.attn")),
     "LSTM": (sequences.lstm, sequences.series, RECURRENT),
 }
 """Networks on sequences: what makes one, what makes its data, and the methods measured."""

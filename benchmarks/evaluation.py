@@ -1,11 +1,12 @@
 """Compares all methods on digits and on photographs; writes docs/evaluation.md and its pictures.
 
-    python benchmarks/evaluation.py [--data mnist,photographs] [--methods gradient,lrp.epsilon]
+    python benchmarks/evaluation.py [--data mnist,photographs,text] [--methods gradient,lrp.epsilon]
 
-What was found is kept in benchmarks/results/evaluation.json after every method; what it holds is
-not run again. Delete the file to start anew. `--data none` writes the page only.
+What was found is kept in benchmarks/results/evaluation.json after every method (of networks that
+read in evaluation_text.json); what it holds is not run again. Delete the file to start anew.
+`--data none` writes the page only.
 
-The network for digits is trained at the first run, and kept in demo/.
+The network for digits, and those that read, are trained at the first run, and kept in demo/.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import keras
 import numpy as np
 import pandas as pd
 from evaluation_page import DATA, write_page
+from evaluation_text import measure_missing, section
 from measure import read, write
 
 import innvestigate
@@ -36,6 +38,7 @@ from innvestigate.evaluation import (
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "evaluation.json"
+TEXT = HERE / "results" / "evaluation_text.json"
 sys.path.append(str(HERE.parent / "examples"))
 
 import imagenet_methods  # noqa: E402
@@ -43,7 +46,8 @@ import mnist_methods  # noqa: E402
 from efficientnet_lite import efficientnet_lite  # noqa: E402
 
 ALIASES = {"grad*input", "guided", "intgrad", "deeplift", "deeplift.wrapper", "elrp"}
-METHODS = [m for m in innvestigate.analyzers if m not in ALIASES | {"gradient.baseline"}]
+ELSEWHERE = {"gradient.baseline", "lrp.attn"}  # the gradient; lrp.epsilon without attention
+METHODS = [m for m in innvestigate.analyzers if m not in ALIASES | ELSEWHERE]
 TRAINING = 3000
 BATCH = 100
 RANDOM = "random order"
@@ -211,7 +215,7 @@ def tables(results: dict) -> dict[str, pd.DataFrame]:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default=",".join(DATA))
+    parser.add_argument("--data", default=",".join([*DATA, "text"]))
     parser.add_argument("--methods", default=",".join(METHODS))
     arguments = parser.parse_args()
     results = read(RESULTS)
@@ -230,13 +234,15 @@ def main():
             write(RESULTS, results)
             print(name, method, done[method].get("seconds", done[method].get("failed")), flush=True)
             keras.backend.clear_session()
+    if "text" in arguments.data.split(","):
+        measure_missing(TEXT)
     found = {name: tables(kept) for name, kept in results.items()}
     failed = {
         name: {method: kept["failed"] for method, kept in by_method.items() if "failed" in kept}
         for name, by_method in results.items()
     }
     missing = {name: [m for m in METHODS if m not in kept] for name, kept in results.items()}
-    write_page(found, failed, missing)
+    write_page(found, failed, missing, section(read(TEXT)))
 
 
 if __name__ == "__main__":

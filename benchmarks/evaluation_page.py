@@ -32,7 +32,8 @@ SHOWN = (
 INTRODUCTION = """# Evaluation
 
 Which heatmaps show what the network uses? Written by `benchmarks/evaluation.py` with
-`innvestigate.evaluation`: every method, on handwritten digits and on photographs.
+`innvestigate.evaluation`: every method, on handwritten digits and on photographs; at the end some
+of them on sentences and days, with networks that read word by word and hour by hour.
 
 ## What the numbers mean
 
@@ -133,7 +134,10 @@ found.curves, found.randomization, found.samples  # the curves, the stages, one 
 
 
 def write_page(
-    found: dict[str, dict], failed: dict[str, dict[str, str]], missing: dict[str, list[str]]
+    found: dict[str, dict],
+    failed: dict[str, dict[str, str]],
+    missing: dict[str, list[str]],
+    text: str,
 ) -> None:
     """Write docs/evaluation.md and its pictures.
 
@@ -141,6 +145,7 @@ def write_page(
         found: For each data set the tables of `Evaluation`.
         failed: For each data set the methods that do not apply to its network, and why.
         missing: For each data set the methods that have not been run yet.
+        text: The section on networks that read.
     """
     mpl.use("Agg")
     parts = [INTRODUCTION, findings(found), READING]
@@ -166,7 +171,9 @@ def write_page(
             parts.append("Not applicable here:\n\n" + "\n".join(reasons))
         if missing[name]:
             parts.append(f"Not run yet: {', '.join(f'`{m}`' for m in missing[name])}.")
-    (DOCS / "evaluation.md").write_text("\n\n".join([*(p.strip() for p in parts), REPRODUCE]))
+    (DOCS / "evaluation.md").write_text(
+        "\n\n".join([*(p.strip() for p in [*parts, text]), REPRODUCE])
+    )
     print(f"Written: {DOCS / 'evaluation.md'}")
 
 

@@ -406,9 +406,7 @@ MODELS = {
     "RetinaNet": lambda: backbone(
         "RetinaNet", image_encoder=_resnet(), min_level=2, max_level=4, use_p5=False, **IMAGE
     ),
-    "BASNet": lambda: backbone(
-        "BASNet", image_encoder=_basnet_encoder(), num_classes=1, projection_filters=8, **IMAGE
-    ),
+    "BASNet": lambda: backbone("BASNet", image_encoder=_basnet_encoder(), num_classes=1, **IMAGE),
     "HGNetV2": partial(_hgnet, **IMAGE),
     "DFine": _d_fine,
     "VGG": partial(
@@ -512,7 +510,6 @@ def _basnet_encoder():
         stackwise_num_blocks=[2, 2, 2, 2],
         stackwise_num_strides=[1, 2, 2, 2],
         block_type="basic_block",
-        **IMAGE,
     )
 
 
@@ -529,7 +526,13 @@ def model(name: str) -> keras.Model:
 
 
 def _main(outputs: dict) -> str:
-    order = ["sequence_output", "decoder_sequence_output", "vision_embeddings"]
+    order = [
+        "sequence_output",
+        "last_hidden_state",
+        "image_embeddings",
+        "decoder_sequence_output",
+        "vision_embeddings",
+    ]
     return next((name for name in order if name in outputs), list(outputs)[-1])
 
 
@@ -553,7 +556,7 @@ def data(network: keras.Model, rows: int = 2):
 
 
 def _example(name: str, tensor, rows: int, random) -> np.ndarray:
-    length = 1000 if name == "encoder_input_values" else PLACES
+    length = {"encoder_input_values": 1000, "boxes": 1, "box_labels": 1}.get(name, PLACES)
     shape = (rows, *(size or length for size in tensor.shape[1:]))
     if "mask" in name and "masks" not in name:
         return np.ones(shape, tensor.dtype)

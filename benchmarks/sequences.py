@@ -8,6 +8,8 @@ from keras import layers, ops
 
 LLAMA = {"layers": 6, "width": 384, "hidden": 1024, "heads": 6, "words": 2000}
 TOKENS, SAMPLES = 128, 16
+BERT = {"layers": 12, "width": 768, "hidden": 3072, "heads": 12, "words": 30522}
+BERT_TOKENS, BERT_SAMPLES = 64, 4
 
 
 def llama() -> keras.Model:
@@ -25,6 +27,26 @@ def llama() -> keras.Model:
 def tokens() -> np.ndarray:
     """Random token ids."""
     return np.random.default_rng(0).integers(0, LLAMA["words"], (SAMPLES, TOKENS))
+
+
+def bert() -> keras.Model:
+    """Token ids -> two classes, in the size of BERT-base."""
+    keras.utils.set_random_seed(0)
+    tokens = keras.Input((BERT_TOKENS,), dtype="int32")
+    places = layers.Embedding(BERT_TOKENS, BERT["width"])(np.arange(BERT_TOKENS))
+    x = layers.Embedding(BERT["words"], BERT["width"])(tokens) + np.asarray(places)
+    x = layers.LayerNormalization()(x)
+    for _ in range(BERT["layers"]):
+        attention = layers.MultiHeadAttention(BERT["heads"], BERT["width"] // BERT["heads"])
+        x = layers.LayerNormalization()(x + attention(x, x))
+        hidden = layers.Dense(BERT["hidden"], activation="gelu")(x)
+        x = layers.LayerNormalization()(x + layers.Dense(BERT["width"])(hidden))
+    return keras.Model(tokens, layers.Dense(2)(x[:, 0]), name="bert")
+
+
+def sentences() -> np.ndarray:
+    """Random token ids."""
+    return np.random.default_rng(0).integers(1, BERT["words"], (BERT_SAMPLES, BERT_TOKENS))
 
 
 def lstm() -> keras.Model:

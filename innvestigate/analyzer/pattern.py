@@ -86,6 +86,7 @@ class PatternNet(MirrorAnalyzer):
     """
 
     explains_value = True
+    follows_sizes = False  # patterns belong to the kernels of one graph
     fitted_for = ("pattern_type", "output")
     rule = Pattern
 

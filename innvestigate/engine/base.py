@@ -25,6 +25,7 @@ from innvestigate.graph.final import Final, explained
 from innvestigate.graph.mirror import OUTPUT, Task, build_forward
 from innvestigate.graph.operations import annotate
 from innvestigate.graph.recurrent import rewrite_bodies
+from innvestigate.graph.rewrite import drop_casts
 from innvestigate.graph.run import run
 from innvestigate.graph.sizes import find_sizes
 from innvestigate.graph.step import Graph
@@ -268,16 +269,23 @@ class Analyzer(Configured):
         Raises:
             ForwardDiffersError: If they differ by more than rounding.
         """
+        if self.task.sizes:  # each shape of data has a mirror of its own
+            key = key, tuple(x.shape for x in inputs)
         if checked is None or not self.guard.wants(key):
             return
         if self.final is not None:
             tail = self.final.tail
             (checked,) = run(tail, [ops.convert_to_tensor(checked)], tail.flat_outputs)
-        self.guard.check(key, inputs, self.task.graph, checked)
+        self.guard.check(key, inputs, self._of_any_size, checked)
+
+    @property
+    def _of_any_size(self) -> Graph:
+        """A graph that holds for data of any size."""
+        return self._plain if self.task.sizes else self.task.graph
 
     @cached_property
     def _forward(self) -> keras.Model:
-        graph = self._plain if self.task.sizes else self.task.graph
+        graph = self._of_any_size
         output, *logits = graph.flat_outputs
         wanted = [output, *(logits or [output])]
         return build_forward(Graph(graph.steps, self.input_spec.tensors, wanted), "forward")
@@ -307,4 +315,4 @@ class Analyzer(Configured):
 
     def _in_its_form(self, graph: Graph) -> Graph:
         """The graph as the method works on it, and what is in its loops alike."""
-        return rewrite_bodies(self.rewrite(graph), self.rewrite)
+        return rewrite_bodies(drop_casts(self.rewrite(graph)), self.rewrite)

@@ -64,7 +64,7 @@ class Between(At):
         super().__init__(step, active, inputs[0], outputs[0], dtype)
         columns = self.inputs, self.active(inputs[1]), parts or [None] * len(active)
         self.x = [Change(*column) for column in zip(*columns, strict=True)]
-        references = self.floats(outputs[1])
+        references = self.written(outputs[1])
         self.y = [Change(*pair) for pair in zip(self.outputs, references, strict=True)]
 
 

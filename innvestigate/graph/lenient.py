@@ -10,13 +10,17 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial, wraps
+from string import ascii_lowercase
 from typing import Any
 
 import keras
+import numpy as np
 from keras import KerasTensor, tree
 from keras.src import backend as keras_backend
+from keras.src.utils.backend_utils import DynamicBackend
 
 _OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
+_COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 
 
 @contextmanager
@@ -28,6 +32,11 @@ def lenient() -> Iterator[None]:
             reflected = partial(_reflected, name=f"__r{name}__")
             stack.enter_context(_wrapped(keras.Variable, f"__{name}__", reflected))
         stack.enter_context(_wrapped(keras.ops, "ndim", _rank))
+        for name in _COMPARISONS:
+            stack.enter_context(_wrapped(keras.ops, name, partial(_compared, name=name)))
+        stack.enter_context(_wrapped(keras.ops, "cond", _decided))
+        stack.enter_context(_wrapped(keras.ops, "einsum", _in_small_letters))
+        stack.enter_context(_wrapped(DynamicBackend, "__getattr__", _operation))
         stack.enter_context(_without(KerasTensor, "__jax_array__"))
         yield
 
@@ -37,9 +46,10 @@ def spec_of(operation: Any, args, kwargs) -> list[KerasTensor]:
     if not isinstance(operation, keras.Operation):
         return tree.flatten(_written(operation, args, kwargs))
     outputs = tree.flatten(operation.compute_output_spec(*args, **kwargs))
-    if not _loses_sizes(outputs, (args, kwargs)):
-        return outputs
-    return tree.flatten(_written(operation.call, args, kwargs))
+    if _may_be_wrong(operation, outputs, (args, kwargs)):
+        with suppress(Exception):  # what it says of itself has to do then
+            return tree.flatten(_written(operation.call, args, kwargs))
+    return outputs
 
 
 def _call(original: Callable, layer, *args, **kwargs):
@@ -51,7 +61,7 @@ def _call(original: Callable, layer, *args, **kwargs):
         if not symbolic:
             raise
         return _run_through(layer, args, kwargs)
-    if symbolic and (_describes_itself(layer) or _loses_sizes(outputs, (args, kwargs))):
+    if symbolic and _may_be_wrong(layer, outputs, (args, kwargs)):
         with suppress(Exception):  # what it says of itself has to do then
             likes = _written(layer.call, args, _known(layer, kwargs))
             if len(tree.flatten(likes)) != len(tree.flatten(outputs)):
@@ -81,12 +91,30 @@ def _known(layer, kwargs: dict) -> dict:
     return {name: x for name, x in kwargs.items() if name in parameters or name != "training"}
 
 
-def _describes_itself(layer) -> bool:
+def _in_small_letters(original: Callable, subscripts: str, *operands, **kwargs):
+    """`ops.einsum`, which finds no sizes for capital letters."""
+    letters = dict.fromkeys(x for x in subscripts if x.isalpha())
+    small = str.maketrans(dict(zip(letters, ascii_lowercase, strict=False)))
+    return original(subscripts.translate(small), *operands, **kwargs)
+
+
+def _operation(original: Callable, backend, name: str):
+    """The backend of a layer that prepares data, which are operations on symbolic tensors, too."""
+    return getattr(keras.ops, name, None) or original(backend, name)
+
+
+def _may_be_wrong(operation, outputs: Any, arguments: Any) -> bool:
+    """Whether an operation may write other tensors than it says."""
+    return _describes_itself(operation) or _loses_sizes(outputs, arguments)
+
+
+def _describes_itself(operation) -> bool:
     """Whether a layer of the user's own says by itself what it writes, be that so or not."""
-    own = type(layer)
+    own = type(operation)
+    if not isinstance(operation, keras.Layer) or own.__module__.startswith("keras."):
+        return False
     says = (own.compute_output_spec, own.compute_output_shape)
-    keras_says = (keras.Layer.compute_output_spec, keras.Layer.compute_output_shape)
-    return says != keras_says and not own.__module__.startswith("keras.")
+    return says != (keras.Layer.compute_output_spec, keras.Layer.compute_output_shape)
 
 
 def _reflected(original: Callable, variable, other, name: str):
@@ -101,10 +129,26 @@ def _rank(original: Callable, x):
     return len(x.shape) if isinstance(x, KerasTensor) else original(x)
 
 
+def _compared(original: Callable, *args, name: str, **kwargs):
+    """A comparison, which plain numbers such as sizes need no tensors for."""
+    numbers = all(isinstance(x, (int, float)) for x in (*args, *kwargs.values()))
+    return getattr(np, name)(*args, *kwargs.values()) if numbers else original(*args, **kwargs)
+
+
+def _decided(original: Callable, pred, true_fn, false_fn):
+    """`ops.cond`, which goes one way where sizes decide."""
+    if isinstance(pred, (bool, np.bool_)):
+        return (true_fn if pred else false_fn)()
+    return original(pred, true_fn, false_fn)
+
+
 def _loses_sizes(outputs: Any, arguments: Any) -> bool:
     """Whether sizes of outputs are unknown though those of all inputs are."""
-    sizes = [size for t in _tensors(arguments) for size in t.shape[1:]]
-    return None not in sizes and any(None in t.shape[1:] for t in _tensors(outputs))
+    shapes = [t.shape for t in _tensors(arguments)]
+    if any(None in shape[1:] for shape in shapes):
+        return False
+    rows = all(None not in shape[:1] for shape in shapes)
+    return any(None in t.shape[0 if rows else 1 :] for t in _tensors(outputs))
 
 
 def _tensors(structure: Any) -> list[KerasTensor]:

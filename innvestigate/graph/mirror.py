@@ -260,7 +260,7 @@ class Builder:
         def send(inputs, outputs, arriving, *further):
             place = at(step, active, inputs, outputs, self.dtype, *further)
             return unpack(
-                [s for signal in rule.send(place, place.floats(arriving)) for s in signal]
+                [s for signal in rule.send(place, place.reached(arriving)) for s in signal]
             )
 
         sent = self.how.call(

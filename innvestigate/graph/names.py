@@ -38,6 +38,7 @@ class Trait(Enum):
 
     ADDS = "a sum of two tensors"
     BATCH_NORMALIZATION = "normalisation by fixed statistics"
+    CASTS = "changes the type of numbers"
     CONVOLUTION = "a kernel that is applied at many places"
     DENSE = "a kernel for the last axis"
     ELEMENTWISE = "a product or quotient of numbers in the same place"
@@ -115,6 +116,7 @@ KINDS: dict[str, Kind] = {name: kind for kind, names in _NAMES.items() for name 
 _TRAITS = {
     Trait.ADDS: "Add",
     Trait.BATCH_NORMALIZATION: "BatchNormalization",
+    Trait.CASTS: "Cast SaturateCast",
     Trait.CONVOLUTION: """
         Conv1D Conv2D Conv3D Conv DepthwiseConv1D DepthwiseConv2D DepthwiseConv
         Conv1DTranspose Conv2DTranspose Conv3DTranspose ConvTranspose

@@ -286,7 +286,7 @@ def is_move(step: Step) -> bool:
     name = keras_name(step.operation) or ""
     if len(step.inputs) != 1 or not all(map(is_float, step.outputs)):
         return False
-    if name in ("Cast", "SaturateCast"):
+    if has(step.operation, Trait.CASTS):
         return True
     moves = kind_of(step) is Kind.SHAPE and name not in _NO_MOVES
     return moves and not name.startswith("Random")

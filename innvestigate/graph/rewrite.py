@@ -16,6 +16,7 @@ from innvestigate.graph.decompositions import DECOMPOSITIONS, as_formula, mel_sp
 from innvestigate.graph.kernels import linear_part, separable_parts
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.operations import Kind, Trait, body_of, has, keras_name, kind_of
+from innvestigate.graph.quantized import opener_of
 from innvestigate.graph.registered import registered_kind
 from innvestigate.graph.step import Graph, Step, like, substitute
 from innvestigate.graph.symbolic import RefusedError
@@ -54,7 +55,8 @@ def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> Graph:
             steps.append(step)
             continue
         try:
-            inside = open_step(as_formula(step, formula) if formula else step, _OPENERS.get(name))
+            parted = as_formula(step, formula) if formula else step
+            inside = open_step(parted, _opener(parted.operation))
         except RefusedError as error:
             steps.append(replace(step, closed=str(error)))
             continue
@@ -142,6 +144,25 @@ def _fold(graph: Graph, norm: Step) -> tuple[Step | None, Step | None]:
         merged = _premerged(norm.operation, after.operation)
         return after, replace(after, operation=merged, arguments=((norm.inputs[0],), {}))
     return None, None
+
+
+def drop_casts(graph: Graph) -> Graph:
+    """Look up tokens of the inputs as they are: an embedding makes whole numbers of them itself."""
+    readers, kept = graph.readers(), {*graph.flat_outputs, *graph.masks}
+    swap = {}
+    for step in graph.steps:
+        casts = has(step.operation, Trait.CASTS) and step.inputs[0] in graph.flat_inputs
+        if casts and step.outputs[0] not in kept and "int" in step.outputs[0].dtype:
+            read = [_takes_any_type(reader) for reader in readers.get(step.outputs[0], [])]
+            swap.update({step.outputs[0]: step.inputs[0]} if read and all(read) else {})
+    steps = [step.renamed(swap) for step in graph.steps if step.outputs[0] not in swap]
+    return graph.replaced(steps, swap)
+
+
+def _takes_any_type(step: Step) -> bool:
+    """Whether a step looks tokens up, or makes their mask, whatever type they have."""
+    layer = getattr(step.operation, "layer", step.operation)
+    return isinstance(layer, keras.layers.Embedding)
 
 
 def from_vectors(graph: Graph) -> tuple[Graph, list[Step]]:
@@ -242,6 +263,11 @@ _OPENERS: dict[str | None, Callable] = {
     "TimeDistributed": _time_distributed,
     **OPENERS,
 }
+
+
+def _opener(operation) -> Callable | None:
+    """What is run in the place of a layer's own call; None for that itself."""
+    return opener_of(operation) or _OPENERS.get(keras_name(operation))
 
 
 def _with_copies(step: Step) -> tuple[list[Step], Step]:

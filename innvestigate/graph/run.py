@@ -92,7 +92,7 @@ def summed(signals: list[tuple]) -> tuple:
 class At:
     """What a rule may want to know of a step: where it stands, and the step as a function.
 
-    Called with values of its active inputs, it returns the step's floating point outputs.
+    Called with values of its active inputs, it returns the outputs at which a signal may arrive.
 
     Args:
         step: The step.
@@ -105,7 +105,7 @@ class At:
     Attributes:
         operation: What the step calls, for linear steps a `graph.linear.Linear`.
         inputs: The values of the active inputs, in floating point.
-        outputs: The values of the floating point outputs.
+        outputs: The values of the outputs at which a signal may arrive, in floating point.
         places: Positions of the active inputs among all inputs of the step.
         gates: Positions among the active inputs of gates (see `Step`).
         weights: Positions among the active inputs of a softmax's outputs.
@@ -116,27 +116,34 @@ class At:
     def __init__(self, step: Step, active: list[int], inputs, outputs, dtype: str, probes=()):
         self.operation, self.step, self.probes = step.operation, step, list(probes)
         self._values, self.places, self._dtype = list(inputs), active, dtype
-        self._floats = [i for i, y in enumerate(outputs) if y is not None and is_float(y)]
+        found = signalled(step, active)
+        self._reached = [i for i, y in enumerate(outputs) if y is not None and i in found]
         self.inputs = self.active(inputs)
-        self.outputs = self.floats(outputs)
+        self.outputs = self.written(outputs)
         self.gates = tuple(k for k, i in enumerate(active) if i in step.gates)
         self.weights = tuple(k for k, i in enumerate(active) if i in step.weights)
         self.factors = sum(isinstance(x, KerasTensor) for x in tree.flatten(step.arguments))
 
     def active(self, values: list) -> list:
         """The active ones among values of all inputs, in floating point."""
-        found = [values[i] for i in self.places]
-        return [x if is_float(x) else ops.cast(x, self._dtype) for x in found]
+        return self._in_floats([values[i] for i in self.places])
 
-    def floats(self, values: list) -> list:
-        """What belongs to the floating point outputs, out of one entry for each output."""
-        return [values[i] for i in self._floats]
+    def written(self, values: list) -> list:
+        """Those at which a signal may arrive among values of all outputs, in floating point."""
+        return self._in_floats(self.reached(values))
+
+    def reached(self, values: list) -> list:
+        """What belongs to the outputs at which a signal may arrive, out of one entry for each."""
+        return [values[i] for i in self._reached]
+
+    def _in_floats(self, values: list) -> list:
+        return [x if is_float(x) else ops.cast(x, self._dtype) for x in values]
 
     def __call__(self, *inputs):
         values = list(self._values)
         for i, x in zip(self.places, inputs, strict=True):
             values[i] = x
-        outputs = self.floats(execute(self.step, values))
+        outputs = self.reached(execute(self.step, values))
         return [y if is_complex(y) else ops.cast(y, self._dtype) for y in outputs]
 
 
@@ -144,11 +151,17 @@ def active_tensors(graph: Graph, targets: Iterable[KerasTensor]) -> set[KerasTen
     """Tensors that depend on a target through numbers that a signal can pass."""
     active = set(targets)
     for step in graph.steps:
-        found = active_inputs(step, active)
-        moved = kind_of(step) is Kind.SHAPE and not any(is_float(step.inputs[i]) for i in found)
-        if found:
-            active.update(t for t in step.outputs if is_float(t) or moved)
+        active.update(step.outputs[i] for i in signalled(step, active_inputs(step, active)))
     return active
+
+
+def signalled(step: Step, active: list[int]) -> list[int]:
+    """Positions of the outputs at which a signal may arrive, given those of the active inputs.
+
+    Integers get one only as tokens: whole numbers that are at most moved.
+    """
+    moved = kind_of(step) is Kind.SHAPE and not any(is_float(step.inputs[i]) for i in active)
+    return [i for i, t in enumerate(step.outputs) if active and (is_float(t) or moved)]
 
 
 def active_inputs(step: Step, active: set[KerasTensor]) -> list[int]:

@@ -136,9 +136,13 @@ def _with_sizes(call: Call) -> Call:
 
 @contextmanager
 def untouched(layer: keras.Layer) -> Iterator[Callable]:
-    """Takes off the nodes that layers gain within it; yields what is told of nodes elsewhere."""
+    """Takes off the nodes and tensors that layers gain within it; yields what is told of others.
+
+    A layer may keep a tensor that it has made in an attribute, which would be a symbolic one.
+    """
     inside = layers_within(layer)
     before = [(sub, list(sub._inbound_nodes), list(sub._outbound_nodes)) for sub in inside]
+    kept = [(vars(sub), dict(vars(sub))) for sub in inside]
     others: list = []
     try:
         yield others.extend
@@ -147,6 +151,19 @@ def untouched(layer: keras.Layer) -> Iterator[Callable]:
             _forget(node)
         for sub, inbound, outbound in before:
             sub._inbound_nodes[:], sub._outbound_nodes[:] = inbound, outbound
+        for attributes, own in kept:
+            _put_back(attributes, own)
+
+
+def _put_back(attributes: dict, before: dict) -> None:
+    """Take tensors out of the attributes of a layer that were not there before."""
+    for name, value in list(attributes.items()):
+        known = name in before
+        if known and value is before[name]:
+            continue
+        if any(isinstance(x, KerasTensor) or _is_computed(x) for x in tree.flatten(value)):
+            attributes.pop(name)
+            attributes.update({name: before[name]} if known else {})
 
 
 def _forget(node) -> None:

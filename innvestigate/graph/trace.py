@@ -1,7 +1,7 @@
 """From a Keras model to a `Graph`.
 
-This module, `graph.symbolic` and `graph.signature` are the only ones that touch private
-attributes of Keras.
+This module, `graph.symbolic`, `graph.signature`, `graph.lenient` and `graph.quantized` are the only
+ones that touch private attributes of Keras.
 
 Keras hands a mask on as an attribute of the tensor it belongs to, while the model runs. Here every
 mask is a boolean tensor of the graph: what a layer's `compute_mask` writes is a step of its own,
@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 import keras
-from keras import KerasTensor, tree
+from keras import KerasTensor, ops, tree
 from keras.src import backend as keras_backend
 from keras.src.models.functional import Functional
 
@@ -85,7 +85,7 @@ def open_step(step: Step, call: Callable | None = None) -> Graph:
         layer makes of its weights alone is a `graph.constants.Constant`.
 
     Raises:
-        RefusedError: If the layer does not show its inside: it is no layer, is quantized, calls a
+        RefusedError: If the layer does not show its inside: it is no layer, calls a
             backend's own functions, computes with sizes that are not known, decides by values.
     """
     return _open(step, call)[0]
@@ -156,11 +156,13 @@ class _Tracer:
         is_layer = isinstance(operation, keras.Layer)
         inner = (*layers, operation) if is_layer else layers
         function = _function_of(operation)
-        values = None if function is None else _inputs_for(function, args, kwargs)
+        given = None if function is None else _inputs_for(function, args, kwargs)
         runs = getattr(operation, "runs", None)  # a layer of a mirror stands for the step it runs
         if isinstance(runs, Step):
             written = self._add_step(runs, args, name, layers)
-        elif values is not None:
+        elif given is not None:
+            pairs = zip(given, function.inputs, strict=True)
+            values = [self._of_rank(x, len(t.shape), name, inner) for x, t in pairs]
             self._wear(values, kwargs.get("mask"))
             local = dict(zip(function.inputs, values, strict=True))
             self.walk(_calls_of(function), local, name + ".", inner)
@@ -176,6 +178,18 @@ class _Tracer:
         bindings.update(zip(call.outputs, written, strict=True))
         if is_layer:
             self.layer_outputs[name] = written
+
+    def _of_rank(self, tensor: KerasTensor, rank: int, name: str, layers: tuple) -> KerasTensor:
+        """A nested model's input with a last axis of 1 put on or taken off, as Keras does."""
+        if len(tensor.shape) == rank:
+            return tensor
+        spec = (ops.expand_dims if len(tensor.shape) < rank else ops.squeeze)(like(tensor), axis=-1)
+        operation, written = spec._keras_history.operation, like(spec)
+        name = self._unique(f"{name}.{operation.name}")
+        self.steps.append(Step(name, operation, ((tensor,), {}), [written], layers))
+        if tensor in self.masks:
+            self.masks[written] = self.masks[tensor]
+        return written
 
     def _written(self, call: Call, args, kwargs, bindings) -> list[KerasTensor]:
         """Tensors like those that a call writes, for inputs that may have other sizes."""
@@ -301,10 +315,16 @@ def _inputs_for(function, args, kwargs) -> list | None:
         given = [given.get(tensor.name) for tensor in function.inputs]
     values = tree.flatten(given)
     fits = len(values) == len(function.inputs) and all(
-        isinstance(value, KerasTensor) and len(value.shape) == len(tensor.shape)
+        isinstance(value, KerasTensor) and _differ_by_one(value.shape, tensor.shape)
         for value, tensor in zip(values, function.inputs, strict=True)
     )
     return values if fits else None
+
+
+def _differ_by_one(given: tuple, expected: tuple) -> bool:
+    """Whether two shapes are of one rank, or the longer one ends in an axis of 1."""
+    more = len(expected) - len(given)
+    return more == 0 or (abs(more) == 1 and max(given, expected, key=len)[-1] == 1)
 
 
 def _trace_subclassed(model: keras.Model, shapes: Shapes | None) -> Graph:
@@ -340,8 +360,6 @@ def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict]:
     layer = step.operation
     if not isinstance(layer, keras.Layer):
         raise RefusedError("it is no layer")
-    if layer.quantization_mode is not None:
-        raise RefusedError("it is quantized")
     fresh = {t: like(t) for t in step.inputs}
     masks = substitute(step.masks, fresh)
     args, kwargs = substitute(step.arguments, fresh)
@@ -350,10 +368,12 @@ def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict]:
     kwargs = {**given, "training": kwargs.get("training") or False} if takes_training else given
     kwargs = {**kwargs, **masks_for(layer, args, kwargs, dict(masks))}
 
+    own = layer.call if layer.quantization_mode is None else layer.quantized_call
+
     def run():
         known_args, known = present((args, kwargs))
         with wearing(masks):
-            return (layer.call if call is None else partial(call, layer))(*known_args, **known)
+            return (own if call is None else partial(call, layer))(*known_args, **known)
 
     calls, written = calls_within(layer, list(fresh.values()), run)
     if len(written) != len(step.outputs):

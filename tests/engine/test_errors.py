@@ -227,9 +227,9 @@ def test_rectifier_methods_warn_once_of_other_activations():
     assert len(caught) == 1
 
 
-def test_quantized_layers_have_no_lrp_rule():
+def test_layers_quantized_to_8_bit_floats_have_no_lrp_rule():
     model = mlp()
-    model.quantize("int8")
+    model.quantize("float8")
     assert np.all(np.isfinite(innvestigate.create_analyzer("gradient", model).analyze(X)))
     with pytest.raises(innvestigate.NoRuleError, match="Dense"):
         innvestigate.create_analyzer("lrp.epsilon", model)

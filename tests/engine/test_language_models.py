@@ -188,7 +188,9 @@ def translator():
     return keras.Model({"source": source, "said": said}, layers.Dense(WORDS)(decoded))
 
 
-@pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "occlusion"])
+@pytest.mark.parametrize(
+    "method", ["gradient", "integrated_gradients", "occlusion", "lrp.attn", "deeplift"]
+)
 def test_from_one_sequence_to_another(method):
     """What is said later has no part in a token; the source has, and so has what was said."""
     x = {"source": np.array([[1, 2, 3, 4, 5]] * 2), "said": np.array([[6, 2, 1, 3], [5, 4, 3, 2]])}

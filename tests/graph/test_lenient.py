@@ -69,7 +69,74 @@ class ReadsTwo(layers.Layer):
         return self.inner(x, factor=3.0)
 
 
-@pytest.mark.parametrize("layer", [WeightOnTheLeft, Reader, ReadsTwo])
+class Misdescribed(layers.Layer):
+    """Says that it writes one tensor, and writes two."""
+
+    def call(self, x):
+        return x * 2.0, x - 1.0
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+class ReadsBoth(layers.Layer):
+    def build(self, shape):
+        self.inner = Misdescribed()
+
+    def call(self, x):
+        a, b = self.inner(x)
+        return a + b if ops.ndim(a) == 2 else a
+
+
+class DecidesBySizes(layers.Layer):
+    """Only one of the two branches suits the sizes."""
+
+    def call(self, x):
+        few = ops.less(ops.shape(x)[1], 4)
+        wide = ops.cond(few, lambda: ops.reshape(x, (-1, 3)), lambda: x * 2.0)
+        return ops.cond(ops.equal(ops.shape(x)[1], 6), lambda: wide, lambda: x)
+
+
+class CapitalLetters(layers.Layer):
+    def build(self, shape):
+        self.w = self.add_weight((shape[-1], 2), initializer="random_normal")
+
+    def call(self, x):
+        return ops.einsum("BN,NM->BM", x, self.w)
+
+
+class Prepares(layers.Rescaling):
+    """Calls its backend's functions, as layers that prepare data do."""
+
+    def call(self, x):
+        return self.backend.numpy.abs(self.backend.cast(x, "float32") / self.scale) + self.offset
+
+
+class WritesLess(layers.Layer):
+    """Says that it writes as many numbers as it reads, and writes one less."""
+
+    def call(self, x):
+        return x[:, 1:] - x[:, :-1]
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+class ReadsLess(layers.Layer):
+    def build(self, shape):
+        self.inner = WritesLess()
+
+    def call(self, x):
+        return ops.reshape(self.inner(x), (-1, x.shape[1] - 1))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(WeightOnTheLeft, Reader, ReadsTwo, ReadsBoth, DecidesBySizes, CapitalLetters, ReadsLess),
+        lambda: Prepares(3.0, 0.5),
+    ],
+)
 def test_such_a_layer_is_opened(layer):
     x = keras.Input((6,))
     model = keras.Model(x, layers.Dense(3)(layer()(x)))
@@ -80,6 +147,40 @@ def test_such_a_layer_is_opened(layer):
     np.testing.assert_allclose(found, model.predict(data, verbose=0), rtol=1e-5, atol=1e-6)
     relevance = innvestigate.create_analyzer("lrp.epsilon", model).analyze(data)
     assert np.isfinite(relevance).all() and relevance.any()
+
+
+class HalfEmpty(layers.Layer):
+    """Says that it writes two tensors, of which one is None."""
+
+    def build(self, shape):
+        self.dense = layers.Dense(4)
+        self.dense.build(shape)
+
+    def call(self, x):
+        return self.dense(x), None
+
+    def compute_output_shape(self, shape):
+        return [(*shape[:-1], 4), (*shape[:-1], 4)]
+
+
+@pytest.mark.parametrize("method", ["gradient", "lrp.z", "deeplift"])
+def test_an_output_that_is_none(method):
+    x = keras.Input((6,))
+    y, _ = HalfEmpty()(x)
+    model = keras.Model(x, layers.Dense(3, use_bias=False)(y))
+    data = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    found = innvestigate.create_analyzer(method, model).analyze(data)
+    if method == "gradient":
+        found = found * data
+    change = model.predict(data, verbose=0).max(axis=1)
+    np.testing.assert_allclose(found.sum(axis=1), change, rtol=1e-3, atol=1e-5)
+
+
+def test_what_a_layer_writes_is_found_out_by_dense_tensors():
+    """Keras takes a product with a number for sparse, and adds other things to what is sparse."""
+    scaled = keras.KerasTensor((2, 3)) * 0.5
+    layer = layers.Lambda(lambda x: x + np.ones((1, 3), "float32"))
+    assert spec_of(layer, (scaled,), {})[0].shape == (2, 3)
 
 
 def test_sizes_that_follow_from_the_inputs_are_not_lost():
@@ -96,3 +197,22 @@ def test_keras_is_as_it_was_afterwards():
         raise ValueError("planted")
     assert keras.Layer.__call__ is call and keras.Variable.__mul__ is times
     assert "__mul__" not in vars(keras.Variable)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_nested_model_takes_inputs_that_lack_an_axis_or_have_one_more(shape, masked):
+    """Keras puts a last axis of 1 on, or takes it off."""
+    inner = keras.Input((4,) if len(shape) == 2 else (4, 1))
+    flat = layers.Reshape((4,))(inner)
+    nested = keras.Model(inner, layers.Dense(4, "relu")(flat))
+    x = keras.Input(shape)
+    read = layers.Masking()(x) if masked and len(shape) == 2 else x
+    model = keras.Model(x, layers.Dense(3)(nested(read)))
+    data = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
+    graph = trace(model)
+    (found,) = run(graph, [ops.convert_to_tensor(data)], graph.flat_outputs)
+    np.testing.assert_allclose(found, model.predict(data, verbose=0), rtol=1e-5, atol=1e-6)
+    graph.check()
+    relevance = innvestigate.create_analyzer("lrp.epsilon", model).analyze(data)
+    assert relevance.shape == data.shape and relevance.any()

@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 import innvestigate
+from innvestigate.engine.guard import ForwardDiffersError
 from tests.graph.test_symbolic import Heads, TokenAndPosition
 
 METHODS = ["gradient", "integrated_gradients", "lrp.epsilon", "deeplift", "occlusion"]
@@ -92,3 +93,59 @@ def test_subclassed_models_that_ask_for_the_batch_size():
     )
     expected = x * ops.convert_to_numpy(model.dense.kernel)[:, 1].reshape(5, 2)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+class Causal(layers.Layer):
+    """As many places as there are, by a function that takes None for none at all."""
+
+    def call(self, x):
+        places = ops.arange(0, ops.shape(x)[1])
+        seen = ops.cast(places[None] <= places[:, None], x.dtype)
+        return ops.einsum("ts,bsd->btd", seen, x)
+
+
+class Six(layers.Layer):
+    """Adds a table of six places, and so takes sequences of that length only."""
+
+    def build(self, shape):
+        self.table = self.add_weight((6, shape[-1]), initializer="random_normal")
+
+    def call(self, x):
+        return x + (1 + self.table) * ops.ones((ops.shape(x)[1], 1))
+
+
+@pytest.mark.parametrize(("layer", "lengths"), [(Causal, (4, 9)), (Six, (6,))])
+@pytest.mark.parametrize("method", ["gradient", "lrp.epsilon", "deeplift"])
+def test_sizes_that_are_guessed_at_first(method, layer, lengths):
+    x = keras.Input((None,), dtype="int32")
+    y = layer()(layers.Embedding(12, 4)(x))
+    model = keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling1D()(y)))
+    analyzer = innvestigate.create_analyzer(method, model)
+    for length in lengths:
+        tokens = np.random.default_rng(length).integers(1, 12, (3, length))
+        found = analyzer.analyze(tokens)
+        assert found.shape == tokens.shape and (found != 0).all()
+
+
+@pytest.mark.parametrize("like", [ops.zeros_like, ops.ones_like])
+@pytest.mark.parametrize("method", ["lrp.z", "deeplift"])
+def test_no_signal_passes_what_ignores_its_input(method, like):
+    x = keras.Input((4,))
+    y = ops.concatenate([x, like(x)], axis=-1)
+    model = keras.Model(x, layers.Dense(3, use_bias=False)(y))
+    data = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    analyzer = innvestigate.create_analyzer(method, model, neuron_selection_mode="index")
+    kernel = ops.convert_to_numpy(model.layers[-1].kernel)[:4, 1]
+    np.testing.assert_allclose(analyzer.analyze(data, 1), data * kernel, rtol=1e-3, atol=1e-6)
+
+
+def test_the_guard_looks_at_each_shape():
+    x = keras.Input((None,), dtype="int32")
+    y = layers.GlobalAveragePooling1D()(ops.tanh(TokenAndPosition()(x)))
+    analyzer = innvestigate.create_analyzer("lrp.epsilon", keras.Model(x, layers.Dense(3)(y)))
+    analyzer.analyze(np.ones((2, 4), int))
+    other = innvestigate.create_analyzer("lrp.epsilon", keras.Model(x, layers.Dense(3)(y + 1)))
+    object.__setattr__(analyzer.task.sizes, "make", other.task.sizes.make)  # a planted fault
+    analyzer.analyze(np.ones((2, 4), int))  # this shape has its mirror, which is right
+    with pytest.raises(ForwardDiffersError):
+        analyzer.analyze(np.ones((2, 5), int))

@@ -112,6 +112,32 @@ def test_opening_leaves_no_node_behind():
     assert count_nodes(model) == before
 
 
+class Keeps(layers.Layer):
+    """Makes a table when it is called for the first time, and keeps what it has written."""
+
+    def build(self, shape):
+        self.w = self.add_weight((shape[-1],), initializer="ones")
+
+    def call(self, x):
+        if not hasattr(self, "table"):
+            self.table = ops.cos(self.w)
+        self.last = x * self.table
+        return self.last
+
+
+def test_opening_leaves_no_tensor_behind():
+    layer = Keeps()
+    model = model_of(layer)
+    vars(layer).pop("table"), vars(layer).pop("last")  # those that building the model has left
+    analyzer = innvestigate.create_analyzer("lrp.epsilon", model)
+    assert not {"table", "last"} & set(vars(layer))
+    found = analyzer.analyze(np.ones((2, 6)))
+    assert np.isfinite(found).all() and found.any()
+    layer.last = kept = ops.ones(6)
+    innvestigate.create_analyzer("lrp.epsilon", model)
+    assert layer.last is kept
+
+
 def test_a_constant_is_computed_once_for_a_step():
     runs = []
     compute = lambda: runs.append(1) or [np.ones(2), np.zeros(3)]  # noqa: E731
