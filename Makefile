@@ -15,7 +15,7 @@ help:
 	@echo "make bench   time and memory of the methods, as a ratio to one gradient -> docs/performance.md"
 	@echo "make bench-peers   the same for iNNvestigate 2, Zennit and Captum, in environments of their own"
 	@echo "make evaluation    all methods by region perturbation and randomisation -> docs/evaluation.md"
-	@echo "make coverage      every architecture of keras.applications -> docs/coverage.md"
+	@echo "make coverage      every architecture of keras.applications, layer and operation -> docs/coverage.md"
 	@echo "make clean   remove what the other targets made"
 
 .venv/ready: pyproject.toml
@@ -58,6 +58,7 @@ bench-peers: .venv/ready
 	$(BIN)/python benchmarks/peers/run.py
 
 coverage: .venv/ready
+	$(BIN)/python benchmarks/coverage_layers.py
 	$(BIN)/python benchmarks/coverage.py
 
 clean:
