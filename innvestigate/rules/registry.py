@@ -28,10 +28,9 @@ _RULES: dict[bool, dict[type, Rule]] = {False: {}, True: {}}  # by `Rule.compare
 def register_rule(layer_type: Any, rule: Any = None) -> Any:
     """Tell all methods how relevance passes layers of a type, which are then not looked into.
 
-    >>> innvestigate.register_rule(MyLayer, "linear")
-
-    or above the class, `@innvestigate.register_rule("linear")`. What is registered holds for types
-    derived from it, too, and for analyzers created from now on. Registering anew replaces it.
+    `innvestigate.register_rule(MyLayer, "linear")`, or above the class
+    `@innvestigate.register_rule("linear")`. What is registered holds for types derived from it,
+    too, and for analyzers created from now on. Registering anew replaces it.
 
     Args:
         layer_type: The type: a subclass of `keras.Layer`, or of `keras.Operation`. Left out where

@@ -13,7 +13,7 @@ from tests.graph.operation_cases import OUTSIDE, names
 
 PAGE = (Path(__file__).parents[2] / "docs" / "coverage.md").read_text()
 INSIDE = sorted({*names()} - {*OUTSIDE})
-GIVEN = {"neuron_selection_mode": "all", "keep_output_activation": True}
+GIVEN = {"neuron_selection_mode": "weights", "keep_output_activation": True}
 
 # Where constants absorb relevance, and softmaxes and their logarithms what is not linear in them.
 ABSORBS = (
@@ -33,11 +33,16 @@ def created(method, model, **kwargs):
         return None
 
 
+def weights_like(y):
+    return np.random.default_rng(1).normal(size=y.shape).astype("float32")
+
+
 def row(name):
     return next(line for line in PAGE.splitlines() if line.startswith(f"| `{name}` |"))
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The model ends in a")
 @pytest.mark.parametrize("name", INSIDE)
 def test_lrp_conserves(name):
     model = operation_cases.model_of(name)
@@ -46,13 +51,16 @@ def test_lrp_conserves(name):
     if analyzer is None or "no gradient" in row(f"ops.{name}"):
         assert "no" in row(f"ops.{name}").split("|")[3]
         return
-    found, explained = analyzer.analyze(x), np.sum(model(x))
+    y = np.array(model(x))
+    weights = weights_like(y)
+    found, explained = analyzer.analyze(x, weights), np.sum(weights * y)
     assert np.isfinite(found).all()
     if name not in (*ABSORBS, *INEXACT):
-        np.testing.assert_allclose(found.sum(), explained, rtol=1e-4)
+        np.testing.assert_allclose(found.sum(), explained, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The model ends in a")
 @pytest.mark.parametrize("name", INSIDE)
 def test_deeplift_is_complete(name):
     model = operation_cases.model_of(name)
@@ -61,8 +69,9 @@ def test_deeplift_is_complete(name):
     if analyzer is None or "no gradient" in row(f"ops.{name}"):
         assert "no" in row(f"ops.{name}").split("|")[5]
         return
-    found = analyzer.analyze(x)
-    change = np.sum(model(x)) - np.sum(model(np.full_like(x, 0.35)))
+    y, y0 = np.array(model(x)), np.array(model(np.full_like(x, 0.35)))
+    weights = weights_like(y)
+    found, change = analyzer.analyze(x, weights), np.sum(weights * (y - y0))
     if name not in INEXACT:
         np.testing.assert_allclose(found.sum(), change, rtol=1e-4, atol=1e-4)
 
@@ -92,7 +101,9 @@ def test_any_number_of_places(method, reduce):
     analyzer = created(method, model)
     for length in (3, 5):
         data = np.random.default_rng(length).uniform(0.5, 1, (2, length, 2)).astype("float32")
-        np.testing.assert_allclose(analyzer.analyze(data).sum(), np.sum(model(data)), rtol=1e-4)
+        y = np.array(model(data))
+        found = analyzer.analyze(data, np.ones_like(y)).sum()
+        np.testing.assert_allclose(found, y.sum(), rtol=1e-4)
 
 
 def test_all_factors_of_a_product_get_equal_parts():
@@ -112,5 +123,6 @@ def test_normalisation_by_hand_is_that_of_the_layer():
     by_hand = keras.Model(x, keras.ops.layer_normalization(x, gamma, beta, epsilon=1e-3))
     data = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
     for method in ("lrp.epsilon", "deeplift", "gradient"):
-        found, expected = (created(method, m).analyze(data) for m in (by_hand, with_layer))
+        weights = weights_like(data)
+        found, expected = (created(method, m).analyze(data, weights) for m in (by_hand, with_layer))
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
