@@ -30,7 +30,8 @@ def register_rule(layer_type: Any, rule: Any = None) -> Any:
 
     `innvestigate.register_rule(MyLayer, "linear")`, or above the class
     `@innvestigate.register_rule("linear")`. What is registered holds for types derived from it,
-    too, and for analyzers created from now on. Registering anew replaces it.
+    too, and for analyzers created from now on. Registering anew replaces it. A functional model
+    inside another one is what it is made of, whatever its type.
 
     Args:
         layer_type: The type: a subclass of `keras.Layer`, or of `keras.Operation`. Left out where

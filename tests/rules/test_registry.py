@@ -145,6 +145,27 @@ def test_what_is_registered_is_not_opened_nor_parted():
         )
 
 
+def test_a_layer_with_a_kernel_may_be_registered_as_another_kind():
+    @innvestigate.register_rule("activation")
+    class Passing(layers.Dense):
+        """Keras's own call, with an activation."""
+
+    layer = Passing(4, activation="tanh")
+    found = explained("lrp.epsilon", network(layer))
+    np.testing.assert_allclose(found, ops.convert_to_numpy(layer(X)), rtol=1e-5)
+
+
+def test_a_functional_model_is_what_it_is_made_of():
+    @innvestigate.register_rule(Doubled())
+    class Block(keras.Model):
+        pass
+
+    x = keras.Input((4,))
+    block = Block(x, ops.tanh(ops.sin(x)))
+    expected = np.tanh(np.sin(X))
+    np.testing.assert_allclose(explained("lrp.epsilon", network(block)), expected, rtol=1e-5)
+
+
 def test_a_rule_for_kernels_reaches_the_kernels_inside():
     class Block(layers.Layer):
         def __init__(self):
