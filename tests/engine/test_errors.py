@@ -280,7 +280,7 @@ def test_fractions_are_no_tokens():
 def test_a_layer_of_keras_without_a_rule_is_not_blamed_on_the_user():
     parts = layers.MelSpectrogram(fft_length=64), layers.Flatten(), layers.Dense(2)
     model = keras.Sequential([layers.Input((256,)), *parts])
-    with pytest.raises(innvestigate.NoRuleError, match=r"Mel.*Keras runs it in one piece"):
+    with pytest.raises(innvestigate.NoRuleError, match=r"Mel.*its call cannot be run without data"):
         innvestigate.create_analyzer("lrp.epsilon", model)
 
 
