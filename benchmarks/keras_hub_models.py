@@ -520,8 +520,8 @@ def model(name: str) -> keras.Model:
     outputs = body(given)
     found = outputs if not isinstance(outputs, dict) else outputs[_main(outputs)]
     y = keras.tree.flatten(found)[-1]
-    if y.shape[-1] is None:  # one number for each pair of an image and a text
-        return keras.Model(given, y)
+    if y.shape[-1] is None:  # one number for each pair of an image and a text: take its own
+        return keras.Model(given, ops.expand_dims(ops.diagonal(y), -1))
     return keras.Model(given, layers.Dense(3)(ops.mean(y, axis=list(range(1, len(y.shape) - 1)))))
 
 

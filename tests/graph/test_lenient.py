@@ -105,6 +105,15 @@ class CapitalLetters(layers.Layer):
         return ops.einsum("BN,NM->BM", x, self.w)
 
 
+class RowByRow(layers.Layer):
+    """Picks other numbers of each row, one row after the other."""
+
+    def call(self, x):
+        largest = ops.top_k(x, 3)[1]
+        y, twice = ops.map(lambda row: (ops.take(row[0], row[1]), row[0] * 2.0), (x, largest))
+        return ops.concatenate([y, twice], axis=-1)
+
+
 class Prepares(layers.Rescaling):
     """Calls its backend's functions, as layers that prepare data do."""
 
@@ -147,6 +156,25 @@ def test_such_a_layer_is_opened(layer):
     np.testing.assert_allclose(found, model.predict(data, verbose=0), rtol=1e-5, atol=1e-6)
     relevance = innvestigate.create_analyzer("lrp.epsilon", model).analyze(data)
     assert np.isfinite(relevance).all() and relevance.any()
+
+
+def test_what_goes_row_by_row_is_opened_for_as_many_rows_as_there_are():
+    x = keras.Input((6,))
+    model = keras.Model(x, layers.Dense(3)(RowByRow()(x)))
+    data = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    analyzer = innvestigate.create_analyzer("lrp.epsilon", model)
+    relevance = analyzer.analyze(data)
+    assert np.isfinite(relevance).all() and relevance.any()
+    few = analyzer.analyze(data[:3])
+    np.testing.assert_allclose(few, relevance[:3], rtol=1e-5, atol=1e-6)
+    kernel, y = model.layers[-1].kernel.numpy(), model.layers[1](data).numpy()
+    best = model.predict(data, verbose=0).argmax(axis=1)
+    picked = np.argsort(-data, axis=1)[:, :3]
+    shares = y * kernel.T[best]
+    expected = shares[:, 3:].copy()
+    for row in range(4):
+        np.add.at(expected[row], picked[row], shares[row, :3])
+    np.testing.assert_allclose(relevance, expected, rtol=1e-3, atol=1e-5)
 
 
 class HalfEmpty(layers.Layer):

@@ -1,0 +1,138 @@
+"""Every backbone of KerasHub through the main methods; a section of docs/coverage.md.
+
+    python benchmarks/keras_hub_coverage.py [--models Bert,GPT2]
+
+What was found is kept in benchmarks/results/keras_hub_coverage.json; backbones that it holds are
+not run again, unless they are named. `benchmarks/coverage.py` runs this, and writes the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+from measure import in_own_process, markdown, read, write
+
+import innvestigate
+
+METHODS = ("gradient", "integrated_gradients", "lrp.attn", "deeplift")
+RESULTS = Path(__file__).resolve().parent / "results" / "keras_hub_coverage.json"
+INTRODUCTION = """## Backbones of KerasHub
+
+Every backbone of KerasHub {version}, none of which the library knows by name, in a tiny
+configuration with random weights, and three neurons that read the mean of its last output
+(`benchmarks/keras_hub_models.py`). Inputs are dicts as KerasHub makes them: tokens, padding masks,
+segments, images, sound. All of it runs offline.
+
+*Works* says that the mirror computes what the model computes, and that its results are finite
+numbers for every input that a signal can reach, not all of them zero. The number of DeepLIFT is the
+gap to completeness, |sum of contributions - (f(x) - f(x₀))| / |f(x) - f(x₀)|, x₀ being token 0 or
+zero, with the masks and segments of the sample.
+"""
+
+
+def backbones() -> list[str]:
+    """The names of all backbones, without the word."""
+    from keras_hub_models import MODELS
+
+    return sorted(MODELS)
+
+
+def reference(x):
+    """Token 0 or zero in the place of what a model reads, with the masks of the sample."""
+    if not isinstance(x, dict):
+        return keras.tree.map_structure(np.zeros_like, x)
+    kept = lambda name: "mask" in name or "segment" in name or "label" in name  # noqa: E731
+    return {name: value if kept(name) else np.zeros_like(value) for name, value in x.items()}
+
+
+def worker(name: str) -> dict:
+    """All methods on one backbone."""
+    from keras_hub_models import data, model
+
+    warnings.simplefilter("ignore")
+    keras.utils.set_random_seed(0)
+    network = model(name)
+    x = data(network)
+    network(x)  # layers that make something when they are called on values have done so
+    return {method: cell(method, network, x) for method in METHODS}
+
+
+def cell(method: str, model: keras.Model, x) -> str:
+    """What the table says of one method."""
+    compares = {"reference_inputs": reference(x)}
+    settings = {"integrated_gradients": {**compares, "steps": 4}, "deeplift": compares}
+    try:
+        analyzer = innvestigate.create_analyzer(method, model, **settings.get(method, {}))
+        found = keras.tree.flatten(analyzer.analyze(x, batch_size=2))
+    except innvestigate.NoRuleError as error:
+        return reason(str(error))
+    except Exception as error:
+        return f"FAILED: {type(error).__name__}: {error}"[:300].replace("\n", " ")
+    if not all(np.isfinite(r).all() for r in found) or not any(r.any() for r in found):
+        return "FAILED: not finite, or all zero"
+    return f"works, {gap(model, x, found):.0e}" if method == "deeplift" else "works"
+
+
+def gap(model: keras.Model, x, found: list) -> float:
+    """By how much contributions miss the change of the output, for each sample the largest."""
+    y, y0 = (np.asarray(model(z), "float64") for z in (x, reference(x)))
+    chosen = (np.arange(len(y)), y.argmax(axis=-1))
+    total = sum(r.reshape(len(y), -1).sum(axis=1, dtype="float64") for r in found)
+    change = (y - y0)[chosen]
+    return float(np.abs(total - change).max() / np.abs(change).max())
+
+
+def reason(message: str) -> str:
+    """What an error says, in a few words."""
+    step, layer = re.search(r"step '([^']+)'(?: \((\w+))?", message).groups()
+    inner = re.sub(r"_\d+$", "", step.split(".")[-1])
+    if "by comparing" in message:
+        return f"compares: `{'.'.join([*step.split('.')[-2:-1], inner])}`"
+    return f"no rule for `{inner}` in `{layer}`"
+
+
+def run(names: list[str], anew: bool = False) -> None:
+    """Run backbones, each in a process of its own, and keep what is found."""
+    for name in names:
+        found = read(RESULTS)
+        if anew or name not in found:
+            cells = in_own_process(__file__, name)
+            found[name] = [cells.get(m, f"FAILED: {cells.get('error')}") for m in METHODS]
+            write(RESULTS, dict(sorted(found.items())))
+        print(name, *found[name], sep=" | ", flush=True)
+
+
+def section() -> str:
+    """The section of the page."""
+    import keras_hub
+
+    found = read(RESULTS)
+    counts = [
+        sum(row[i].startswith("works") for row in found.values()) for i in range(len(METHODS))
+    ]
+    total = ["all", *(f"{count} of {len(found)}" for count in counts)]
+    table = markdown(["backbone", *METHODS], [total, *([n, *row] for n, row in found.items())])
+    return f"{INTRODUCTION.format(version=keras_hub.__version__)}\n{table}\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models")
+    parser.add_argument("--worker", nargs=1, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        print(json.dumps(worker(*arguments.worker)))
+    elif arguments.models:
+        run(arguments.models.split(","), anew=True)
+    else:
+        run(backbones())
+
+
+if __name__ == "__main__":
+    main()
