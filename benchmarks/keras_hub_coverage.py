@@ -74,6 +74,8 @@ def cell(method: str, model: keras.Model, x) -> str:
     except innvestigate.NoRuleError as error:
         return reason(str(error))
     except Exception as error:
+        if "there is no path between tokens" in str(error):
+            return "refuses: the numbers of tokens are computed with, too"
         return f"FAILED: {type(error).__name__}: {error}"[:300].replace("\n", " ")
     if not all(np.isfinite(r).all() for r in found) or not any(r.any() for r in found):
         return "FAILED: not finite, or all zero"
