@@ -302,7 +302,7 @@ WRONG = {
     "no output": (("explain", "image.keras", "images.npy", "-m", "gradient"), "--out"),
     "missing model": (explain(model="no.keras"), "There is no file no.keras"),
     "a text as model": (explain(model="classes.txt"), "not a Keras model file"),
-    "damaged model": (explain(model="damaged.keras"), "cannot be read as a Keras model"),
+    "damaged model": (explain(model="damaged.keras"), "cannot be loaded as a Keras model"),
     "own code": (explain(model="custom.keras"), "custom_objects"),
     "a lambda": (explain(model="lambda.keras"), "Use Python"),
     "two inputs": (explain(model="two.keras"), "2 inputs and 1 outputs"),

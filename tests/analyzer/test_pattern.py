@@ -12,6 +12,7 @@ from keras import layers, ops, tree
 
 import innvestigate
 from innvestigate.analyzer import PatternStatistics
+from innvestigate.utils.files import FileRefusedError
 from tests.models import ARGUMENTS, build, randomize
 from tests.test_table import Batches
 
@@ -667,9 +668,9 @@ def incomplete(path):
 
 
 FILES = {
-    damaged: "no statistics",
-    foreign: "no statistics",
-    pickled: "no statistics",
+    damaged: "cannot be loaded as statistics of patterns: ",
+    foreign: "no statistics of patterns",
+    pickled: "cannot be loaded as statistics of patterns: ",
     newer: "format 2.*Update",
     incomplete: "incomplete",
 }
@@ -680,7 +681,7 @@ def test_files_that_hold_no_statistics(fitted, tmp_path, damage):
     path = tmp_path / "statistics.npz"
     fitted[2].statistics.save(path)
     damage(path)
-    with pytest.raises(ValueError, match=FILES[damage]):
+    with pytest.raises(FileRefusedError, match=FILES[damage]):
         PatternStatistics.load(path)
 
 

@@ -22,7 +22,8 @@ from innvestigate import rules
 from innvestigate.analyzer import GaussianSmoother, Input, PathIntegrator
 from innvestigate.engine.storage import _Decoder, _Encoder
 from innvestigate.genomics import ShuffledReferences
-from innvestigate.utils.files import pack
+from innvestigate.utils.archive import pack
+from innvestigate.utils.files import FileRefusedError
 from tests.models import ARGUMENTS, build
 from tests.test_table import METHODS, REQUIRED
 
@@ -200,7 +201,7 @@ VALUES = st.recursive(
 def test_plain_values_come_back_in_their_types(value):
     encoder = _Encoder()
     text = json.dumps(encoder.encode(value, "value"))
-    found = _Decoder(Path(), encoder.arrays, None).decode(json.loads(text))
+    found = _Decoder({}, encoder.arrays, None).decode(json.loads(text))
     assert repr(found) == repr(value)
 
 
@@ -248,9 +249,7 @@ def test_registered_and_custom_layers(path):
     model = keras.Sequential([layers.Input((5,)), Tripled(), layers.Dense(3)])
     analyzer = innvestigate.create_analyzer("gradient", model)
     analyzer.save(path)
-    with pytest.raises(
-        ValueError, match=r"(?s)Keras cannot load the model.*custom_objects.*Tripled"
-    ):
+    with pytest.raises(FileRefusedError, match=r"needs 'Tripled'.*custom_objects={'Tripled'"):
         innvestigate.load_analyzer(path)
     loaded = innvestigate.load_analyzer(path, custom_objects={"Tripled": Tripled})
     assert_equal(loaded.analyze(INPUT), analyzer.analyze(INPUT))
@@ -423,10 +422,9 @@ def saved(tmp_path_factory):
 
 
 def write(folder, parts, kind="an analyzer", version=1):
-    (folder / "parts").mkdir()
-    for name, content in parts.items():
-        (folder / "parts" / name).write_bytes(content)
-    pack(folder / "parts", folder / "analyzer.zip", kind, version)
+    writers = {name: lambda stream, c=content: stream.write(c) for name, content in parts.items()}
+    with (folder / "analyzer.zip").open("wb") as file:
+        pack(file, writers, kind, version)
     return folder / "analyzer.zip"
 
 
@@ -488,7 +486,7 @@ def test_pickled_arrays_are_refused(saved, tmp_path):
     arrays = io.BytesIO()
     np.savez(arrays, array_0=np.array([Exploding()]), allow_pickle=True)
     path = write(tmp_path, {**saved, "arrays.npz": arrays.getvalue()})
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    with pytest.raises(ValueError, match="holds no numbers or text, but the type object"):
         innvestigate.load_analyzer(path)
 
 
@@ -496,7 +494,7 @@ def test_code_in_the_model_is_refused(saved, tmp_path):
     with_lambda().save(tmp_path / "model.keras")
     content = (tmp_path / "model.keras").read_bytes()
     path = write(tmp_path, {**saved, "model_0.keras": content})
-    with pytest.raises(ValueError, match=r"(?s)Keras cannot load the model.*lambda"):
+    with pytest.raises(ValueError, match="a layer that holds a Python lambda"):
         innvestigate.load_analyzer(path)
 
 

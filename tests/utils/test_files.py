@@ -8,29 +8,23 @@ import zipfile
 import numpy as np
 import pytest
 
-from innvestigate.utils.files import FileRefusedError, pack, replacing, unpack
+from innvestigate.utils.archive import pack, unpacked
+from innvestigate.utils.files import FileRefusedError, replacing
 
 PARTS = {"a.txt": b"alpha" * 50, "b.bin": bytes(range(256))}
 
 
-def folder_of(path, parts):
-    path.mkdir()
-    for name, content in parts.items():
-        (path / name).write_bytes(content)
-    return path
-
-
 def write(tmp_path, parts=PARTS, kind="a thing", version=1):
     path = tmp_path / "file"
-    pack(folder_of(tmp_path / "parts", parts), path, kind, version)
+    writers = {name: lambda stream, c=content: stream.write(c) for name, content in parts.items()}
+    with replacing(path) as file:
+        pack(file, writers, kind, version)
     return path
 
 
-def read(path, tmp_path, kind="a thing", version=1):
-    folder = tmp_path / "found"
-    folder.mkdir(exist_ok=True)
-    unpack(path, folder, kind, version, PARTS.__contains__)
-    return {part.name: part.read_bytes() for part in folder.iterdir()}
+def read(path, kind="a thing", version=1):
+    with unpacked(path, kind, version, PARTS.__contains__) as parts:
+        return {name: part.read() for name, part in parts.items()}
 
 
 def rewrite(path, change):
@@ -44,13 +38,13 @@ def rewrite(path, change):
 
 
 def test_files_come_back(tmp_path):
-    assert read(write(tmp_path), tmp_path) == PARTS
-    assert sorted(os.listdir(tmp_path)) == ["file", "found", "parts"]
+    assert read(write(tmp_path)) == PARTS
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_no_such_file(tmp_path):
     with pytest.raises(FileNotFoundError):
-        read(tmp_path / "nothing", tmp_path)
+        read(tmp_path / "nothing")
 
 
 def test_truncated_files_are_refused(tmp_path):
@@ -59,7 +53,7 @@ def test_truncated_files_are_refused(tmp_path):
     for length in range(0, len(whole), 7):
         path.write_bytes(whole[:length])
         with pytest.raises(FileRefusedError, match="cannot be loaded as a thing: "):
-            read(path, tmp_path)
+            read(path)
 
 
 def test_a_changed_byte_is_refused_or_changes_nothing(tmp_path):
@@ -70,7 +64,7 @@ def test_a_changed_byte_is_refused_or_changes_nothing(tmp_path):
         damaged[place] ^= int(random.integers(1, 256))
         path.write_bytes(damaged)
         try:
-            assert read(path, tmp_path) == PARTS
+            assert read(path) == PARTS
         except FileRefusedError:
             refused += 1
     assert refused > 0.7 * len(whole) / 3
@@ -99,19 +93,19 @@ def test_foreign_files_are_refused(tmp_path, content):
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(FileRefusedError, match="damaged, or something else"):
-        read(path, tmp_path)
+        read(path)
 
 
 def test_files_of_another_kind_are_refused(tmp_path):
     with pytest.raises(FileRefusedError, match="loaded as other: it is damaged, or something"):
-        read(write(tmp_path), tmp_path, kind="other")
+        read(write(tmp_path), kind="other")
 
 
 @pytest.mark.parametrize("version", [2, 0, None, "1"])
 def test_another_version_is_refused(tmp_path, version):
     path = write(tmp_path, version=version)
     with pytest.raises(FileRefusedError, match=rf"the version {version!r}.*reads version 1"):
-        read(path, tmp_path)
+        read(path)
 
 
 def altered(contents):
@@ -158,7 +152,7 @@ def test_altered_files_are_refused(tmp_path, change, message):
     path = write(tmp_path)
     rewrite(path, change)
     with pytest.raises(FileRefusedError, match=message):
-        read(path, tmp_path)
+        read(path)
     assert not (tmp_path / "a.txt").exists()
 
 
@@ -170,7 +164,7 @@ def test_a_part_that_is_there_twice_is_refused(tmp_path):
     ):
         file.writestr("a.txt", PARTS["a.txt"])
     with pytest.raises(FileRefusedError, match="its parts are not those"):
-        read(path, tmp_path)
+        read(path)
 
 
 def test_a_crash_leaves_the_old_file(tmp_path):
