@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -223,6 +224,7 @@ class Analyzer(Configured):
             shape = self.outputs([x[:1] for x in inputs]).shape[1:]
         return selection.weights(offset, len(inputs[0]), shape)
 
+    @abstractmethod
     def explain(self, batch: Batch) -> dict[str, np.ndarray]:
         """The result at each target, by name, for the rows of a batch.
 

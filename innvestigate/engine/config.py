@@ -50,13 +50,12 @@ class Configured(metaclass=Made):
         return found
 
     def __repr__(self) -> str:
-        parameters = _signature(type(self)).parameters
-        given = {
-            name: value
+        given = [
+            f"{name}={_shown(value)}"
             for name, value in self.get_config().items()
-            if name not in parameters or not _is_default(value, parameters[name].default)
-        }
-        return f"{type(self).__name__}({', '.join(f'{n}={_shown(v)}' for n, v in given.items())})"
+            if not _is_default(type(self), name, value)
+        ]
+        return f"{type(self).__name__}({', '.join(given)})"
 
     def rebuilt(self, model: Any = None, **changes) -> Any:
         """A new object of the same class and arguments, but for those that are given.
@@ -102,7 +101,10 @@ def _signature(cls: Any) -> inspect.Signature:
     return inspect.signature(cls.__init__)
 
 
-def _is_default(value: Any, default: Any) -> bool:
+def _is_default(cls: type, name: str, value: Any) -> bool:
+    """Whether an argument has the value that it has anyway, by a class or what it is made of."""
+    parameters = (_signature(base).parameters.get(name) for base in cls.__mro__)
+    default = next((p.default for p in parameters if p is not None), inspect.Parameter.empty)
     return type(value) is type(default) and bool(np.all(value == default))
 
 

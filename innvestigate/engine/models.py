@@ -104,7 +104,7 @@ def load_model_file(path: str | os.PathLike) -> keras.Model:
             return load_model(file)
         size, count = _check_weights(file)
         with h5py.File(file, "r") as content:
-            check_portable(json.loads(content.attrs["model_config"]))
+            Names().check_config(json.loads(content.attrs["model_config"]), older=True)
         with _metered(size, count):
             return _checked(keras.saving.load_model(path, compile=False, safe_mode=True))
 

@@ -45,7 +45,10 @@ _MODEL = re.compile(r"model_[0-9]+\.keras")
 _RULES = [thing for thing in vars(rules).values() if isinstance(thing, type)]
 _OBJECTS = (rules.Rule, rules.Composite, rules.Line, ShuffledReferences)
 _CLASSES: dict[str, Any] = {
-    thing.__name__: thing for thing in (*_RULES, ShuffledReferences) if issubclass(thing, _OBJECTS)
+    thing.__name__: thing
+    for thing in (*_RULES, ShuffledReferences)
+    if issubclass(thing, _OBJECTS)
+    and thing not in (rules.Rule, rules.KernelRule, rules.DifferenceRule)  # no rules by themselves
 }
 _MOST_ANALYZERS = 100
 """How many analyzers one may be made of: each is a program of its own."""
@@ -326,9 +329,14 @@ def _analyzers() -> dict[str, type[Configured]]:
     while open_classes:
         cls = open_classes.pop()
         open_classes += cls.__subclasses__()
-        if cls.__module__.startswith("innvestigate.analyzer."):
+        if cls.__module__.startswith("innvestigate.analyzer.") and not _is_abstract(cls):
             found[cls.__name__] = cls
     return found
+
+
+def _is_abstract(cls: type) -> bool:
+    """Whether a class leaves something to be stated by its subclasses."""
+    return any(getattr(getattr(cls, n, None), "__isabstractmethod__", False) for n in dir(cls))
 
 
 def _write_model(model: keras.Model, folder: Path, stream: BinaryIO) -> None:

@@ -28,6 +28,11 @@ _PARTS = (
 _OUTSIDE = ("TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 """Layers of Keras that run what is no Keras."""
 _VALUES = ("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__slice__", "__ellipsis__")
+_OLDER_VALUES = ("TensorShape", "__tuple__")
+_HOMES = (
+    *("keras.layers", "keras.models", "keras.src.models.functional"),
+    *("keras.initializers", "keras.regularizers", "keras.constraints"),
+)
 _FUNCTIONS = ("keras.activations", "keras.ops", "keras.initializers", "keras.regularizers")
 _PATHS = ("vocabulary", "merges", "proto", "filepath")
 """Arguments that are read as files where they are strings."""
@@ -77,8 +82,12 @@ class Names:
             f"are constructed. Pass custom_objects={{{name!r}: ...}} if you trust the file with it"
         )
 
-    def check_config(self, config: Any) -> None:
+    def check_config(self, config: Any, older: bool = False) -> None:
         """Whether Keras may construct what a configuration describes.
+
+        Args:
+            config: The configuration.
+            older: Whether it is one of the time when classes did not say their module.
 
         Raises:
             ValueError: If anything in it is no part of a model, code, or a file elsewhere.
@@ -88,19 +97,19 @@ class Names:
             if isinstance(value, str):
                 self.find(value, _PARTS)
             elif isinstance(value, dict) and "class_name" in value:
-                self._check_node(value)
+                self._check_node(value, older)
 
-    def _check_node(self, node: dict) -> None:
+    def _check_node(self, node: dict, older: bool) -> None:
         name, registered = node["class_name"], node.get("registered_name")
-        if name in _VALUES:
+        if name in _VALUES or (older and name in _OLDER_VALUES):
             return
-        if "module" not in node or not isinstance(name, str):
+        if not ("module" in node or older) or not isinstance(name, str):
             raise ValueError(f"the class {str(name)[:100]!r} in it does not say what it is")
         named = [name, registered]
         if name == "function":
             named = [node.get("config"), registered, *self._of_any_package(node.get("config"))]
         found = [self.find(each, _PARTS) for each in named]
-        found.append(_of_keras(node["module"], named[0]))
+        found.append(_of_keras(node["module"], named[0]) if "module" in node else _of_any(name))
         if all(each is None for each in found):
             raise UnknownNameError(str(registered or named[0])[:100])
 
@@ -119,7 +128,7 @@ def _walk(config: Any) -> Iterator[tuple[Any, Any]]:
         if isinstance(value, dict):
             waiting += value.items()
         elif isinstance(value, list):
-            waiting += [(place, each) for each in value]
+            waiting += [(None, each) for each in value]
 
 
 def check_portable(config: Any) -> None:
@@ -153,6 +162,13 @@ def _is_allowed(found: Any, bases: tuple[type, ...]) -> bool:
     if isinstance(found, type):
         return issubclass(found, bases) and found.__name__ not in _OUTSIDE
     return isinstance(found, types.FunctionType)
+
+
+def _of_any(name: str) -> Any:
+    """What Keras calls so, where a file does not say in which module."""
+    homes = [vars(sys.modules[home]) for home in _HOMES]
+    found = next((home[name] for home in homes if name in home), None)
+    return found if _is_allowed(found, _PARTS) else None
 
 
 def _of_keras(module: Any, name: Any) -> Any:

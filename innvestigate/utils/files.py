@@ -68,8 +68,10 @@ def reading(path: str | os.PathLike | bytes, kind: str) -> Iterator[BinaryIO]:
             memory fails.
     """
     path = as_path(path)
-    if path.exists() and not path.is_file():
-        raise refused(path, kind, "it is no file, but a folder, a device or a pipe")
+    if os.path.lexists(path) and not path.is_file():
+        raise refused(
+            path, kind, "it is no file, but a folder, a device or a pipe, or leads nowhere"
+        )
     with path.open("rb") as file, blaming(path, kind):
         yield file
 
