@@ -69,9 +69,7 @@ def reading(path: str | os.PathLike | bytes, kind: str) -> Iterator[BinaryIO]:
     """
     path = as_path(path)
     if os.path.lexists(path) and not path.is_file():
-        raise refused(
-            path, kind, "it is no file, but a folder, a device or a pipe, or leads nowhere"
-        )
+        raise refused(path, kind, "it is a folder, a device or a pipe, or a link to nowhere")
     with path.open("rb") as file, blaming(path, kind):
         yield file
 

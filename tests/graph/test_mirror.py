@@ -129,3 +129,11 @@ def test_mirror_exports_to_a_saved_model(tmp_path):
     analyzer.model.export(tmp_path / "mirror", verbose=False)
     loaded = tf.saved_model.load(tmp_path / "mirror")
     np.testing.assert_allclose(loaded.serve([x])["input:0"], analyzer.analyze(x), rtol=1e-6)
+
+
+def test_inputs_may_have_names_that_are_no_scopes():
+    x = keras.Input((4,), name="my input {1}")
+    hidden = layers.Dense(3, "relu", name="hidden")
+    model = keras.Model(x, layers.Dense(2)(hidden(x)))
+    analyzer = innvestigate.create_analyzer("lrp.z", model, input_layer_rule=(-2.0, 2.0))
+    assert analyzer.analyze(np.ones((2, 4), "float32")).shape == (2, 4)
