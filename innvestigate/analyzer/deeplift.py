@@ -18,7 +18,6 @@ from innvestigate.graph.difference import Change, build_difference_mirror
 from innvestigate.graph.final import Final
 from innvestigate.graph.formulas import take_apart
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import (
     Kind,
     Trait,
@@ -30,6 +29,7 @@ from innvestigate.graph.operations import (
 from innvestigate.graph.recurrent import deep_writers
 from innvestigate.graph.rewrite import fuse_bias, may_open, open_layers, split
 from innvestigate.graph.step import Graph, Step, is_float
+from innvestigate.graph.task import Task
 from innvestigate.rules import Composite, Gradient, Line, Rule, as_rule
 from innvestigate.rules.composite import of_kind
 from innvestigate.rules.deeplift import LinearDifference, Rescale, RevealCancel
@@ -133,6 +133,7 @@ class DeepLIFT(MirrorAnalyzer):
         self._max_pooling = MAX_POOLING[check_choice("max_pooling", max_pooling, MAX_POOLING)]
         self._mean_normalize = mean_normalize
         self._hypothetical, self._return_multipliers = hypothetical, return_multipliers
+        self.adds_up_to = None if hypothetical or return_multipliers else "change"
         super().__init__(model, **kwargs)
         self._references = References(reference_inputs, self.input_spec)
 
@@ -195,6 +196,9 @@ class DeepLIFT(MirrorAnalyzer):
         if self._mean_normalize:
             weights = weights - ops.mean(weights, axis=self._class_axis, keepdims=True)
         return weights
+
+    def value(self, weights, output, reference):  # type: ignore[override]  # compares with another
+        return self.start(weights, output) * (output - reference)
 
     def finish(self, value, signal):
         if self._hypothetical:
