@@ -38,6 +38,7 @@ _PATHS = ("vocabulary", "merges", "proto", "filepath")
 """Arguments that are read as files where they are strings."""
 _MOST = {"ngrams": 100, "num_oov_indices": 1_000_000}
 """Arguments of which a layer keeps a list as long as they are large."""
+_LONGEST = 400
 
 
 class UnknownNameError(ValueError):
@@ -154,6 +155,11 @@ def _check_kind(value: dict) -> None:
         raise ValueError(f"{name} in it is not loaded from files")
     if name == "Lambda" and not isinstance(dict(config or {}).get("function"), dict):
         raise ValueError("a Lambda in it names no function")
+    if name == "Sequential" and len(dict(config or {}).get("layers", ())) > _LONGEST:
+        raise ValueError(
+            f"a Sequential in it has more than {_LONGEST} layers, and Keras builds all of them "
+            "anew for each: a functional model may have as many as you like"
+        )
     if name == "__numpy__" and np.dtype(dict(config or {}).get("dtype")).itemsize > 16:
         raise ValueError("it holds an array of something else than numbers")
 

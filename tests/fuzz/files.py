@@ -283,6 +283,14 @@ def hostile_models():
                 return with_model("boxes", **{"config.json": json.dumps(config)})
 
             yield "hostile functions", part
+    for change in (_nested, _long, _many_axes, _large_batch):
+
+        def whole(folder, random, change=change):
+            return with_model(
+                "boxes", **{"config.json": json.dumps(change(configuration("boxes")))}
+            )
+
+        yield "hostile configurations", whole
     pool = [
         *(None, True, -1, 0, 10**9, 10**15, 10**30, 1e308, float("nan"), "", "x", "../x", [], {}),
         *("a" * 100_000, [[]], [10**9] * 3, {"class_name": "Dense"}, {"class_name": None}),
@@ -296,6 +304,29 @@ def hostile_models():
                 return with_model(name, **{"config.json": json.dumps(config)})
 
             yield "hostile configurations", any_place
+
+
+def _nested(config):
+    for _ in range(150):
+        inner = [config["config"]["layers"][0], config]
+        config = {**config, "config": {**config["config"], "layers": inner}}
+    return config
+
+
+def _long(config):
+    relu = hostile.of_keras("Activation", {"activation": "relu"})
+    config["config"]["layers"] += [relu] * 100_000
+    return config
+
+
+def _many_axes(config):
+    config["config"]["layers"][0]["config"]["batch_shape"] = [None] * 1000
+    return config
+
+
+def _large_batch(config):
+    config["config"]["layers"][0]["config"]["batch_shape"] = [10**9, 5]
+    return config
 
 
 def bombs():
