@@ -203,16 +203,27 @@ def read_arrays(file: Readable) -> dict[str, np.ndarray]:
         ValueError: If one is none of numbers or text, or is not as large as it says.
     """
     found = members(file)
-    return {name.removesuffix(".npy"): _read_array(name, part) for name, part in found.items()}
+    return {name.removesuffix(".npy"): read_array(part, name) for name, part in found.items()}
 
 
-def _read_array(name: str, part: Section) -> np.ndarray:
-    read_header = _HEADERS[npy.read_magic(part)]
-    shape, _, dtype = read_header(part)
-    if dtype.kind not in KINDS or not dtype.itemsize or any(size < 0 for size in shape):
-        raise ValueError(f"{name!r} in it holds no numbers or text, but the type {dtype}")
-    if math.prod(shape) * dtype.itemsize != part.size - part.tell():
-        raise ValueError(f"{name!r} in it is not as large as it says")
-    part.seek(0)
-    array = npy.read_array(part, allow_pickle=False)
+def read_array(file: Readable, name: str = "it") -> np.ndarray:
+    """The array of numbers or text in a `.npy` file.
+
+    Args:
+        file: The file.
+        name: What it is called, for messages.
+
+    Raises:
+        Exception: Of any type, if it is none, or not as large as it says.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    read_header = _HEADERS[npy.read_magic(file)]
+    shape, _, dtype = read_header(file)
+    if dtype.kind not in KINDS or not dtype.itemsize or any(length < 0 for length in shape):
+        raise ValueError(f"{name} holds no numbers or text, but the type {dtype}")
+    if math.prod(shape) * dtype.itemsize != size - file.tell():
+        raise ValueError(f"{name} is not as large as it says")
+    file.seek(0)
+    array = npy.read_array(file, allow_pickle=False)
     return array.astype(dtype.newbyteorder("="), copy=False)
