@@ -139,24 +139,25 @@ def _check_weights(file: Readable) -> tuple[int, int]:
         ValueError: If it holds anything but plain arrays, or says that it holds more than it does.
     """
     size = file.seek(0, os.SEEK_END)
-    sizes: list[int] = []
-
-    def check(name: str) -> None:
-        if not isinstance(content.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"{name!r} in its weights is a link to somewhere else")
-        if not isinstance(content[name], h5py.Dataset):
-            return
-        data = content[name]
-        plain = data.chunks is None and not data.external and not data.is_virtual
-        if not plain or data.dtype.hasobject or data.dtype.kind not in "biufcVS":
-            raise ValueError(f"{name!r} in its weights is no plain array of numbers")
-        sizes.append(math.prod(data.shape) * data.dtype.itemsize)
-
     with h5py.File(file, "r") as content:
-        content.visit_links(check)
+        names: list[str] = []
+        content.visit_links(names.append)
+        sizes = [n for n in (_size_of(content, name) for name in names) if n]
     if sum(sizes) > size:
         raise ValueError("its weights say that they are larger than the file")
     return sum(sizes), len(sizes)
+
+
+def _size_of(content: h5py.File, name: str) -> int:
+    if not isinstance(content.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"{name!r} in its weights is a link to somewhere else")
+    data = content[name]
+    if not isinstance(data, h5py.Dataset):
+        return 0
+    plain = data.chunks is None and not data.external and not data.is_virtual
+    if not plain or data.dtype.hasobject or data.dtype.kind not in "biufcVS":
+        raise ValueError(f"{name!r} in its weights is no plain array of numbers")
+    return math.prod(data.shape) * data.dtype.itemsize
 
 
 @contextmanager

@@ -656,13 +656,22 @@ def test_statistics_without_patterns_are_refused(saved, tmp_path):
         innvestigate.load_analyzer(write(tmp_path, parts))
 
 
-@pytest.mark.parametrize("kind", hostile.WEIGHTS[:-1])
+REFUSED_WEIGHTS = {
+    **dict.fromkeys(["compressed", "external", "virtual", "objects"], "is no plain array"),
+    **dict.fromkeys(["external link", "soft link"], "is a link to somewhere else"),
+    **dict.fromkeys(["empty", "many"], "they are larger than the file"),
+    "circle": "could not be loaded",
+    "none": "could not be loaded",
+}
+
+
+@pytest.mark.parametrize("kind", hostile.WEIGHTS)
 def test_weights_that_lead_elsewhere_or_are_too_large_are_refused(kind, saved, tmp_path):
     (tmp_path / "secret").write_bytes(bytes(200))
     parts = hostile.unzipped(saved["model_0.keras"])
     parts["model.weights.h5"] = hostile.weights(kind, tmp_path / "secret")
     path = write(tmp_path, {**saved, "model_0.keras": hostile.zipped(parts)})
-    with pytest.raises(FileRefusedError, match=r"weights|loaded"):
+    with pytest.raises(FileRefusedError, match=REFUSED_WEIGHTS[kind]):
         innvestigate.load_analyzer(path)
 
 
