@@ -15,6 +15,12 @@ TOLERANCE = 1e-4
 _FACTS = {"output": "the explained output", "change": "the change of the output"}
 
 
+_ADVICE = {
+    "output": "",
+    "change": " More `steps` or `samples` come nearer; so may another `reference_inputs`.",
+}
+
+
 class LedgerError(RuntimeError):
     """The books of an analysis do not balance, or a number in them is not finite."""
 
@@ -112,6 +118,7 @@ class Ledger:
             raise LedgerError(
                 f"The results{where} do not add up to {_FACTS[self.of]}: "
                 f"{np.ravel(gap)[wrong[0]]:.6g} is missing, of {np.sum(self.explained):.6g} in all."
+                f"{_ADVICE[self.of]}"
             )
 
     def to_frame(self):
