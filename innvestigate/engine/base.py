@@ -161,28 +161,41 @@ class Analyzer(Configured):
         check_flags(check=check)
         if not check:
             return self._answer(None, x, neuron_selection, batch_size, verbose)
-        books = open_books(self)
-        result = self._answer(books, x, neuron_selection, batch_size, verbose)
-        books.ledger.check()
-        return result
+        ledger = self.audit(x, neuron_selection, batch_size=batch_size, verbose=verbose)
+        ledger.check()
+        return ledger.results
 
-    def audit(self, x: Any, neuron_selection: Any = None, *, batch_size=32, verbose=0) -> Ledger:
+    def audit(
+        self,
+        x: Any,
+        neuron_selection: Any = None,
+        *,
+        in_detail: bool = True,
+        batch_size: int = 32,
+        verbose: int = 0,
+    ) -> Ledger:
         """The books of an analysis: what became of the relevance in each step.
 
         For methods that share out the output's value (LRP, deep Taylor, patterns) a row for each
         step; for those that share out its change from a reference (DeepLIFT, integrated and
-        expected gradients, Shapley sampling) what is missing from the sum for each sample. `x` and
-        all others are as for `analyze`.
+        expected gradients, Shapley sampling) what is missing from the sum for each sample.
+
+        Args:
+            x: See `analyze`.
+            neuron_selection: See `analyze`.
+            in_detail: Whether there is a row for each step, or sums of samples only.
+            batch_size: See `analyze`.
+            verbose: See `analyze`.
 
         Returns:
-            A `Ledger`, which prints as a table.
+            A `Ledger`, which prints as a table; `results` is what `analyze` returns.
 
         Raises:
             ValueError: As `analyze` does, or if the method's results add up to nothing.
         """
-        books = open_books(self)
-        self._answer(books, x, neuron_selection, batch_size, verbose)
-        return books.ledger
+        check_flags(in_detail=in_detail)
+        books = open_books(self, in_detail)
+        return books.closed(self._answer(books, x, neuron_selection, batch_size, verbose))
 
     def accounted(
         self, x: Any, neuron_selection: Any = None, *, batch_size=32, verbose=0
@@ -199,9 +212,8 @@ class Analyzer(Configured):
         Raises:
             ValueError: See `audit`.
         """
-        books = open_books(self, in_detail=False)
-        self._answer(books, x, neuron_selection, batch_size, verbose)
-        return books.ledger.accounted
+        options: dict[str, Any] = {"batch_size": batch_size, "verbose": verbose}
+        return self.audit(x, neuron_selection, in_detail=False, **options).accounted
 
     def tokens(self, x: Any) -> Any:
         """What each place of a result stands for.

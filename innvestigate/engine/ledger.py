@@ -75,12 +75,14 @@ class Ledger:
         explained: For each sample what its results may add up to.
         received: For each sample the sum of its results.
         of: What is explained: `"output"`, or its `"change"` from a reference.
+        results: What `analyze` returns.
     """
 
     entries: tuple[Entry, ...]
     explained: np.ndarray
     received: np.ndarray
     of: str
+    results: Any = field(repr=False)
 
     @property
     def gap(self) -> np.ndarray:
@@ -172,12 +174,11 @@ class Books:
         """Add what samples have to add up to, and what they do."""
         self._samples.append((np.asarray(explained, "float64"), np.asarray(received, "float64")))
 
-    @property
-    def ledger(self) -> Ledger:
-        """The books so far."""
+    def closed(self, results: Any) -> Ledger:
+        """The books of an analysis that returned some results."""
         entries = (self._entry(step, row) for step, row in self._rows.items())
         explained, received = (np.concatenate(c) for c in zip(*self._samples, strict=True))
-        return Ledger(tuple(entries), explained, received, self.of)
+        return Ledger(tuple(entries), explained, received, self.of, results)
 
     def _entry(self, step: tuple[str, str], row: np.ndarray) -> Entry:
         noted = dict(zip(COLUMNS, row.tolist(), strict=True))
