@@ -39,6 +39,7 @@ from innvestigate.rules.deeplift_structure import (
     LookupDifference,
     MeanGradient,
     Normalized,
+    Quotient,
     Softmax,
     Winner,
 )
@@ -69,7 +70,8 @@ class DeepLIFT(MirrorAnalyzer):
       contributions apart (`rules.LinearDifference`);
     - elementwise activations: the rule, Rescale or RevealCancel;
     - softmax inside the network: `rules.Softmax`; normalisation by the sample's own statistics:
-      `rules.Normalized`; products of tensors: `rules.MeanGradient`, half to each factor's change;
+      `rules.Normalized`; quotients: `rules.Quotient`; other products of tensors:
+      `rules.MeanGradient`, half to each factor's change;
     - maxima and minima: `rules.Winner`;
     - recurrent layers: the rules of their cell's steps, from the last point in time to the first.
 
@@ -179,6 +181,7 @@ class DeepLIFT(MirrorAnalyzer):
             of_kind(Kind.LINEAR, LinearDifference()),
             Line(Affine(), _is_affine, "every step that adds, moves or scales numbers"),
             of_kind(Kind.PASS, Rescale()),
+            Line(Quotient(), _is_quotient, "every product of a tensor and an inverse"),
             of_kind(Kind.PRODUCT, MeanGradient()),
             of_kind(Kind.NORMALIZATION, Normalized()),
             Line(self._max_pooling, _is_extremum, "every maximum and minimum"),
@@ -357,6 +360,12 @@ def _hypothetical_contribution(change: Change, signals: tuple):
 
 def _is_softmax(step: Step) -> bool:
     return activation_name(step.operation) in ("softmax", "log_softmax")
+
+
+def _is_quotient(step: Step) -> bool:
+    """Whether a step multiplies numbers in the same place, one of them an inverse."""
+    pair = len(step.inputs) == 2 and bool(step.inverses)
+    return pair and kind_of(step) is Kind.PRODUCT and has(step.operation, Trait.ELEMENTWISE)
 
 
 def _is_diagonal(step: Step) -> bool:

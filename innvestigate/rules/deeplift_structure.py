@@ -102,6 +102,32 @@ class MeanGradient(DifferenceRule):
         return f"MeanGradient({'' if self.points is None else self.points})"
 
 
+class Quotient(DifferenceRule):
+    """A product y = a r of a tensor a and an inverse r = 1 / s, such as `x * rsqrt(v + ε)`.
+
+    Δy = (λ r + (1 - λ) r₀) Δa + ((1 - λ) a + λ a₀) Δr holds for every λ. λ = |r₀| / (|r| + |r₀|)
+    makes the first factor the inverse of the mean of s and s₀, and the contribution of r that of s
+    in Δa = ½ (s + s₀) Δy + ½ (y + y₀) Δs. Both stay small where one of s and s₀ is tiny, as a
+    spread √(v + ε) is at a reference of zeros. Halves (`MeanGradient`) would then be large numbers
+    that cancel, and from layer to layer larger ones.
+    """
+
+    def __call__(self, at, m):
+        if len(at.x) == 1:
+            return MeanGradient()(at, m)
+        place = at.inverses[0]
+        inverse, other = at.x[place], at.x[1 - place]
+        product = lambda a, r: at(a, r) if place else at(r, a)  # noqa: E731
+        now, before = ops.abs(inverse.value), ops.abs(inverse.reference)
+        share = divide(before, now + before)
+        mean = share * inverse.value + (1.0 - share) * inverse.reference
+        to_other = pulled_back(lambda a: product(a, mean), [other.value], m)[0]
+        factor = product(other.value, 1.0 - share)[0] + product(other.reference, share)[0]
+        ones = ops.ones_like(other.value)
+        to_inverse = pulled_back(lambda r: product(ones, r), [inverse.value], [m[0] * factor])[0]
+        return [to_other, to_inverse] if place else [to_inverse, to_other]
+
+
 class Winner(DifferenceRule):
     """Largest (or smallest) values, for any reference: the one that decides on Δy receives it.
 

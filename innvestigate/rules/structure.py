@@ -49,7 +49,8 @@ class Detached(Rule):
 class Product(Rule):
     """Relevance of a product of tensors: gates get none and signals all, otherwise equal parts.
 
-    A gate is the output of a sigmoid. A divisor counts as a gate. Elementwise factors receive
+    A gate is the output of a sigmoid. A divisor counts as a gate, and so does what comes out of a
+    reciprocal: `x * rsqrt(v)` is a quotient, too. Elementwise factors receive
     relevance directly; matrix products share it by the z-rule. A softmax's output is a factor as
     any other, whether its numbers weigh values (attention) or experts, in a matrix product or
     elementwise and summed.
@@ -66,7 +67,7 @@ class Product(Rule):
     kinds = (Kind.PRODUCT,)
 
     def __call__(self, at, signals) -> list:
-        inputs, gates = at.inputs, set(at.gates)
+        inputs, gates = at.inputs, {*at.gates, *at.inverses}
         if self.constant_weights:
             gates |= set(at.weights)
         if has(at.operation, Trait.QUOTIENT) and len(inputs) == 2:
