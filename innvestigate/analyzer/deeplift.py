@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from innvestigate.analyzer.comparisons import check_comparisons
+from innvestigate.analyzer.completeness import keeps_sum, warn_if_lost
 from innvestigate.analyzer.lrp import check_rule_list, in_convolution
 from innvestigate.engine.batch import Batch, expand, fold
 from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.references import References
-from innvestigate.graph.difference import Change, build_difference_mirror
+from innvestigate.graph.difference import CHANGE, Change, build_difference_mirror
 from innvestigate.graph.final import Final
 from innvestigate.graph.formulas import take_apart
 from innvestigate.graph.linear import Linear
@@ -138,6 +140,12 @@ class DeepLIFT(MirrorAnalyzer):
         super().__init__(model, **kwargs)
         self._references = References(reference_inputs, self.input_spec)
 
+    @cached_property
+    def _adds_up(self) -> bool:
+        """Whether the results at the inputs add up to the change of the output."""
+        contributes = not (self._hypothetical or self._return_multipliers)
+        return contributes and keeps_sum(self.task, self.composite(self.task))
+
     def check_count(self, count: int | None) -> None:
         self._references.check_count(count)
 
@@ -151,6 +159,9 @@ class DeepLIFT(MirrorAnalyzer):
             chosen = [np.concatenate(list(r[:, variants].swapaxes(0, 1))) for r in references]
             compared = replace(piece, inputs=[*piece.inputs, *chosen])
             found = super().explain(compared, task)
+            change = found.pop(CHANGE)
+            if self._adds_up:
+                warn_if_lost(piece.samples, found, change, self.guard.rounding)
             for name, y in found.items():
                 summed = fold(y, len(variants)).sum(axis=0, dtype="float64")
                 total[name] = total.get(name, 0.0) + summed

@@ -22,6 +22,9 @@ from innvestigate.graph.operations import body_of
 from innvestigate.graph.run import At, active_inputs, active_tensors, forward
 from innvestigate.graph.step import Step, is_float
 
+CHANGE = "change:"
+"""The name under which a mirror of differences returns by how much the explained output changed."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -92,7 +95,7 @@ def build_difference_mirror(task: Task, method: Method, name: str) -> keras.Mode
 
     Returns:
         A model from the flat inputs, the references of each (and `weights`, as for any mirror) to
-        a dict of results, as that of any mirror.
+        a dict of results, as that of any mirror, and under the name `CHANGE` Σ m Δ at the output.
 
     Raises:
         ValueError: If no signal can reach a target.
@@ -120,6 +123,13 @@ class _DifferenceBuilder(Builder):
         changing = [step for step in self.needed if not self.varying.isdisjoint(step.outputs)]
         self.references = forward(changing, start, run)
         return inputs + references
+
+    def to_check(self, first):
+        output = self.task.output
+        like = KerasTensor(output.shape[:1], self.dtype)
+        values = [self.values[output], self.references[output], *first]
+        change = self.layer("change.result", _summed_change, like, values)
+        return super().to_check(first) | {CHANGE: change}
 
     def send_by_rule(self, step, arriving):
         rule = self.method.rule(step)
@@ -178,3 +188,9 @@ class _DifferenceBuilder(Builder):
         written = self.layer(f"{step.name}.parts", split, like, [*changes, parts])
         for k, t in enumerate(floats):
             self.parts[t] = written[2 * k : 2 * k + 2]
+
+
+def _summed_change(value, reference, multiplier):
+    """Σ m Δ for each row."""
+    contributions = multiplier * (value - reference)
+    return ops.sum(ops.reshape(contributions, (ops.shape(contributions)[0], -1)), axis=-1)

@@ -224,7 +224,7 @@ class Builder:
             signals = backward(self.task.steps, starts, self.send, self.how.total)
             targets = self.task.targets.items()
             results = {label: self._result(label, t, signals.get(t)) for label, t in targets}
-            results[OUTPUT] = self.values[self.task.checked]
+            results |= self.to_check(first)
             mirror = Mirror(inputs + weights, results, name=name)
         return _compiled(mirror, self.needed)
 
@@ -234,6 +234,10 @@ class Builder:
         start = dict(zip(self.graph.flat_inputs, inputs, strict=True))
         self.values = forward(self.needed, start, self.how.run)
         return inputs
+
+    def to_check(self, first: tuple) -> dict[str, KerasTensor]:
+        """What results are checked by, given the first signal."""
+        return {OUTPUT: self.values[self.task.checked]}
 
     def send(self, step: Step, arriving: list) -> list:
         """Send what arrives at a step's outputs back to its inputs."""

@@ -43,6 +43,7 @@ class Affine(DifferenceRule):
     """
 
     passes_parts = True
+    keeps_sum = True
 
     def send(self, at, signals):
         arriving = zip(*filled(at, signals), strict=True)
@@ -88,6 +89,7 @@ class MeanGradient(DifferenceRule):
     def __post_init__(self):
         if self.points is not None and self.points < 1:
             raise ValueError(f"points must be at least 1. Received: points={self.points}.")
+        object.__setattr__(self, "keeps_sum", self.points is None)
 
     def __call__(self, at, m):
         nodes, weights = np.polynomial.legendre.leggauss(self.points or math.ceil(at.factors / 2))
@@ -111,6 +113,8 @@ class Quotient(DifferenceRule):
     spread √(v + ε) is at a reference of zeros. Halves (`MeanGradient`) would then be large numbers
     that cancel, and from layer to layer larger ones.
     """
+
+    keeps_sum = True
 
     def __call__(self, at, m):
         if len(at.x) == 1:
@@ -140,6 +144,8 @@ class Winner(DifferenceRule):
     the maximum rises on the way there and falls on the way back.
     """
 
+    keeps_sum = True
+
     def __call__(self, at, m):
         rises = ops.cast(at.y[0].delta > 0, m[0].dtype)
         now = 1.0 - rises if has(at.operation, Trait.MINIMUM) else rises
@@ -165,6 +171,8 @@ class Softmax(DifferenceRule):
     place of y. m_x follows as L ⊙ (m_y - Σ L m_y / Σ L), for a log-softmax as m_y - L Σ m_y / Σ L.
     """
 
+    keeps_sum = True
+
     def __call__(self, at, m):
         logarithmic = activation_name(at.operation) == "log_softmax"
         axis = getattr(at.operation, "axis", -1)
@@ -183,6 +191,8 @@ class Normalized(DifferenceRule):
     ½ (n + n₀) Δσ and Δσ = Δv / (σ + σ₀) follows Δn = 2 / (σ + σ₀) (Δc - ½ (n + n₀) Δσ), whose
     factors stay small where the reference's deviation is zero.
     """
+
+    keeps_sum = True
 
     def __call__(self, at, m):
         layer, change = at.operation, at.x[0]
@@ -208,6 +218,8 @@ class LookupDifference(DifferenceRule):
     Args:
         finish: What the analyzer makes of `(change, signal)` before the sum.
     """
+
+    keeps_sum = True
 
     def __init__(self, finish):
         self.finish = finish

@@ -1,5 +1,7 @@
 """The DeepLIFT rules against naive derivations in numpy, and what each rule promises by itself."""
 
+import re
+import warnings
 from functools import partial
 
 import keras
@@ -544,6 +546,7 @@ def test_normalisation_of_a_reference_of_zeros(layer):
 
 
 SPREADS = {
+    "no inverse that is known": lambda x, v: x * ops.exp(-0.5 * ops.log(v)),
     "a quotient": lambda x, v: x / ops.sqrt(v),
     "rsqrt": lambda x, v: x * ops.rsqrt(v),
     "a power": lambda x, v: ops.power(v, -0.5) * x,
@@ -595,7 +598,7 @@ def multipliers_of_a_chain(model, x, x0, m, halves):
     return m
 
 
-@pytest.mark.parametrize("how", [*SPREADS, "RMSNormalization"])
+@pytest.mark.parametrize("how", [*list(SPREADS)[1:], "RMSNormalization"])
 def test_a_chain_of_normalisations_stays_bounded_at_a_reference_of_zeros(how):
     """All spreads are √ε at the reference; halves of products cancel there and fill float32."""
     own = partial(layers.RMSNormalization, epsilon=1e-6)
@@ -612,6 +615,36 @@ def test_a_chain_of_normalisations_stays_bounded_at_a_reference_of_zeros(how):
     difference = explained(model, x) - explained(model, 0 * x)
     size = np.abs(found * x).sum()
     np.testing.assert_allclose(total(found * x), difference, rtol=0, atol=1e-5 * size)
+
+
+def warned(model, x, x0, rule="rescale", **kwargs):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        explain(model, x, x0, rule, **kwargs)
+    return [str(w.message) for w in caught if "add up to" in str(w.message)]
+
+
+def test_contributions_that_rounding_has_spoilt_are_warned_of():
+    model = chain(partial(ByHand, "no inverse that is known"))
+    x = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+    (told,) = warned(model, x, 0)
+    found = re.search(r"sample (\d) add up to (\S+), but the output changed by (\S+):", told)
+    sample, total_, change = int(found[1]), float(found[2]), float(found[3])
+    difference = explained(model, x) - explained(model, 0 * x)
+    np.testing.assert_allclose(change, difference[sample], rtol=1e-4)
+    contributions = explain(model, x, 0).astype("float64")
+    np.testing.assert_allclose(total_, total(contributions)[sample], rtol=1e-4)
+    assert abs(total_ - change) > 10 * abs(change)
+    assert warned(model, x, 0, return_multipliers=True) == []  # they need not add up
+    assert warned(model, x, x[::-1] * 1.1) == []
+    assert warned(chain(partial(ByHand, "rsqrt")), x, 0) == []
+
+
+def test_rules_that_promise_no_sum_are_not_measured_by_it():
+    model = chain(partial(ByHand, "no inverse that is known"))
+    x = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+    rules = [(lambda layer: isinstance(layer, layers.Activation), MeanGradient(2))]
+    assert warned(model, x, 0, [*rules, (lambda layer: True, "rescale")]) == []
 
 
 def test_a_quotient_through_zero_keeps_the_sum():
