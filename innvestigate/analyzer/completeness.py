@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from innvestigate.engine.warn import warn
-from innvestigate.graph.mirror import OUTPUT, Task
 from innvestigate.graph.operations import body_of
 from innvestigate.graph.recurrent import deep_steps
+from innvestigate.graph.task import EXPLAINED, OUTPUT, Task
 from innvestigate.rules import Composite, DifferenceRule
 
 _OF_CHANGE = 1e-2
@@ -30,20 +30,17 @@ def keeps_sum(task: Task, composite: Composite) -> bool:
     return promised and set(inputs) <= set(task.targets)
 
 
-def warn_if_lost(
-    samples: np.ndarray, found: dict[str, np.ndarray], change: np.ndarray, rounding: float
-) -> None:
+def warn_if_lost(samples: np.ndarray, found: dict[str, np.ndarray], rounding: float) -> None:
     """Warn if contributions miss the change of the output by more than rounding.
 
     Args:
         samples: The number of the sample that each row belongs to.
-        found: The contributions at each target, `(rows, ...)`, and the output.
-        change: By how much the explained output changed, `(rows,)`.
+        found: What a mirror of differences returns.
         rounding: By how much of the output the model's own numbers may differ.
     """
     at_inputs = [y for name, y in found.items() if name.startswith("input:")]
     flat = np.concatenate([y.reshape(len(samples), -1).astype("float64") for y in at_inputs], 1)
-    total, change = flat.sum(axis=1), change.astype("float64")
+    total, change = flat.sum(axis=1), found[EXPLAINED].astype("float64")
     allowed = max(_OF_CHANGE, 10 * rounding) * np.abs(change).max()
     allowed += rounding * np.abs(found[OUTPUT]).max()
     gap = np.where(np.isfinite(total), np.abs(total - change), 0.0)

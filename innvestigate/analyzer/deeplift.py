@@ -16,11 +16,10 @@ from innvestigate.analyzer.lrp import check_rule_list, in_convolution
 from innvestigate.engine.batch import Batch, expand, fold
 from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.references import References
-from innvestigate.graph.difference import CHANGE, Change, build_difference_mirror
+from innvestigate.graph.difference import Change, build_difference_mirror
 from innvestigate.graph.final import Final
 from innvestigate.graph.formulas import take_apart
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import (
     Kind,
     Trait,
@@ -32,6 +31,7 @@ from innvestigate.graph.operations import (
 from innvestigate.graph.recurrent import deep_writers
 from innvestigate.graph.rewrite import fuse_bias, may_open, open_layers, split
 from innvestigate.graph.step import Graph, Step, is_float
+from innvestigate.graph.task import Task
 from innvestigate.rules import Composite, Gradient, Line, Rule, as_rule
 from innvestigate.rules.composite import of_kind
 from innvestigate.rules.deeplift import LinearDifference, Rescale, RevealCancel
@@ -137,14 +137,14 @@ class DeepLIFT(MirrorAnalyzer):
         self._max_pooling = MAX_POOLING[check_choice("max_pooling", max_pooling, MAX_POOLING)]
         self._mean_normalize = mean_normalize
         self._hypothetical, self._return_multipliers = hypothetical, return_multipliers
+        self.adds_up_to = None if hypothetical or return_multipliers else "change"
         super().__init__(model, **kwargs)
         self._references = References(reference_inputs, self.input_spec)
 
     @cached_property
     def _adds_up(self) -> bool:
         """Whether the results at the inputs add up to the change of the output."""
-        contributes = not (self._hypothetical or self._return_multipliers)
-        return contributes and keeps_sum(self.task, self.composite(self.task))
+        return bool(self.adds_up_to) and keeps_sum(self.task, self.composite(self.task))
 
     def check_count(self, count: int | None) -> None:
         self._references.check_count(count)
@@ -159,9 +159,8 @@ class DeepLIFT(MirrorAnalyzer):
             chosen = [np.concatenate(list(r[:, variants].swapaxes(0, 1))) for r in references]
             compared = replace(piece, inputs=[*piece.inputs, *chosen])
             found = super().explain(compared, task)
-            change = found.pop(CHANGE)
             if self._adds_up:
-                warn_if_lost(piece.samples, found, change, self.guard.rounding)
+                warn_if_lost(piece.samples, found, self.guard.rounding)
             for name, y in found.items():
                 summed = fold(y, len(variants)).sum(axis=0, dtype="float64")
                 total[name] = total.get(name, 0.0) + summed
@@ -209,6 +208,9 @@ class DeepLIFT(MirrorAnalyzer):
         if self._mean_normalize:
             weights = weights - ops.mean(weights, axis=self._class_axis, keepdims=True)
         return weights
+
+    def value(self, weights, output, reference):  # type: ignore[override]  # compares with another
+        return self.start(weights, output) * (output - reference)
 
     def finish(self, value, signal):
         if self._hypothetical:

@@ -17,13 +17,11 @@ import keras
 from keras import KerasTensor, ops
 
 from innvestigate.graph.layers import shaped
-from innvestigate.graph.mirror import Builder, Method, Task
+from innvestigate.graph.mirror import Builder
 from innvestigate.graph.operations import body_of
 from innvestigate.graph.run import At, active_inputs, active_tensors, forward
 from innvestigate.graph.step import Step, is_float
-
-CHANGE = "change:"
-"""The name under which a mirror of differences returns by how much the explained output changed."""
+from innvestigate.graph.task import Method, Task
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def build_difference_mirror(task: Task, method: Method, name: str) -> keras.Mode
 
     Returns:
         A model from the flat inputs, the references of each (and `weights`, as for any mirror) to
-        a dict of results, as that of any mirror, and under the name `CHANGE` Σ m Δ at the output.
+        a dict of results, as that of any mirror.
 
     Raises:
         ValueError: If no signal can reach a target.
@@ -123,13 +121,6 @@ class _DifferenceBuilder(Builder):
         changing = [step for step in self.needed if not self.varying.isdisjoint(step.outputs)]
         self.references = forward(changing, start, run)
         return inputs + references
-
-    def to_check(self, first):
-        output = self.task.output
-        like = KerasTensor(output.shape[:1], self.dtype)
-        values = [self.values[output], self.references[output], *first]
-        change = self.layer("change.result", _summed_change, like, values)
-        return super().to_check(first) | {CHANGE: change}
 
     def send_by_rule(self, step, arriving):
         rule = self.method.rule(step)
@@ -188,9 +179,3 @@ class _DifferenceBuilder(Builder):
         written = self.layer(f"{step.name}.parts", split, like, [*changes, parts])
         for k, t in enumerate(floats):
             self.parts[t] = written[2 * k : 2 * k + 2]
-
-
-def _summed_change(value, reference, multiplier):
-    """Σ m Δ for each row."""
-    contributions = multiplier * (value - reference)
-    return ops.sum(ops.reshape(contributions, (ops.shape(contributions)[0], -1)), axis=-1)
