@@ -22,9 +22,9 @@ from innvestigate.engine.storage import save_analyzer
 from innvestigate.engine.targets import choose_output, choose_targets
 from innvestigate.engine.text import Text
 from innvestigate.engine.warn import warn, warn_if_not_finite
+from innvestigate.graph.facts import annotate
 from innvestigate.graph.final import Final, explained
 from innvestigate.graph.mirror import build_forward
-from innvestigate.graph.operations import annotate
 from innvestigate.graph.recurrent import rewrite_bodies
 from innvestigate.graph.rewrite import drop_casts
 from innvestigate.graph.run import run
