@@ -113,10 +113,8 @@ def section() -> str:
     import keras_hub
 
     found = read(RESULTS)
-    counts = [
-        sum(row[i].startswith("works") for row in found.values()) for i in range(len(METHODS))
-    ]
-    total = ["all", *(f"{count} of {len(found)}" for count in counts)]
+    works = lambda i: sum(row[i].startswith("works") for row in found.values())  # noqa: E731
+    total = ["all", *(f"{works(i)} of {len(found)}" for i in range(len(METHODS)))]
     table = markdown(["backbone", *METHODS], [total, *([n, *row] for n, row in found.items())])
     return f"{INTRODUCTION.format(version=keras_hub.__version__)}\n{table}\n"
 

@@ -23,7 +23,7 @@ from keras import KerasTensor, ops, tree
 from keras.src import backend as keras_backend
 from keras.src.models.functional import Functional
 
-from innvestigate.graph.constants import present
+from innvestigate.graph.constants import Constant
 from innvestigate.graph.lenient import spec_of
 from innvestigate.graph.masks import ComputeMask, is_reversible, masks_for, masks_of, wants_masks
 from innvestigate.graph.signature import not_built, signature
@@ -370,12 +370,16 @@ def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict]:
 
     own = layer.call if layer.quantization_mode is None else layer.quantized_call
 
-    def run():
-        known_args, known = present((args, kwargs))
+    constants = [x for x in tree.flatten((args, kwargs)) if isinstance(x, Constant)]
+
+    def run(values):
+        at = dict(zip(constants, values, strict=True))
+        find = lambda x: at[x] if isinstance(x, Constant) else x  # noqa: E731
+        known_args, known = tree.map_structure(find, (args, kwargs))
         with wearing(masks):
             return (own if call is None else partial(call, layer))(*known_args, **known)
 
-    calls, written = calls_within(layer, list(fresh.values()), run)
+    calls, written = calls_within(layer, list(fresh.values()), constants, run)
     if len(written) != len(step.outputs):
         written = [y for y in written if y is not None]
     if len(written) != len(step.outputs):
