@@ -169,19 +169,27 @@ def from_vectors(graph: Graph) -> tuple[Graph, list[Step]]:
     """The graph with the vectors of its tokens as further inputs, and the look-ups they stand for.
 
     The tokens stay inputs: masks are made of them. A look-up of anything else than inputs that
-    were at most moved, such as sums of them, stays as it is.
+    were at most moved, or replaced by a constant in some places, stays as it is.
     """
     moved = set(graph.flat_inputs)
+    fixed: set[KerasTensor] = set()
     lookups = []
     for step in graph.steps:
-        known = bool(step.inputs) and moved.issuperset(step.inputs)
+        if stays(step):
+            fixed.update(step.outputs)
+        known = bool(moved & set(step.inputs)) and (moved | fixed).issuperset(step.inputs)
         if known and kind_of(step) is Kind.SHAPE:
-            moved.update(step.outputs)
+            moved.update(set(step.outputs) - fixed)
         if known and kind_of(step) is Kind.LOOKUP:
             lookups.append(step)
     steps = [step for step in graph.steps if step not in lookups]
     inputs = [*graph.flat_inputs, *(step.outputs[0] for step in lookups)]
     return replace(graph, steps=steps, inputs=inputs), lookups
+
+
+def stays(step: Step) -> bool:
+    """Whether what a step writes is the same wherever tokens come from: conditions, constants."""
+    return kind_of(step) is Kind.CONSTANT or all(t.dtype == "bool" for t in step.outputs)
 
 
 def from_tokens(graph: Graph) -> tuple[Graph, Graph] | None:
