@@ -10,8 +10,8 @@ from keras import KerasTensor, ops, tree
 
 from innvestigate.backend import run_batch
 from innvestigate.graph.mirror import Task, build_forward
-from innvestigate.graph.operations import Kind, kind_of
-from innvestigate.graph.rewrite import from_vectors, stays
+from innvestigate.graph.operations import Kind, kind_of, stays
+from innvestigate.graph.rewrite import from_vectors
 from innvestigate.graph.run import execute, forward
 from innvestigate.graph.sizes import Sizes
 from innvestigate.graph.step import Graph

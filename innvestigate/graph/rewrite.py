@@ -15,7 +15,7 @@ from innvestigate.graph.constants import value_of
 from innvestigate.graph.decompositions import DECOMPOSITIONS, as_formula, mel_spectrogram
 from innvestigate.graph.kernels import linear_part, separable_parts
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.operations import Kind, Trait, body_of, has, keras_name, kind_of
+from innvestigate.graph.operations import Kind, Trait, body_of, has, keras_name, kind_of, stays
 from innvestigate.graph.quantized import opener_of
 from innvestigate.graph.registered import registered_kind
 from innvestigate.graph.step import Graph, Step, like, substitute
@@ -185,11 +185,6 @@ def from_vectors(graph: Graph) -> tuple[Graph, list[Step]]:
     steps = [step for step in graph.steps if step not in lookups]
     inputs = [*graph.flat_inputs, *(step.outputs[0] for step in lookups)]
     return replace(graph, steps=steps, inputs=inputs), lookups
-
-
-def stays(step: Step) -> bool:
-    """Whether what a step writes is the same wherever tokens come from: conditions, constants."""
-    return kind_of(step) is Kind.CONSTANT or all(t.dtype == "bool" for t in step.outputs)
 
 
 def from_tokens(graph: Graph) -> tuple[Graph, Graph] | None:
