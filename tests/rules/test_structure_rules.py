@@ -508,7 +508,6 @@ PRODUCTS = {
     "gate": (lambda x, g: _times(x, _sigmoid(g)), [(3, 2)] * 2, lambda r: [r, 0]),
     "gate first": (lambda g, x: _sigmoid(g) * x, [(4,)] * 2, lambda r: [0, r]),
     "gate of ops": (lambda x, g: ops.multiply(x, ops.sigmoid(g)), [(4,)] * 2, lambda r: [r, 0]),
-    "gate of softmax": (lambda x, g: x * ops.softmax(g), [(3, 2)] * 2, lambda r: [r, 0]),
     "gate of hard sigmoid": (
         lambda x, g: x * layers.Activation("hard_sigmoid")(g),
         [(4,)] * 2,
