@@ -18,6 +18,7 @@ from pathlib import Path
 
 import coverage_layers
 import keras
+import keras_hub_coverage
 import numpy as np
 from measure import build, images, in_own_process, markdown, read, seconds, write
 
@@ -112,7 +113,9 @@ def main():
     table = markdown(["architecture", *METHODS], rows)
     missing = [name for name in architectures() if name not in found]
     rest = f"\nNot run yet: {', '.join(missing)}.\n" if missing else ""
-    sections = [f"{INTRODUCTION}\n{size}\n\n{table}\n{rest}", coverage_layers.section()]
+    keras_hub_coverage.run(keras_hub_coverage.backbones())
+    own = f"{INTRODUCTION}\n{size}\n\n{table}\n{rest}"
+    sections = [own, coverage_layers.section(), keras_hub_coverage.section()]
     PAGE.write_text("\n".join(sections))
     print(f"Written: {PAGE}")
 

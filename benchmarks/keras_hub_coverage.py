@@ -81,7 +81,7 @@ def cell(method: str, model: keras.Model, x) -> str:
 
 def gap(model: keras.Model, x, found: list) -> float:
     """By how much contributions miss the change of the output, for each sample the largest."""
-    y, y0 = (np.asarray(model(z), "float64") for z in (x, reference(x)))
+    y, y0 = (np.asarray(model(z, training=False), "float64") for z in (x, reference(x)))
     chosen = (np.arange(len(y)), y.argmax(axis=-1))
     total = sum(r.reshape(len(y), -1).sum(axis=1, dtype="float64") for r in found)
     change = (y - y0)[chosen]
@@ -116,7 +116,9 @@ def section() -> str:
     works = lambda i: sum(row[i].startswith("works") for row in found.values())  # noqa: E731
     total = ["all", *(f"{works(i)} of {len(found)}" for i in range(len(METHODS)))]
     table = markdown(["backbone", *METHODS], [total, *([n, *row] for n, row in found.items())])
-    return f"{INTRODUCTION.format(version=keras_hub.__version__)}\n{table}\n"
+    missing = [name for name in backbones() if name not in found]
+    rest = f"\nNot run yet: {', '.join(missing)}.\n" if missing else ""
+    return f"{INTRODUCTION.format(version=keras_hub.__version__)}\n{table}\n{rest}"
 
 
 def main():
