@@ -81,11 +81,7 @@ def plot_tabular(
         bar.set_alpha(0.5)
     ax.bar_label(bars, fmt="{:+#.3g}", padding=3, fontsize=8)
     ax.set_yticks(np.arange(len(lengths)), labels)
-    ax.invert_yaxis()
-    ax.axvline(0, color="black", lw=0.8)
-    ax.tick_params(axis="y", length=0)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.set_xlabel("relevance")
+    _style_bars(ax)
     _leave_room(ax, min(0.0, *lengths), max(0.0, *lengths))
     say_sum(ax, relevance, accounted, below=26)
     return ax
@@ -123,13 +119,18 @@ def plot_audit(ledger: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.barh(places, lengths, left=ends[side, places], height=0.7, color=colour, label=part)
         ends[side, places] += lengths
     ax.set_yticks(places, ledger["step"])
+    _style_bars(ax)
+    ax.legend(fontsize=8, frameon=False)
+    return ax
+
+
+def _style_bars(ax: Axes) -> None:
+    """Axes of bars from top to bottom, to both sides of zero."""
     ax.invert_yaxis()
     ax.axvline(0, color="black", lw=0.8)
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.set_xlabel("relevance")
-    ax.legend(fontsize=8, frameon=False)
-    return ax
 
 
 def _leave_room(ax: Axes, low: float, high: float) -> None:
