@@ -27,7 +27,7 @@ INTRODUCTION = """## The books
 
 Written by `benchmarks/ledger_coverage.py`: at which step of an audit the books are off most, as a
 share of the relevance that the step handles (`Entry.gap / Entry.size`), in parts of a million; 100
-of these count as balanced. Networks of `keras.applications` as above, KerasHub's backbones as below.
+of these count as balanced. Networks of `keras.applications` as above, and KerasHub's backbones.
 """
 
 
