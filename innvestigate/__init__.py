@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         model_wo_output_activation,
         model_wo_softmax,
     )
+    from innvestigate.engine.ledger import LedgerError
     from innvestigate.rules import NoRuleError, register_rule
     from innvestigate.utils.files import FileRefusedError
 
@@ -25,6 +26,7 @@ __version__ = "3.0.0"
 
 __all__ = [
     "FileRefusedError",
+    "LedgerError",
     "NoRuleError",
     "analyzers",
     "create_analyzer",
@@ -41,6 +43,7 @@ _PACKAGES = (
 )
 _HOMES = {
     "FileRefusedError": "utils.files",
+    "LedgerError": "engine.ledger",
     "NoRuleError": "rules",
     "register_rule": "rules",
 }

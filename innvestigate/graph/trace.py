@@ -23,7 +23,7 @@ from keras import KerasTensor, ops, tree
 from keras.src import backend as keras_backend
 from keras.src.models.functional import Functional
 
-from innvestigate.graph.constants import present
+from innvestigate.graph.constants import Constant
 from innvestigate.graph.lenient import spec_of
 from innvestigate.graph.masks import ComputeMask, is_reversible, masks_for, masks_of, wants_masks
 from innvestigate.graph.signature import not_built, signature
@@ -195,7 +195,8 @@ class _Tracer:
         """Tensors like those that a call writes, for inputs that may have other sizes."""
         if all(t.shape == bindings[t].shape for t in call.inputs):
             return [like(tensor) for tensor in call.outputs]
-        return spec_of(call.operation, args, kwargs)
+        found = spec_of(call.operation, args, kwargs)  # None: less than the layer says of itself
+        return [like(t) if y is None else y for t, y in zip(call.outputs, found, strict=True)]
 
     def _add_step(self, step, args, name, layers) -> list[KerasTensor]:
         values = dict(zip(step.inputs, tree.flatten(args[0]), strict=True))
@@ -370,12 +371,16 @@ def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict]:
 
     own = layer.call if layer.quantization_mode is None else layer.quantized_call
 
-    def run():
-        known_args, known = present((args, kwargs))
+    constants = [x for x in tree.flatten((args, kwargs)) if isinstance(x, Constant)]
+
+    def run(values):
+        at = dict(zip(constants, values, strict=True))
+        find = lambda x: at[x] if isinstance(x, Constant) else x  # noqa: E731
+        known_args, known = tree.map_structure(find, (args, kwargs))
         with wearing(masks):
             return (own if call is None else partial(call, layer))(*known_args, **known)
 
-    calls, written = calls_within(layer, list(fresh.values()), run)
+    calls, written = calls_within(layer, list(fresh.values()), constants, run)
     if len(written) != len(step.outputs):
         written = [y for y in written if y is not None]
     if len(written) != len(step.outputs):

@@ -43,7 +43,8 @@ class Detached(Linearised):
 class Product(Linearised):
     """Relevance of a product of tensors: gates get none and signals all, otherwise equal parts.
 
-    A gate is the output of a sigmoid. A divisor counts as a gate. Elementwise factors receive
+    A gate is the output of a sigmoid. A divisor counts as a gate, and so does what comes out of a
+    reciprocal: `x * rsqrt(v)` is a quotient, too. Elementwise factors receive
     relevance directly; matrix products share it by the z-rule. A softmax's output is a factor as
     any other, whether its numbers weigh values (attention) or experts, in a matrix product or
     elementwise and summed.
@@ -65,7 +66,7 @@ class Product(Linearised):
 
     def shares(self, at) -> list[float]:
         """What part of the product's relevance each factor is given: 0 for gates."""
-        gates = set(at.gates) | (set(at.weights) if self.constant_weights else set())
+        gates = {*at.gates, *at.inverses, *(at.weights if self.constant_weights else ())}
         count = len(at.inputs)
         if has(at.operation, Trait.QUOTIENT) and count == 2:
             gates = {1}

@@ -211,3 +211,33 @@ def test_what_pattern_net_cannot_be_fitted_to():
             analyzer.fit(x)
     with pytest.raises(ValueError, match="verbose"):
         analyzer.fit(X, verbose="loud")
+
+
+class Weight(layers.Layer):
+    """Whole numbers as weights, of which a mask is made, too: they stay whole in the mirror."""
+
+    supports_masking = True
+
+    def call(self, x):
+        return keras.ops.cast(x, "float32")
+
+    def compute_mask(self, x, mask=None):
+        return keras.ops.not_equal(x, 0)
+
+
+@pytest.mark.parametrize("name", ["input_t_gradient", "deeplift"])
+def test_whole_numbers_that_make_a_mask_and_weigh(name):
+    """Contributions to a network that is linear in the weights."""
+    tokens, weights = (keras.Input((4,), dtype="int32") for _ in range(2))
+    embedding, dense = layers.Embedding(9, 3), layers.Dense(2, use_bias=False)
+    place = keras.ops.expand_dims(Weight()(weights), -1)
+    model = keras.Model(
+        [tokens, weights],
+        dense(layers.GlobalAveragePooling1D()(layers.Multiply()([embedding(tokens), place]))),
+    )
+    x = [np.array([[1, 2, 3, 4]]), np.array([[2, 0, 1, 3]])]
+    compared = {"reference_inputs": [x[0], np.zeros((1, 4))]} if name == "deeplift" else {}
+    found = explain(model, name, neuron_selection_mode="index", **compared)(x, 1)[1]
+    vectors = embedding.get_weights()[0][x[0]] * x[1][..., None]
+    expected = vectors @ dense.get_weights()[0][:, 1] / 4
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
