@@ -33,7 +33,8 @@ segments, images, sound. All of it runs offline.
 *Works* says that the mirror computes what the model computes, and that its results are finite
 numbers for every input that a signal can reach, not all of them zero. The number of DeepLIFT is the
 gap to completeness, |sum of contributions - (f(x) - f(x₀))| / |f(x) - f(x₀)|, x₀ being token 0 or
-zero, with the masks and segments of the sample.
+grey, with the masks and segments of the sample. Black would be a poor reference: without biases all
+numbers are zero there, and each normalisation by their size multiplies contributions by 1,000.
 """
 
 
@@ -45,11 +46,12 @@ def backbones() -> list[str]:
 
 
 def reference(x):
-    """Token 0 or zero in the place of what a model reads, with the masks of the sample."""
-    if not isinstance(x, dict):
-        return keras.tree.map_structure(np.zeros_like, x)
-    kept = lambda name: "mask" in name or "segment" in name or "label" in name  # noqa: E731
-    return {name: value if kept(name) else np.zeros_like(value) for name, value in x.items()}
+    """Token 0 or grey in the place of what a model reads, with the masks of the sample."""
+    kept = ("mask", "segment", "label")
+    if isinstance(x, dict):
+        return {n: v if any(k in n for k in kept) else reference(v) for n, v in x.items()}
+    neutral = lambda v: np.full_like(v, 0.5 if v.dtype.kind == "f" else 0)  # noqa: E731
+    return keras.tree.map_structure(neutral, x)
 
 
 def worker(name: str) -> dict:

@@ -131,7 +131,11 @@ class _DifferenceBuilder(Builder):
 
     def result(self, label, tensor, signal):
         parts = self._parts_of(tensor) if len(signal) > 1 else None
-        finish = lambda x, x0, signal, parts: self.method.finish(Change(x, x0, parts), signal)  # noqa: E731
+
+        def finish(x, reference, signal, parts):
+            change = Change(self.number(x), self.number(reference), parts)
+            return self.method.finish(change, signal)
+
         change = [self.values[tensor], self.references[tensor]]
         return self.layer(label, finish, tensor, [*change, signal, parts])
 
