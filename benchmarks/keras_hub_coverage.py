@@ -98,7 +98,7 @@ def gap(model: keras.Model, x, found: list) -> float:
 
 def reason(message: str) -> str:
     """What an error says, in a few words."""
-    step, layer = re.search(r"step '([^']+)'(?: \((\w+))?", message).groups()
+    step, layer = re.search(r"steps? '([^']+)'(?: \((\w+))?", message).groups()
     inner = re.sub(r"_\d+$", "", step.split(".")[-1])
     if "by comparing" in message:
         return f"compares: `{'.'.join([*step.split('.')[-2:-1], inner])}`"

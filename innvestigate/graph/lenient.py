@@ -48,7 +48,8 @@ def spec_of(operation: Any, args, kwargs) -> list[KerasTensor]:
     outputs = tree.flatten(operation.compute_output_spec(*args, **kwargs))
     if _may_be_wrong(operation, outputs, (args, kwargs)):
         with suppress(Exception):  # what it says of itself has to do then
-            return tree.flatten(_written(operation.call, args, kwargs))
+            found = _tensors(_written(operation.call, args, kwargs))
+            return found if len(found) == len(outputs) else outputs
     return outputs
 
 

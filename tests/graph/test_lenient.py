@@ -220,6 +220,13 @@ def test_an_output_that_is_none(method):
     np.testing.assert_allclose(found.sum(axis=1), change, rtol=1e-3, atol=1e-5)
 
 
+def test_as_many_tensors_are_written_as_the_layer_has_said():
+    layer = HalfEmpty()
+    layer.build((None, 6))
+    likes = spec_of(layer, (keras.KerasTensor((2, 6)),), {})
+    assert [t.shape for t in likes] == [(2, 4), (2, 4)]
+
+
 def test_what_a_layer_writes_is_found_out_by_dense_tensors():
     """Keras takes a product with a number for sparse, and adds other things to what is sparse."""
     scaled = keras.KerasTensor((2, 3)) * 0.5
