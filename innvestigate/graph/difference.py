@@ -132,8 +132,8 @@ class _DifferenceBuilder(Builder):
     def result(self, label, tensor, signal):
         parts = self._parts_of(tensor) if len(signal) > 1 else None
 
-        def finish(x, x0, signal, parts):
-            change = Change(self.in_floats(x), self.in_floats(x0), parts)
+        def finish(x, reference, signal, parts):
+            change = Change(self.number(x), self.number(reference), parts)
             return self.method.finish(change, signal)
 
         change = [self.values[tensor], self.references[tensor]]

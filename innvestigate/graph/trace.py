@@ -195,8 +195,7 @@ class _Tracer:
         """Tensors like those that a call writes, for inputs that may have other sizes."""
         if all(t.shape == bindings[t].shape for t in call.inputs):
             return [like(tensor) for tensor in call.outputs]
-        found = spec_of(call.operation, args, kwargs)  # None: less than the layer says of itself
-        return [like(t) if y is None else y for t, y in zip(call.outputs, found, strict=True)]
+        return spec_of(call.operation, args, kwargs)
 
     def _add_step(self, step, args, name, layers) -> list[KerasTensor]:
         values = dict(zip(step.inputs, tree.flatten(args[0]), strict=True))
