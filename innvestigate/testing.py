@@ -20,10 +20,11 @@ from keras import ops, tree
 from innvestigate.analyzer import LRP, Analyzer, load_analyzer
 from innvestigate.engine.selection import MODES, one_hot_max
 from innvestigate.graph.layers import AtOnce
-from innvestigate.graph.mirror import Builder, Method
+from innvestigate.graph.mirror import Builder
 from innvestigate.graph.operations import body_of
 from innvestigate.graph.recurrent import deep_steps
 from innvestigate.graph.run import backward, float_type, forward, run, summed
+from innvestigate.graph.task import Method
 from innvestigate.graph.trace import count_nodes
 from innvestigate.rules import Rule, as_rule
 
@@ -148,7 +149,8 @@ def _without_mirror(analyzer: LRP, rule: Rule, x: Any) -> tuple[np.ndarray, Call
     rule_of = lambda step: composite.choose(step).rule  # noqa: E731
     rules = [rule_of(step) for step in deep_steps(task) if body_of(step) is None]
     assert rule in rules, f"A rule serves a step of the layer: {rule!r} does not."
-    method = Method(lambda step: _Checked(rule_of(step)), analyzer.start, analyzer.finish)
+    checked = lambda step: _Checked(rule_of(step))  # noqa: E731
+    method = Method(checked, analyzer.start, analyzer.finish, analyzer.value)
     builder = Builder(task, method, AtOnce(float_type(graph)))
 
     def start(x) -> dict:

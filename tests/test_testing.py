@@ -11,9 +11,8 @@ from keras import layers, ops
 import innvestigate
 from innvestigate.analyzer import GradientAnalyzer, SmoothGrad
 from innvestigate.engine.selection import MODES
-from innvestigate.rules import Deconvolution, Epsilon, Guided, KernelRule, Rule, Z
+from innvestigate.rules import Deconvolution, Epsilon, Guided, KernelRule, Rule, Share, Z
 from innvestigate.rules.composite import RULES
-from innvestigate.rules.linear import share
 from innvestigate.testing import check_analyzer, check_rule
 from tests.models import ClosedCell, build, floats
 from tests.test_table import METHODS, REQUIRED, slow
@@ -117,29 +116,29 @@ class Unguarded(KernelRule):
 
 class Squared(KernelRule):
     def relevance(self, linear, x, z, r):
-        return share(linear, [(x, linear.kernel)], r * r)
+        return Share([(x, linear.kernel)], r * r).relevance(linear)
 
 
 class Centred(KernelRule):
     def relevance(self, linear, x, z, r):
-        return share(linear, [(x, linear.kernel)], r - ops.mean(r, axis=0))
+        return Share([(x, linear.kernel)], r - ops.mean(r, axis=0)).relevance(linear)
 
 
 class ByPlace(KernelRule):
     def relevance(self, linear, x, z, r):
         number = ops.cast(ops.arange(ops.shape(x)[0]), "float32")
-        return share(linear, [(x, linear.kernel)], r) * number[:, None]
+        return Share([(x, linear.kernel)], r).relevance(linear) * number[:, None]
 
 
 class OtherwiseInMirrors(KernelRule):
     def relevance(self, linear, x, z, r):
         factor = 1 if tf.executing_eagerly() else 1.01
-        return factor * share(linear, [(x, linear.kernel)], r)
+        return factor * Share([(x, linear.kernel)], r).relevance(linear)
 
 
 class Lossy(KernelRule):
     def relevance(self, linear, x, z, r):
-        return 0.9 * share(linear, [(x, linear.kernel)], r)
+        return 0.9 * Share([(x, linear.kernel)], r).relevance(linear)
 
 
 BROKEN_RULES = {

@@ -9,9 +9,10 @@ import numpy as np
 from innvestigate.backend import run_batch
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.batch import Batch
-from innvestigate.graph.mirror import Task, build_forward
+from innvestigate.graph.mirror import build_forward
 from innvestigate.graph.run import float_type
 from innvestigate.graph.step import Graph
+from innvestigate.graph.task import Task
 from innvestigate.utils.arguments import check_number, check_seed, seed_or_fresh
 
 

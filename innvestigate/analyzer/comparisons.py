@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from keras import KerasTensor
 
-from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, body_of, kind_of
 from innvestigate.graph.recurrent import inside
 from innvestigate.graph.run import active_inputs, active_tensors
 from innvestigate.graph.step import is_float
+from innvestigate.graph.task import Task
 from innvestigate.rules import NoRuleError
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from keras import ops
 
 from innvestigate.analyzer.lrp import LRP, check_box
-from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, activation_name, is_relu, kind_of
 from innvestigate.graph.recurrent import deep_steps
+from innvestigate.graph.task import Task
 from innvestigate.rules import ZPlus
 
 
@@ -40,6 +40,8 @@ class DeepTaylor(LRP):
 
     def start(self, weights, output):
         return ops.maximum(weights * output, 0.0)
+
+    value = start
 
     def check_model(self, task: Task) -> None:
         super().check_model(task)

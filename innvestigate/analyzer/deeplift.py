@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from innvestigate.analyzer.comparisons import check_comparisons
+from innvestigate.analyzer.completeness import keeps_sum, warn_if_lost
 from innvestigate.analyzer.lrp import check_rule_list, in_convolution
 from innvestigate.engine.batch import Batch, expand, fold
 from innvestigate.engine.mirror import MirrorAnalyzer
@@ -18,7 +20,6 @@ from innvestigate.graph.difference import Change, build_difference_mirror
 from innvestigate.graph.final import Final
 from innvestigate.graph.formulas import take_apart
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import (
     Kind,
     Trait,
@@ -30,6 +31,7 @@ from innvestigate.graph.operations import (
 from innvestigate.graph.recurrent import deep_writers
 from innvestigate.graph.rewrite import fuse_bias, may_open, open_layers, split
 from innvestigate.graph.step import Graph, Step, is_float
+from innvestigate.graph.task import Task
 from innvestigate.rules import Composite, Gradient, Line, Rule, as_rule
 from innvestigate.rules.composite import of_kind
 from innvestigate.rules.deeplift import LinearDifference, Rescale, RevealCancel
@@ -39,6 +41,7 @@ from innvestigate.rules.deeplift_structure import (
     LookupDifference,
     MeanGradient,
     Normalized,
+    Quotient,
     Softmax,
     Winner,
 )
@@ -69,7 +72,8 @@ class DeepLIFT(MirrorAnalyzer):
       contributions apart (`rules.LinearDifference`);
     - elementwise activations: the rule, Rescale or RevealCancel;
     - softmax inside the network: `rules.Softmax`; normalisation by the sample's own statistics:
-      `rules.Normalized`; products of tensors: `rules.MeanGradient`, half to each factor's change;
+      `rules.Normalized`; quotients: `rules.Quotient`; other products of tensors:
+      `rules.MeanGradient`, half to each factor's change;
     - maxima and minima: `rules.Winner`;
     - recurrent layers: the rules of their cell's steps, from the last point in time to the first.
 
@@ -133,8 +137,14 @@ class DeepLIFT(MirrorAnalyzer):
         self._max_pooling = MAX_POOLING[check_choice("max_pooling", max_pooling, MAX_POOLING)]
         self._mean_normalize = mean_normalize
         self._hypothetical, self._return_multipliers = hypothetical, return_multipliers
+        self.adds_up_to = None if hypothetical or return_multipliers else "change"
         super().__init__(model, **kwargs)
         self._references = References(reference_inputs, self.input_spec)
+
+    @cached_property
+    def _adds_up(self) -> bool:
+        """Whether the results at the inputs add up to the change of the output."""
+        return bool(self.adds_up_to) and keeps_sum(self.task, self.composite(self.task))
 
     def check_count(self, count: int | None) -> None:
         self._references.check_count(count)
@@ -149,6 +159,8 @@ class DeepLIFT(MirrorAnalyzer):
             chosen = [np.concatenate(list(r[:, variants].swapaxes(0, 1))) for r in references]
             compared = replace(piece, inputs=[*piece.inputs, *chosen])
             found = super().explain(compared, task)
+            if self._adds_up:
+                warn_if_lost(piece.samples, found, self.guard.rounding)
             for name, y in found.items():
                 summed = fold(y, len(variants)).sum(axis=0, dtype="float64")
                 total[name] = total.get(name, 0.0) + summed
@@ -179,6 +191,7 @@ class DeepLIFT(MirrorAnalyzer):
             of_kind(Kind.LINEAR, LinearDifference()),
             Line(Affine(), _is_affine, "every step that adds, moves or scales numbers"),
             of_kind(Kind.PASS, Rescale()),
+            Line(Quotient(), _is_quotient, "every product of a tensor and an inverse"),
             of_kind(Kind.PRODUCT, MeanGradient()),
             of_kind(Kind.NORMALIZATION, Normalized()),
             Line(self._max_pooling, _is_extremum, "every maximum and minimum"),
@@ -195,6 +208,9 @@ class DeepLIFT(MirrorAnalyzer):
         if self._mean_normalize:
             weights = weights - ops.mean(weights, axis=self._class_axis, keepdims=True)
         return weights
+
+    def value(self, weights, output, reference):  # type: ignore[override]  # compares with another
+        return self.start(weights, output) * (output - reference)
 
     def finish(self, value, signal):
         if self._hypothetical:
@@ -357,6 +373,12 @@ def _hypothetical_contribution(change: Change, signals: tuple):
 
 def _is_softmax(step: Step) -> bool:
     return activation_name(step.operation) in ("softmax", "log_softmax")
+
+
+def _is_quotient(step: Step) -> bool:
+    """Whether a step multiplies numbers in the same place, one of them an inverse."""
+    pair = len(step.inputs) == 2 and bool(step.inverses)
+    return pair and kind_of(step) is Kind.PRODUCT and has(step.operation, Trait.ELEMENTWISE)
 
 
 def _is_diagonal(step: Step) -> bool:

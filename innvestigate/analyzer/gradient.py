@@ -8,11 +8,11 @@ from keras import KerasTensor, ops
 
 from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.warn import warn
-from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, activation_name, holds, is_relu, kind_of
 from innvestigate.graph.rewrite import is_opaque, open_layers, split
 from innvestigate.graph.run import run
 from innvestigate.graph.step import Graph, Step
+from innvestigate.graph.task import Task
 from innvestigate.rules import Composite, Deconvolution, Gradient, Guided, Line, Lookup
 from innvestigate.rules.composite import of_kind
 from innvestigate.utils.arguments import check_choice

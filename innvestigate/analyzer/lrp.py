@@ -10,7 +10,6 @@ import keras
 from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.warn import warn
 from innvestigate.graph.layers import original_layer
-from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, Trait, has, kind_of
 from innvestigate.graph.recurrent import deep_steps
 from innvestigate.graph.rewrite import (
@@ -22,6 +21,7 @@ from innvestigate.graph.rewrite import (
     tell_apart,
 )
 from innvestigate.graph.step import Graph, Step
+from innvestigate.graph.task import Task
 from innvestigate.rules import (
     AlphaBeta,
     Composite,
@@ -80,6 +80,7 @@ class LRP(MirrorAnalyzer):
     """
 
     explains_value = True
+    adds_up_to = "output"
 
     def __init__(
         self,

@@ -11,9 +11,11 @@ from keras import ops
 
 from innvestigate.analyzer.gradient import GradientAnalyzer
 from innvestigate.engine.batch import Batch, Moments, expand, fold
+from innvestigate.engine.ledger import Books
 from innvestigate.engine.references import References, picked
 from innvestigate.engine.selection import check_mode
 from innvestigate.engine.wrapper import Wrapper
+from innvestigate.graph.task import EXPLAINED
 from innvestigate.utils.arguments import (
     check_choice,
     check_number,
@@ -50,6 +52,16 @@ class _PathAnalyzer(Wrapper):
     def check_count(self, count: int | None) -> None:
         super().check_count(count)
         self._references.check_count(count)
+
+    def booked(self, batch: Batch, books: Books) -> dict[str, np.ndarray]:
+        start = self.continuous(batch.inputs)
+        references, ends = self._references.of(batch), []
+        for k in range(references[0].shape[1]):
+            end = self.continuous([r[:, k] for r in references])
+            inputs = [end[i] if i in self.varied else x for i, x in enumerate(start)]
+            ends.append(self.explained_at(batch, inputs))
+        change = self.explained_at(batch, start) - np.mean(ends, axis=0)
+        return self.explain(batch) | {EXPLAINED: change}
 
     def reduced(self, batch: Batch, start: Batch) -> dict[str, np.ndarray]:
         given = start.inputs[: len(batch.inputs)]
@@ -157,6 +169,7 @@ class IntegratedGradients(PathIntegrator):
     ):
         gradient = _gradient(model, neuron_selection_mode, kwargs)
         super().__init__(gradient, reference_inputs, steps, quadrature, neuron_selection_mode)
+        self.adds_up_to = None if kwargs.get("postprocess") else "change"
 
 
 class ExpectedGradients(_PathAnalyzer):
@@ -195,6 +208,7 @@ class ExpectedGradients(_PathAnalyzer):
         self._samples, self._seed = check_whole("samples", samples, 1), check_seed(seed)
         gradient = _gradient(model, neuron_selection_mode, kwargs)
         super().__init__(gradient, reference_inputs, neuron_selection_mode)
+        self.adds_up_to = None if kwargs.get("postprocess") else "change"
 
     def _count(self, references):
         return self._samples

@@ -18,11 +18,11 @@ from innvestigate.analyzer.pattern_statistics import (
 from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.warn import warn
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.rewrite import fuse_bias, is_opaque, open_layers, split
 from innvestigate.graph.run import float_type
 from innvestigate.graph.step import Graph, Step
+from innvestigate.graph.task import Task
 from innvestigate.rules import (
     Composite,
     Gradient,

@@ -10,13 +10,14 @@ import numpy as np
 
 from innvestigate.analyzer.windows import Windows
 from innvestigate.engine.batch import Batch, Moments, expand, fold
+from innvestigate.engine.ledger import Books
 from innvestigate.engine.references import References, picked
 from innvestigate.engine.variants import (
     VariantsAnalyzer,
 )
 from innvestigate.engine.warn import warn
-from innvestigate.graph.mirror import Task
 from innvestigate.graph.run import float_type
+from innvestigate.graph.task import EXPLAINED, Task
 from innvestigate.utils.arguments import as_array, check_seed, check_whole, seed_or_fresh
 from innvestigate.utils.batching import Progress
 
@@ -163,6 +164,8 @@ class ShapleySampling(PerturbationAnalyzer):
     2.4 (antithetic pairs).
     """
 
+    adds_up_to = "change"
+
     def __init__(
         self,
         model,
@@ -218,6 +221,11 @@ class ShapleySampling(PerturbationAnalyzer):
         errors = self._at_entries(error / sizes, labels)
         means = self._at_entries(moments.mean / sizes, labels)
         return means | {f"error of {name}": y for name, y in errors.items()}
+
+    def booked(self, batch: Batch, books: Books) -> dict[str, np.ndarray]:
+        starts = self._at_references(batch, self._references.of(batch))
+        change = self._explained(batch.inputs, batch.weights) - starts.mean(axis=0)
+        return self.explain(batch) | {EXPLAINED: change}
 
     def _at_entries(self, values: np.ndarray, labels: list) -> dict[str, np.ndarray]:
         """Values of features `(rows, features)` at the entries of each input."""

@@ -16,25 +16,27 @@ from innvestigate.engine.batch import Batch, by_sample, concatenated
 from innvestigate.engine.config import Configured
 from innvestigate.engine.guard import Guard
 from innvestigate.engine.inputs import InputSpec
+from innvestigate.engine.ledger import Audited, Books
 from innvestigate.engine.selection import Selected, Selection, check_mode
 from innvestigate.engine.storage import save_analyzer
 from innvestigate.engine.targets import choose_output, choose_targets
 from innvestigate.engine.text import Text
 from innvestigate.engine.warn import warn, warn_if_not_finite
+from innvestigate.graph.facts import annotate
 from innvestigate.graph.final import Final, explained
-from innvestigate.graph.mirror import OUTPUT, Task, build_forward
-from innvestigate.graph.operations import annotate
+from innvestigate.graph.mirror import build_forward
 from innvestigate.graph.recurrent import rewrite_bodies
 from innvestigate.graph.rewrite import drop_casts
 from innvestigate.graph.run import run
 from innvestigate.graph.sizes import find_sizes
 from innvestigate.graph.step import Graph
+from innvestigate.graph.task import EXPLAINED, OUTPUT, Task
 from innvestigate.graph.trace import Shapes, trace
 from innvestigate.utils.arguments import check_flags
 from innvestigate.utils.batching import map_batches
 
 
-class Analyzer(Configured):
+class Analyzer(Audited, Configured):
     """Base of all analyzers: explains the chosen output neurons of a Keras model.
 
     Args:
@@ -114,7 +116,13 @@ class Analyzer(Configured):
         self.check_model(self.task)
 
     def analyze(
-        self, x: Any, neuron_selection: Any = None, *, batch_size: int = 32, verbose: int = 0
+        self,
+        x: Any,
+        neuron_selection: Any = None,
+        *,
+        batch_size: int = 32,
+        verbose: int = 0,
+        check: bool = False,
     ) -> Any:
         """Explain the model's output for every sample of x.
 
@@ -133,6 +141,7 @@ class Analyzer(Configured):
                 `(batch, n, k)`, weights `(batch, n, *output_shape)`; a batch of 1 holds for all.
             batch_size: Samples that are run at a time; data sets bring their own batches.
             verbose: 1 shows a progress bar.
+            check: Whether the books are kept as by `audit`, and have to balance.
 
         Returns:
             float32 (float64 for a float64 model) numpy arrays in the structure and shape of x; at
@@ -143,28 +152,15 @@ class Analyzer(Configured):
         Raises:
             ValueError: If x does not fit the model or is not finite, or `neuron_selection` does
                 not fit the mode or the output.
+            LedgerError: If `check` is set, and the books do not balance or a number is not finite;
+                names the first step at fault.
         """
-        x, count = self.input_spec.check(self.text.to_tokens(x))
-        shape = self.task.output_shape
-        selection = Selection(self.neuron_selection_mode, neuron_selection, shape, count)
-        self.check_count(count)
-        self.guard.renew()
-
-        def explain(given, offset, progress):
-            nonlocal count
-            given = self.text.to_tokens(given)  # of data sets
-            inputs = self.input_spec.flat(given, offset)
-            count = offset + len(inputs[0])
-            samples = offset + np.arange(len(inputs[0]))
-            batch = Batch(inputs, None, samples, batch_size, progress)
-            ask = partial(self._explain_rows, selection, inputs, offset)
-            found = by_sample(batch, selection.targets, ask)
-            return selection.apart(self.restore(found, given))
-
-        result = map_batches(explain, x, batch_size, verbose)
-        selection.check_count(count)
-        self.check_count(count)
-        return self.finished(result)
+        check_flags(check=check)
+        if not check:
+            return self._answer(None, x, neuron_selection, batch_size, verbose)
+        ledger = self.audit(x, neuron_selection, batch_size=batch_size, verbose=verbose)
+        ledger.check()
+        return ledger.results
 
     def tokens(self, x: Any) -> Any:
         """What each place of a result stands for.
@@ -225,6 +221,16 @@ class Analyzer(Configured):
         """
         raise NotImplementedError
 
+    def booked(self, batch: Batch, books: Books) -> dict[str, np.ndarray]:
+        """What `explain` returns and, as `EXPLAINED`, what the results of each row add up to."""
+        return self.explain(batch)
+
+    def received(self, results: dict) -> np.ndarray:
+        """The sum of the results of each row, at the tensors that no other result is made of."""
+        written = {t for step in self.task.steps for t in step.outputs}
+        ends = [results[name] for name, t in self.task.targets.items() if t not in written]
+        return np.sum([y.reshape(len(y), -1).sum(axis=1, dtype="float64") for y in ends], axis=0)
+
     def restore(self, results: dict, batch: Any) -> Any:
         """The results at all targets, in the structure of a batch that the user gave."""
         inputs = [results[name] for name in self.task.targets if name.startswith("input:")]
@@ -240,10 +246,38 @@ class Analyzer(Configured):
         warn_if_not_finite(result)
         return result
 
-    def _explain_rows(self, selection: Selection, inputs: list, offset: int, targets, rows) -> dict:
+    def _answer(self, books, x, neuron_selection, batch_size, verbose) -> Any:
+        """What `analyze` returns; what becomes of the relevance goes into the books, if any."""
+        x, count = self.input_spec.check(self.text.to_tokens(x))
+        shape = self.task.output_shape
+        selection = Selection(self.neuron_selection_mode, neuron_selection, shape, count)
+        self.check_count(count)
+        self.guard.renew()
+
+        def explain(given, offset, progress):
+            nonlocal count
+            given = self.text.to_tokens(given)  # of data sets
+            inputs = self.input_spec.flat(given, offset)
+            count = offset + len(inputs[0])
+            samples = offset + np.arange(len(inputs[0]))
+            batch = Batch(inputs, None, samples, batch_size, progress)
+            ask = partial(self._explain_rows, selection, inputs, offset, books)
+            found = by_sample(batch, selection.targets, ask)
+            explained = found.pop(EXPLAINED, None)
+            if books is not None:
+                books.add(*map(selection.apart, (explained, self.received(found))))
+            return selection.apart(self.restore(found, given))
+
+        result = map_batches(explain, x, batch_size, verbose)
+        selection.check_count(count)
+        self.check_count(count)
+        return self.finished(result)
+
+    def _explain_rows(self, selection, inputs: list, offset: int, books, targets, rows) -> dict:
         """The results of rows: of all samples for each of some targets."""
         weights = [self.weights(Selected(selection, t), inputs, offset) for t in targets]
-        found = self.explain(replace(rows, weights=concatenated(weights)))
+        rows = replace(rows, weights=concatenated(weights))
+        found = self.explain(rows) if books is None else self.booked(rows, books)
         self.verify(self.task, rows.inputs, found.pop(OUTPUT, None))
         return found
 

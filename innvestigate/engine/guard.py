@@ -39,11 +39,14 @@ class Guard:
         graph: Its graph as it was traced.
         output: Which of the model's outputs is explained, in the order of the flat outputs.
         enabled: Whether anything is compared.
+
+    Attributes:
+        rounding: By how much of the largest number two ways to compute the output may differ.
     """
 
     def __init__(self, model: keras.Model, graph: Graph, output: int, enabled: bool):
         self._model, self._graph, self._output = model, graph, output
-        self._rounding = max((_ROUNDING.get(t, 0) for t in _types(graph)), default=0)
+        self.rounding = max((_ROUNDING.get(t, 0) for t in _types(graph)), default=0)
         fixed = any(t.shape[:1] != (None,) for t in graph.flat_inputs)
         self._rows = None if fixed else max(1, int(_ACTIVATIONS / _activations(graph)))
         self._enabled = enabled
@@ -109,7 +112,7 @@ class Guard:
     def _agree(self, expected: np.ndarray, found: np.ndarray) -> bool:
         if expected.shape != found.shape:
             return False
-        return _gap(expected, found) <= self._rounding * max(_size(expected), 1e-30)
+        return _gap(expected, found) <= self.rounding * max(_size(expected), 1e-30)
 
     def _is_noise(self, inputs, expected: np.ndarray, found: np.ndarray) -> bool:
         """Whether the model's output itself changes as much where its inputs are rounded otherwise.

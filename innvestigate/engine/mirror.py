@@ -11,12 +11,16 @@ from keras import ops
 from innvestigate.backend import run_batch
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.batch import Batch
+from innvestigate.engine.ledger import Books
 from innvestigate.engine.plan import Plan, plan_line
+from innvestigate.engine.selection import one_hot_max
 from innvestigate.engine.vectors import Vectors
 from innvestigate.engine.warn import warn
-from innvestigate.graph.mirror import Method, Task, build_mirror
+from innvestigate.graph.ledger import NOTES, build_ledger
+from innvestigate.graph.mirror import build_mirror
 from innvestigate.graph.operations import body_of
 from innvestigate.graph.recurrent import deep_steps
+from innvestigate.graph.task import Method, Task
 from innvestigate.rules import Composite
 
 
@@ -33,6 +37,7 @@ class MirrorAnalyzer(Analyzer):
 
     def build(self) -> None:
         self._mirrors: dict[Task, keras.Model] = {}
+        self._ledgers: dict[Task, tuple[keras.Model, list[tuple[str, str]]]] = {}
         super().build()
         if self.task.sizes is None:
             self.mirror(self.task)
@@ -64,7 +69,7 @@ class MirrorAnalyzer(Analyzer):
         if task not in self._mirrors:
             composite = self.composite(task)
             composite.check(step for step in deep_steps(task) if body_of(step) is None)
-            method = Method(lambda step: composite.choose(step).rule, self.start, self.finish)
+            method = self._method(composite)
             self._mirrors[task] = self.build_model(task, method, type(self).__name__)
         return self._mirrors[task]
 
@@ -73,6 +78,19 @@ class MirrorAnalyzer(Analyzer):
         if batch.weights is None:
             return self._run(task, batch.inputs)
         return self._run(task.weighted, [*batch.inputs, batch.weights])
+
+    def booked(self, batch: Batch, books: Books) -> dict[str, np.ndarray]:
+        if self.adds_up_to != "output" or not books.in_detail:
+            return self.explain(batch)
+        weights = batch.weights
+        if weights is None:
+            weights = one_hot_max(self.outputs(batch.inputs))
+        task, given = self.task.weighted.fitted([*batch.inputs, weights])
+        given[-1][len(batch) :] = 0  # rows that only fill up the batch
+        mirror, steps = self._ledger(task)
+        found = run_batch(mirror, given)
+        books.note(steps, found.pop(NOTES))
+        return {name: y[: len(batch)] for name, y in found.items()}
 
     @cached_property
     def vectors(self) -> Vectors:
@@ -87,6 +105,10 @@ class MirrorAnalyzer(Analyzer):
         """The signal at the output, given the weights of its neurons."""
         raise NotImplementedError
 
+    def value(self, weights, output):
+        """What results may add up to, a part for each neuron of the output."""
+        return weights * output
+
     def finish(self, value, signal):
         """The result at a tensor of the given value where the given signal arrives."""
         return signal
@@ -94,6 +116,19 @@ class MirrorAnalyzer(Analyzer):
     def per_token(self, found):
         """One number for each token, from what `finish` makes of its vector (the last axis)."""
         return ops.sum(found, axis=-1)
+
+    def _ledger(self, task: Task) -> tuple[keras.Model, list[tuple[str, str]]]:
+        """The mirror that keeps books, and the steps that it notes with their rules."""
+        if task not in self._ledgers:
+            composite = self.composite(task)
+            mirror, steps = build_ledger(task, self._method(composite), type(self).__name__)
+            rule = lambda step: "states" if body_of(step) else repr(composite.choose(step).rule)  # noqa: E731
+            self._ledgers[task] = mirror, [(step.name, rule(step)) for step in steps]
+        return self._ledgers[task]
+
+    def _method(self, composite: Composite) -> Method:
+        rule = lambda step: composite.choose(step).rule  # noqa: E731
+        return Method(rule, self.start, self.finish, self.value)
 
     def _run(self, task: Task, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
         """The results of the mirror that suits the sizes of some inputs."""

@@ -9,12 +9,13 @@ import numpy as np
 from keras import KerasTensor, ops, tree
 
 from innvestigate.backend import run_batch
-from innvestigate.graph.mirror import Task, build_forward
+from innvestigate.graph.mirror import build_forward
 from innvestigate.graph.operations import Kind, kind_of, stays
 from innvestigate.graph.rewrite import from_vectors
 from innvestigate.graph.run import execute, forward
 from innvestigate.graph.sizes import Sizes
 from innvestigate.graph.step import Graph
+from innvestigate.graph.task import Task
 
 
 def looks_up(graph: Graph) -> bool:

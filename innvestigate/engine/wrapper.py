@@ -13,8 +13,8 @@ from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.selection import check_mode
 from innvestigate.engine.variants import VariantsAnalyzer
 from innvestigate.engine.vectors import Vectors, looks_up
-from innvestigate.graph.mirror import OUTPUT, Task
 from innvestigate.graph.run import float_type
+from innvestigate.graph.task import EXPLAINED, OUTPUT, Task
 from innvestigate.utils.batching import Progress
 
 
@@ -94,7 +94,11 @@ class Wrapper(VariantsAnalyzer):
     def inner(self, batch: Batch) -> dict[str, np.ndarray]:
         """The results of the analyzer inside, for points that bring weights."""
         found = self._ask(batch)
-        return {name: y for name, y in found.items() if name != OUTPUT}
+        return {name: y for name, y in found.items() if name not in (OUTPUT, EXPLAINED)}
+
+    def explained_at(self, batch: Batch, inputs: list) -> np.ndarray:
+        """What is explained of each row where the analyzer inside is given other inputs."""
+        return self._ask(replace(batch, inputs=inputs, progress=Progress(None)))[EXPLAINED]
 
     def per_token(self, found: np.ndarray) -> np.ndarray:
         """One number for each token, from the result at its vector (the last axis)."""

@@ -17,10 +17,11 @@ import keras
 from keras import KerasTensor, ops
 
 from innvestigate.graph.layers import shaped
-from innvestigate.graph.mirror import Builder, Method, Task
+from innvestigate.graph.mirror import Builder
 from innvestigate.graph.operations import body_of
 from innvestigate.graph.run import At, active_inputs, active_tensors, forward
 from innvestigate.graph.step import Step, is_float
+from innvestigate.graph.task import Method, Task
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import keras
@@ -18,128 +17,12 @@ from innvestigate.graph.operations import Kind, body_of, kind_of
 from innvestigate.graph.run import (
     At,
     active_inputs,
-    active_tensors,
     backward,
     float_type,
     forward,
 )
-from innvestigate.graph.sizes import Sizes
 from innvestigate.graph.step import Graph, Step, is_float
-
-OUTPUT = "output:"
-"""The name under which a mirror returns a value that the model's output can be compared with."""
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """What is asked of a model.
-
-    Attributes:
-        graph: The model, in the form that the method works on.
-        output: The tensor whose neurons are explained.
-        targets: The tensors at which results are asked for, by name; inputs are `input:` and a
-            number.
-        mode: How neurons are chosen, one of `engine.selection.MODES`. In the mode
-            "max_activation" a mirror takes the largest of each sample, in all others it has one
-            more input, `weights`, of the output's shape.
-        checked: The tensor whose value the mirror returns under the name `OUTPUT`, to be compared
-            with the model's; by default the output.
-        sizes: How the same is asked for data of known sizes, where the graph holds for no others;
-            it is that of `sizes.example` then.
-    """
-
-    graph: Graph
-    output: KerasTensor
-    targets: dict[str, KerasTensor]
-    mode: str = "max_activation"
-    checked: KerasTensor | None = None
-    sizes: Sizes | None = None
-
-    def __post_init__(self):
-        if self.checked is None:
-            object.__setattr__(self, "checked", self.output)
-
-    @property
-    def output_shape(self) -> tuple:
-        """Shape of the output without the batch axis, None where the model leaves a size open."""
-        return self.output.shape[1:] if self.sizes is None else self.sizes.output_shape
-
-    def fitted(self, inputs: list) -> tuple[Task, list]:
-        """The task for the sizes of some inputs, and these with as many rows as it wants."""
-        if self.sizes is None:
-            return self, inputs
-        task, padded = self.sizes.fitted(inputs)
-        return task.weighted if self.mode == "weights" else task, padded
-
-    @cached_property
-    def active(self) -> set[KerasTensor]:
-        """Tensors that depend on a target through numbers that a signal can pass."""
-        return active_tensors(self.graph, self.targets.values())
-
-    @cached_property
-    def steps(self) -> list[Step]:
-        """The steps that a signal passes from the output to the targets, in forward order."""
-        return [
-            step
-            for step in self.graph.leading_to(self.ends)
-            if active_inputs(step, self.active) and not self.active.isdisjoint(step.outputs)
-        ]
-
-    @property
-    def ends(self) -> list[KerasTensor]:
-        """The tensors at which signals start."""
-        return [self.output]
-
-    @cached_property
-    def weighted(self) -> Task:
-        """The same question for neurons that are given by their weights."""
-        return self if self.mode != "max_activation" else replace(self, mode="weights")
-
-    @cached_property
-    def silent(self) -> list[str]:
-        """Names of targets that no signal reaches."""
-        reached = {self.output}
-        for step in reversed(self.steps):
-            if not reached.isdisjoint(step.outputs):
-                reached.update(step.inputs[i] for i in active_inputs(step, self.active))
-        return [name for name, tensor in self.targets.items() if tensor not in reached]
-
-    def check_signal(self) -> None:
-        """Ask that signals get somewhere, and to every layer that was asked for.
-
-        Raises:
-            ValueError: If not; names a target.
-        """
-        hidden = [name for name in self.silent if not name.startswith("input:")]
-        lost = [name for name in self.silent if self.matters(self.targets[name])]
-        if hidden or (lost and len(self.silent) == len(self.targets)):
-            name = (hidden or lost)[0]
-            raise ValueError(
-                f"No signal can get from the chosen output back to {name!r} (dtype "
-                f"{self.targets[name].dtype}): the output does not depend on it, or only through "
-                "operations on integers or strings, or the layer was folded into another. Choose "
-                "other `layers`, such as the first one that holds floating point numbers."
-            )
-
-    def matters(self, tensor: KerasTensor) -> bool:
-        """Whether the output depends on a tensor in any way."""
-        steps = self.graph.leading_to([self.output])
-        return any(tensor in step.inputs for step in steps)
-
-
-@dataclass(frozen=True)
-class Method:
-    """What the mirror needs to know of a method.
-
-    Attributes:
-        rule: Gives the rule of each step on the way.
-        start: Maps (weights, output) to the signal at the output.
-        finish: Maps (value, signal) to the result at a tensor asked for.
-    """
-
-    rule: Callable[[Step], Any]
-    start: Callable
-    finish: Callable
+from innvestigate.graph.task import EXPLAINED, OUTPUT, Method, Task
 
 
 class Mirror(keras.Model):
@@ -165,7 +48,8 @@ def build_mirror(task: Task, method: Method, name: str) -> keras.Model:
 
     Returns:
         A model from the flat inputs (and `weights`, unless the mirror chooses the neuron) to a
-        dict of results, one for each target, and the value of `task.checked` as `OUTPUT`.
+        dict of results, one for each target, the value of `task.checked` as `OUTPUT`, and the sum
+        of what is explained as `EXPLAINED`.
 
     Raises:
         ValueError: If no signal can reach a target.
@@ -204,7 +88,11 @@ class Builder:
         values: The values of the graph's tensors.
         constants: Constants that rules ask for, with the graph's inputs there, where these are not
             the constants themselves.
+        note_like: A tensor like what is noted of each step beside its signals; None for nothing.
+        noted: What was noted of steps, those inside loops included, in the order of the way back.
     """
+
+    note_like: KerasTensor | None = None
 
     def __init__(self, task: Task, method: Method, how: ByLayer | AtOnce | None = None):
         self.task, self.method, self.graph = task, method, task.graph
@@ -214,17 +102,20 @@ class Builder:
         self.values: dict[KerasTensor, KerasTensor] = {}
         self.constants: list[tuple[Any, dict[KerasTensor, Any]]] = []
         self.looked_up: set[KerasTensor] = set()
+        self.noted: dict[Step, Any] = {}
 
     def build(self, name: str) -> keras.Model:
         self.task.check_signal()
         with _deep(self.needed):
             inputs = self.run_forward()
-            first, weights = self._start()
+            first, explained, weights = self._start()
             starts = {self.task.output: [first]}
             signals = backward(self.task.steps, starts, self.send, self.how.total)
             targets = self.task.targets.items()
             results = {label: self._result(label, t, signals.get(t)) for label, t in targets}
             results[OUTPUT] = self.values[self.task.checked]
+            results[EXPLAINED] = explained
+            results |= self.further_results()
             mirror = Mirror(inputs + weights, results, name=name)
         return _compiled(mirror, self.needed)
 
@@ -248,6 +139,16 @@ class Builder:
         values = self.all(step.inputs), self.all(step.outputs)
         return self.send_by_layer(step, rule, At, 1, [*values, arriving, probes])
 
+    def note(self, rule, at, arrived: list, sent: list) -> Any:
+        """What is noted of a step, like `note_like`."""
+
+    def note_ended(self, signals: list) -> Any:
+        """What is noted of signals that end at constants, like `note_like`."""
+
+    def further_results(self) -> dict:
+        """What a mirror returns beside its results."""
+        return {}
+
     def result(self, label: str, tensor: KerasTensor, signal: tuple) -> KerasTensor:
         """What the method makes of the signal at a tensor asked for."""
         finish = lambda x, *signal: self.method.finish(self.number(x), *signal)  # noqa: E731
@@ -264,18 +165,23 @@ class Builder:
 
         def send(inputs, outputs, arriving, *further):
             place = at(step, active, inputs, outputs, self.dtype, *further)
-            return unpack(
-                [s for signal in rule.send(place, place.reached(arriving)) for s in signal]
-            )
+            arrived = place.reached(arriving)
+            signals = [s for signal in rule.send(place, arrived) for s in signal]
+            notes = [] if self.note_like is None else [self.note(rule, place, arrived, signals)]
+            return unpack([*signals, *notes])
 
-        sent = self.how.call(
+        likes = [shaped(t, self.dtype) for t in tensors for _ in range(width)]
+        found = self.how.call(
             f"{step.name}.{type(rule).__name__}",
             send,
-            unpack([shaped(t, self.dtype) for t in tensors for _ in range(width)]),
+            unpack(likes if self.note_like is None else [*likes, self.note_like]),
             arguments,
             [*holders_of_variables(step), *rule.variables],
         )
-        sent = iter(sent if isinstance(sent, list) else [sent])
+        found = found if isinstance(found, list) else [found]
+        sent = iter(found)
+        if self.note_like is not None:
+            self.noted[step] = found[-1]
         if kind_of(step) is Kind.LOOKUP or not self.looked_up.isdisjoint(step.outputs):
             self.looked_up.update(tensors)
         return [(t, tuple(next(sent) for _ in range(width))) for t in tensors]
@@ -317,14 +223,22 @@ class Builder:
                 tensors.update(t for t in step.outputs if not is_float(t))
         return tensor.dtype if indices or tensor.dtype in ("string", "bool") else self.dtype
 
-    def _start(self) -> tuple[tuple, list]:
-        """The first signal, and the input for the weights, if there is."""
-        output, start = self.values[self.task.output], self.method.start
-        if self.task.mode == "max_activation":
-            largest = lambda output: start(_one_hot_max(output), output)  # noqa: E731
-            return (self.layer("signal.start", largest, output, [output]),), []
-        weights = keras.Input(output.shape[1:], dtype=self.dtype, name="signal.weights")
-        return (self.layer("signal.start", start, output, [weights, output]),), [weights]
+    def _start(self) -> tuple[tuple, Any, list]:
+        """The first signal, what is explained of each sample, and the input for weights if any."""
+        output, values = self.values[self.task.output], self.worlds([self.task.output])
+        largest = self.task.mode == "max_activation"
+        if largest:
+            weights = self.layer("signal.largest", _one_hot_max, output, [output])
+        else:
+            weights = keras.Input(output.shape[1:], dtype=self.dtype, name="signal.weights")
+        first = self.layer("signal.start", self.method.start, output, [weights, output])
+        explained = lambda weights, *ys: _row_sums(self.method.value(weights, *ys))  # noqa: E731
+        like, given = KerasTensor((None,), self.dtype), [weights, *(y for (y,) in values)]
+        return (
+            (first,),
+            self.layer("explained", explained, like, given),
+            [] if largest else [weights],
+        )
 
     def probes(self, step: Step, constants: Iterable) -> list:
         """The first input of a first step where the graph's inputs are constant."""
@@ -371,6 +285,10 @@ def _filled(value, x):
 
 def _zeros_like(dtype: str) -> Callable:
     return lambda x: ops.zeros(ops.shape(x), dtype)
+
+
+def _row_sums(x):
+    return ops.sum(ops.reshape(x, (ops.shape(x)[0], -1)), axis=1)
 
 
 def _one_hot_max(output):

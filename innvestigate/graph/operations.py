@@ -39,6 +39,7 @@ _OF_AN_AXIS = ("softmax", "log_softmax", "sparsemax")
 _ACTIVATIONS = (Kind.ACTIVATION, Kind.SOFTMAX)
 _RELU = ("relu", "relu6")
 _SOFTMAX = ("softmax",)
+_INVERSES = ("reciprocal", "rsqrt")
 _KEEP_SIGN = {
     *("linear", "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu"),
     *("mish", "hard_silu", "tanh", "hard_tanh", "softsign", "soft_shrink", "hard_shrink"),
@@ -56,9 +57,6 @@ _NO_MOVES = {
     *("ScatterUpdate", "Select", "Unfold", "Diagflat"),
 }
 _SCATTERED = {None: Kind.SHAPE, "add": Kind.SUM, "max": Kind.WINNER, "min": Kind.WINNER}
-_GATES = ("sigmoid", "hard_sigmoid", "sparse_sigmoid")
-_WEIGHTS = ("softmax", "sparsemax")
-_NONNEGATIVE = ("exponential", "softplus", "squareplus", "sparse_plus", *_RELU, *_GATES, *_WEIGHTS)
 
 
 def kind_of(step: Step) -> Kind:
@@ -164,8 +162,18 @@ def activation_name(operation) -> str | None:
 def is_relu(step: Step) -> bool:
     """Whether a step is a rectifier: a ReLU layer or function, fused or not, or `maximum(x, 0)`."""
     if keras_name(step.operation) == "Maximum" and len(step.inputs) == 1:
-        return any(_is_number(leaf) and leaf == 0 for leaf in tree.flatten(step.arguments))
+        return any(is_number(leaf) and leaf == 0 for leaf in tree.flatten(step.arguments))
     return activation_name(step.operation) in _RELU
+
+
+def is_inverse(step: Step) -> bool:
+    """Whether a step writes 1 / x, or 1 / √x, or x to another negative power."""
+    args = step.arguments[0]
+    if keras_name(step.operation) == "Power":
+        return is_number(args[1]) and args[1] < 0
+    if has(step.operation, Trait.QUOTIENT):
+        return not isinstance(args[0], KerasTensor)
+    return activation_name(step.operation) in _INVERSES
 
 
 def keeps_sign(name: str | None) -> bool:
@@ -178,61 +186,8 @@ def is_softmax(step: Step) -> bool:
     return activation_name(step.operation) in _SOFTMAX
 
 
-def annotate(graph: Graph) -> None:
-    """Note in each step what the graph tells of its inputs: sign, gates, nearness to the input."""
-    _annotate(graph, set(), set(), set(), set(graph.flat_inputs))
-
-
-def _annotate(graph: Graph, nonnegative: set, gates: set, weights: set, near: set) -> None:
-    """The same, given which of the graph's inputs are known to be what."""
-    facts = nonnegative, gates, weights, near
-    for step in graph.steps:
-        kind = kind_of(step)
-        known = [tensor in nonnegative for tensor in step.inputs]
-        step.nonnegative = all(known)
-        step.gates = tuple(i for i, x in enumerate(step.inputs) if x in gates)
-        step.weights = tuple(i for i, x in enumerate(step.inputs) if x in weights)
-        if isinstance(step.operation, Linear):
-            step.operation.nonnegative = step.nonnegative
-        step.first = near.issuperset(step.inputs)
-        body = body_of(step)
-        if body is not None:
-            step.first = step.inputs[0] in near
-            read, x = step.inputs[0], body.flat_inputs[0]
-            _annotate(body, *({x} if read in fact else set() for fact in facts))
-        if _writes_nonnegative(step, kind, known):
-            nonnegative.update(step.outputs)
-        if _writes(_GATES, step, kind, gates):
-            gates.update(step.outputs)
-        if _writes(_WEIGHTS, step, kind, weights):
-            weights.update(step.outputs)
-        if step.first and kind in (Kind.SHAPE, Kind.UNITS):
-            near.update(step.outputs)
-
-
-def _writes_nonnegative(step: Step, kind: Kind, known: list[bool]) -> bool:
-    operation = step.operation
-    if registered_kind(operation) is not None:
-        return False
-    if kind in _ACTIVATIONS and activation_name(operation) in _NONNEGATIVE:
-        return True
-    if has(operation, Trait.NONNEGATIVE) or is_relu(step):
-        return True
-    combines = kind in (Kind.SHAPE, Kind.WINNER, Kind.PRODUCT, Kind.SUM)
-    may = combines and not has(operation, Trait.OVERSHOOTS)
-    return may and all(known) and _constants_nonnegative(step)
-
-
 def _kind_of_activation(operation) -> Kind:
     return Kind.SOFTMAX if activation_name(operation) in _OF_AN_AXIS else Kind.ACTIVATION
-
-
-def _writes(names: tuple, step: Step, kind: Kind, known: set[KerasTensor]) -> bool:
-    """Whether a step writes what activations of these names do, or moves what is known to be so."""
-    if kind in _ACTIVATIONS:
-        return activation_name(step.operation) in names
-    numbers = {t for t in step.inputs if is_float(t)}
-    return kind in (Kind.SHAPE, Kind.UNITS) and bool(numbers) and numbers <= known
 
 
 def _reads_table(step: Step) -> bool:
@@ -339,7 +294,7 @@ def _one_to_one(step: Step) -> bool:
     name = keras_name(step.operation)
     args = step.arguments[0]
     if name in ("Add", "Subtract"):
-        return len(args) == 2 and any(_is_number(x) for x in args)
+        return len(args) == 2 and any(is_number(x) for x in args)
     if has(step.operation, Trait.QUOTIENT):
         return isinstance(args[0], KerasTensor) and not isinstance(args[1], KerasTensor)
     return name == "Multiply" and len(args) == 2 and len(_constants(step)) == 1
@@ -349,16 +304,8 @@ def _constants(step: Step) -> list:
     return [x for x in step.arguments[0] if not isinstance(x, (KerasTensor, list, tuple))]
 
 
-def _constants_nonnegative(step: Step) -> bool:
-    """Whether no constant among a step's arguments could bring a negative number in."""
-    leaves = tree.flatten(step.arguments)
-    return all(
-        isinstance(x, (KerasTensor, str, bool, slice, type(None))) or (_is_number(x) and x >= 0)
-        for x in leaves
-    )
-
-
-def _is_number(x) -> bool:
+def is_number(x) -> bool:
+    """Whether an argument is a plain number."""
     return isinstance(x, (int, float)) and not isinstance(x, bool)
 
 

@@ -21,10 +21,10 @@ from keras import KerasTensor, ops, tree
 
 from innvestigate.backend import scan
 from innvestigate.graph.layers import AtOnce, holders_of_variables, shaped, unpack
-from innvestigate.graph.mirror import Task
 from innvestigate.graph.operations import body_of
 from innvestigate.graph.run import active_inputs, active_tensors, backward, forward, summed
 from innvestigate.graph.step import Graph, Step, is_float, substitute
+from innvestigate.graph.task import Task
 
 CELL = "cell"
 """What the steps inside a loop are named after, until their place is known."""
@@ -194,21 +194,25 @@ class _WayBack:
         self.rules = {inner: builder.method.rule(inner) for inner in own}
         self.constants = [c for inner in own if inner.first for c in self.rules[inner].probes]
         self.inner = type(builder)(self.task, builder.method, AtOnce(builder.dtype))
+        steps = [step, *deep_steps(self.task)][::-1]
+        self.noted = [] if builder.note_like is None else steps
 
     def send(self, arriving: list) -> list:
         """Pairs of an active input of the step and the signal there."""
         step, builder = self.step, self.builder
         probes = builder.probes(step, self.constants)
         tensors = [step.inputs[i] for i in self.active]
-        sent = builder.how.call(
+        likes = [shaped(t, builder.dtype) for t in tensors]
+        found = builder.how.call(
             f"{step.name}.back",
             lambda *arguments: unpack(self._run(*arguments)),
-            unpack([shaped(t, builder.dtype) for t in tensors]),
+            unpack([*likes, *(builder.note_like for _ in self.noted)]),
             [builder.worlds(step.inputs), builder.worlds(step.outputs), arriving, probes],
             [*holders_of_variables(step), *(v for r in self.rules.values() for v in r.variables)],
         )
-        sent = sent if isinstance(sent, list) else [sent]
-        return [(t, (signal,)) for t, signal in zip(tensors, sent, strict=True)]
+        found = found if isinstance(found, list) else [found]
+        builder.noted |= zip(self.noted, found[len(likes) :], strict=True)
+        return [(t, (signal,)) for t, signal in zip(tensors, found, strict=False)]
 
     def _run(self, inputs: list, outputs: list, arriving: list, probes: list) -> list:
         """The signals at the active inputs, given the values of all inputs and outputs."""
@@ -230,16 +234,33 @@ class _WayBack:
         last = starts[0] | {"x": elements["x"][0][0]}
         found = scan(self._back, self._nothing(last), elements, backwards=True)
         sent = {name: by_time(s) if name == "x" else s[0] for name, s in found.items()}
+        notes = [sent.pop(_note(i)) for i in range(len(self.noted))]
         roles = _roles(self.step).items()
         of = lambda i: [  # noqa: E731
             (sent[name],) for name, t in roles if t is self.step.inputs[i] and name in sent
         ]
-        return [summed(of(i))[0] for i in self.active]
+        if notes:
+            notes[-1] = self.builder.note_ended(self._ended(sent, elements))
+        return [*(summed(of(i))[0] for i in self.active), *notes]
+
+    def _ended(self, sent: dict, elements: dict) -> list:
+        """Signals that go nowhere: at initial states and masked outputs that are constants."""
+        receivers = [self.step.inputs[i] for i in self.active]
+        given = {n for n, t in _roles(self.step).items() if any(t is x for x in receivers)}
+        ended = [signal for name, signal in sent.items() if name not in given]
+        if "mask" in elements and not self.loop.keeps_output and OUTPUT in elements["signals"]:
+            signal = elements["signals"][OUTPUT]
+            missing = 1.0 - ops.cast(elements["mask"], signal.dtype)
+            trailing = (1,) * (len(signal.shape) - 2)
+            ended.append(signal * ops.reshape(missing, (*ops.shape(missing), *trailing)))
+        return ended
 
     def _nothing(self, like: dict) -> dict:
         """Zeros for all signals that are carried, shaped as in `like`."""
         names = [*self.task.targets, *([OUTPUT] if self.loop.keeps_output else [])]
-        return {name: ops.zeros_like(like[name], dtype=self.builder.dtype) for name in names}
+        dtype, note = self.builder.dtype, self.builder.note_like
+        notes = {_note(i): ops.zeros(note.shape, dtype) for i in range(len(self.noted))}
+        return {name: ops.zeros_like(like[name], dtype=dtype) for name in names} | notes
 
     def _back(self, carry: dict, elements: dict) -> dict:
         """What is carried one point in time back, given what arrives at one."""
@@ -255,6 +276,8 @@ class _WayBack:
             if tensor in arrived:
                 signal = self.inner.single(value, arrived[tensor][0])
                 past[name] = past[name] + signal if name in past else signal
+        for i, step in enumerate(self.noted):
+            past[_note(i)] = carry[_note(i)] + self.inner.noted.get(step, 0.0)
         return {name: past.get(name, nothing) for name, nothing in self._nothing(carry).items()}
 
     def _parted(self, carry: dict, elements: dict) -> tuple[dict, dict]:
@@ -296,6 +319,11 @@ def _before(start: dict, carried: dict) -> dict:
         for name, y in carried.items()
         if name != OUTPUT
     }
+
+
+def _note(i: int) -> str:
+    """The name under which what is noted of a step is carried back."""
+    return f"note:{i}"
 
 
 def _spread(mask, y):

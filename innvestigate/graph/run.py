@@ -109,6 +109,7 @@ class At:
         places: Positions of the active inputs among all inputs of the step.
         gates: Positions among the active inputs of gates (see `Step`).
         weights: Positions among the active inputs of a softmax's outputs.
+        inverses: Positions among the active inputs of what comes out of a reciprocal.
         factors: How many tensors the operation's arguments hold, repeated ones included.
         probes: See above.
     """
@@ -122,6 +123,7 @@ class At:
         self.outputs = self.written(outputs)
         self.gates = tuple(k for k, i in enumerate(active) if i in step.gates)
         self.weights = tuple(k for k, i in enumerate(active) if i in step.weights)
+        self.inverses = tuple(k for k, i in enumerate(active) if i in step.inverses)
         self.factors = sum(isinstance(x, KerasTensor) for x in tree.flatten(step.arguments))
 
     def active(self, values: list) -> list:

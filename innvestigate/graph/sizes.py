@@ -33,7 +33,7 @@ class Sizes:
     """How a question is asked for data of known sizes.
 
     Attributes:
-        make: Maps the shapes of the flat inputs to what is asked there (a `graph.mirror.Task`).
+        make: Maps the shapes of the flat inputs to what is asked there (a `graph.task.Task`).
         example: Shapes that stand for those of the data until there is some.
         output_shape: Shape of the output for any data, without the batch axis.
     """

@@ -33,6 +33,7 @@ class Step:
         nonnegative: Whether all values read are known to be >= 0, whatever the model's input.
         gates: Positions in `inputs` of tensors that come out of a sigmoid.
         weights: Positions in `inputs` of tensors that come out of a softmax.
+        inverses: Positions in `inputs` of tensors that come out of a reciprocal.
         first: Whether the model's inputs reach the step through shape-only steps.
         closed: Why the layer did not show what is inside, where that was asked for.
         by_value: Whether it decides by the values of its inputs: it cannot be compiled.
@@ -48,6 +49,7 @@ class Step:
     nonnegative: bool = False
     gates: tuple[int, ...] = ()
     weights: tuple[int, ...] = ()
+    inverses: tuple[int, ...] = ()
     first: bool = False
     closed: str = ""
     by_value: bool = False

@@ -1,17 +1,17 @@
 """How one step sends relevance back: one small class for each published rule."""
 
 from innvestigate.rules.attention import Attention, Softmax
-from innvestigate.rules.base import Gradient, Pass, Rule
+from innvestigate.rules.base import Absorbed, Gradient, Linearised, Pass, Rule
 from innvestigate.rules.composite import Composite, Line, NoRuleError, as_rule
 from innvestigate.rules.deeplift import DifferenceRule, Rescale, RevealCancel
 from innvestigate.rules.deeplift_structure import MeanGradient
+from innvestigate.rules.kernel import KernelRule, Share
 from innvestigate.rules.linear import (
     AlphaBeta,
     AlphaBetaX,
     Epsilon,
     Flat,
     Gamma,
-    KernelRule,
     WSquare,
     Z,
     ZBox,
@@ -24,6 +24,7 @@ from innvestigate.rules.registry import register_rule
 from innvestigate.rules.structure import Detached, Lookup, Product, Summands
 
 __all__ = [
+    "Absorbed",
     "AlphaBeta",
     "AlphaBetaX",
     "Attention",
@@ -38,6 +39,7 @@ __all__ = [
     "Guided",
     "KernelRule",
     "Line",
+    "Linearised",
     "Lookup",
     "MeanGradient",
     "NoRuleError",
@@ -49,6 +51,7 @@ __all__ = [
     "Rescale",
     "RevealCancel",
     "Rule",
+    "Share",
     "Softmax",
     "Summands",
     "WSquare",

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 
 from keras import KerasTensor, ops
 
-from innvestigate.backend import vjp
 from innvestigate.graph.operations import Kind
-from innvestigate.rules.base import Rule, divide
+from innvestigate.rules.base import Linearised
 
 MASKED = -5e3
 """Logits below count as masked. Masks write -1e9, the least number of their type or -inf."""
 
 
-class Softmax(Rule):
+class Softmax(Linearised):
     """A softmax s linearised at its input: R_x = x ⊙ Jᵀ (R / s) = x ⊙ (R - s Σ R).
 
     What is not linear in x absorbs the rest, as a bias would. Masked places get 0. A log-softmax
@@ -30,15 +29,12 @@ class Softmax(Rule):
 
     kinds = (Kind.SOFTMAX,)
 
-    def __call__(self, at, signals) -> list:
-        x = at.inputs[0]
-        _, pullback = vjp(at, at.inputs)
-        (multiplier,) = pullback([divide(signals[0], at.outputs[0])])
-        return [ops.where(x > MASKED, x * multiplier, 0.0)]
+    def parts(self, at) -> list:
+        return [ops.where(x > MASKED, x, 0.0) for x in at.inputs]
 
 
 @dataclass(frozen=True)
-class Attention(Rule):
+class Attention(Linearised):
     """`dot_product_attention`, y = softmax(q kᵀ / √d + b) v: its products and its softmax at once.
 
     The product of weights and values gives each half by the z-rule, the softmax what `Softmax`
@@ -57,16 +53,13 @@ class Attention(Rule):
     constant_weights: bool = False
     kinds = (Kind.ATTENTION,)
 
-    def __call__(self, at, signals) -> list:
-        _, pullback = vjp(at, at.inputs)
-        gradients = pullback([divide(signals[0], at.outputs[0])])
-        parts = {"value": 1.0} if self.constant_weights else _HALVES
-        columns = zip(_roles(at), at.inputs, gradients, strict=True)
-        return [parts.get(role, 0.0) * x * gradient for role, x, gradient in columns]
+    def parts(self, at) -> list:
+        shares = {"value": 1.0} if self.constant_weights else _SHARES
+        return [shares.get(role, 0.0) * x for role, x in zip(_roles(at), at.inputs, strict=True)]
 
 
 _ROLES = ("query", "key", "value", "bias")
-_HALVES = {"query": 0.25, "key": 0.25, "value": 0.5, "bias": 0.5}
+_SHARES = {"query": 0.25, "key": 0.25, "value": 0.5, "bias": 0.5}
 
 
 def _roles(at) -> list[str]:

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
 from keras import ops
 
 from innvestigate.backend import vjp
-from innvestigate.graph.operations import Kind
+from innvestigate.graph.operations import Kind, Trait, has, kind_of
 
 
 def fields_of(value) -> dict:
     """The fields of a dataclass: the arguments that make an equal object, by name."""
     return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+@dataclass(frozen=True)
+class Absorbed:
+    """What a rule keeps, by its formula, of the relevance that arrives: sums over a batch.
+
+    Attributes:
+        bias: The share of what does not depend on the explained inputs: biases and constants, and
+            what a linearised function is apart from its linear part.
+        stabiliser: The share of what is added to denominators.
+        dropped: What arrives where a denominator is exactly zero.
+    """
+
+    bias: Any = 0.0
+    stabiliser: Any = 0.0
+    dropped: Any = 0.0
+
+    def __add__(self, other: Absorbed) -> Absorbed:
+        return Absorbed(
+            self.bias + other.bias,
+            self.stabiliser + other.stabiliser,
+            self.dropped + other.dropped,
+        )
 
 
 class Rule:
@@ -47,6 +72,14 @@ class Rule:
         ]
         return [(sent,) for sent in self(at, arriving)]
 
+    def absorbed(self, at, signals: list) -> Absorbed:
+        """What the rule keeps of the signals that arrive, by its formula; by default nothing.
+
+        Not the difference of what arrives and what is sent: that the two agree is what an audit
+        asks.
+        """
+        return Absorbed()
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
@@ -79,6 +112,44 @@ class Gradient(Rule):
         _, pullback = vjp(at, at.inputs)
         return pullback(signals)
 
+    def absorbed(self, at, signals) -> Absorbed:
+        """Where numbers are moved or compared: what arrives at those that are no input's."""
+        if kind_of(at.step) is not Kind.SHAPE and not has(at.operation, Trait.EXTREMUM):
+            return Absorbed()
+        moved = pushed(at, at.inputs, [ops.ones_like(x) for x in at.inputs])
+        return Absorbed(bias=total((1.0 - m) * s for m, s in zip(moved, signals, strict=True)))
+
+
+class Linearised(Rule):
+    """The z-rule for y = J x + b, J being constant: R_x = w x ⊙ Jᵀ (R / y), b absorbing its share.
+
+    A function that is not linear is linearised where it is: b is what J x leaves of y. Where y is
+    exactly zero, its relevance is dropped. A subclass may state `function` and `parts`.
+    """
+
+    def function(self, at) -> Callable:
+        """What is linearised, a function of the active inputs; by default the step itself."""
+        return at
+
+    def parts(self, at) -> list:
+        """w x: what each active input brings; by default x itself."""
+        return at.inputs
+
+    def __call__(self, at, signals) -> list:
+        outputs, pullback = vjp(self.function(at), at.inputs)
+        gradients = pullback([divide(r, y) for r, y in zip(signals, outputs, strict=True)])
+        return [part * g for part, g in zip(self.parts(at), gradients, strict=True)]
+
+    def absorbed(self, at, signals) -> Absorbed:
+        function, kept = self.function(at), Absorbed()
+        linear = pushed(function, at.inputs, self.parts(at))
+        for r, y, jx in zip(signals, function(*at.inputs), linear, strict=True):
+            multiplier = divide(r, y)
+            kept += Absorbed(
+                bias=ops.sum((y - jx) * multiplier), dropped=ops.sum(r - y * multiplier)
+            )
+        return kept
+
 
 class Pass(Rule):
     """Signals pass to the first input unchanged: R_x = R_y. Others, if there are, get nothing."""
@@ -98,3 +169,18 @@ def divide(numerator, denominator):
     the relevance divided by something tiny, times something tiny.
     """
     return ops.clip(ops.divide_no_nan(numerator, denominator), -LARGEST, LARGEST)
+
+
+def pushed(function: Callable, x: list, directions: list) -> list:
+    """J d: how a function's outputs change where its inputs move in the given directions."""
+    outputs = function(*x)
+
+    def pulled(*signals):
+        return vjp(function, x)[1](list(signals))
+
+    return vjp(pulled, [ops.zeros_like(y) for y in outputs])[1](directions)
+
+
+def total(tensors) -> Any:
+    """The sum of all numbers of some tensors."""
+    return sum(ops.sum(x) for x in tensors)

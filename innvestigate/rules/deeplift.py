@@ -31,11 +31,14 @@ class DifferenceRule(Rule):
     Attributes:
         splits: Whether the rule needs the positive and negative parts of its inputs.
         passes_parts: Whether the parts of the outputs follow from the parts of the inputs.
+        keeps_sum: Whether the rule promises that Σ m_x Δx = Σ m_y Δy. If all rules do, a warning
+            tells where rounding has spoilt it.
     """
 
     compares = True
     splits = False
     passes_parts = False
+    keeps_sum: bool = False
 
     def __call__(self, at, m: list) -> list:
         """One multiplier for each input.
@@ -72,6 +75,8 @@ class LinearDifference(DifferenceRule):
     Reference: Shrikumar et al. 2017, section 3.5.1.
     """
 
+    keeps_sum = True
+
     def send(self, at, signals):
         linear, change, (signal,) = at.operation, at.x[0], signals
         if len(signal) == 1:
@@ -99,6 +104,7 @@ class Rescale(DifferenceRule):
     """
 
     passes_parts = True
+    keeps_sum = True
 
     def send(self, at, signals):
         slope = self._slope(at)
@@ -131,6 +137,7 @@ class RevealCancel(DifferenceRule):
 
     splits = True
     passes_parts = True
+    keeps_sum = True
 
     def send(self, at, signals):
         changes, x = self.parts(at)[0], at.x[0]

@@ -43,6 +43,7 @@ class Affine(DifferenceRule):
     """
 
     passes_parts = True
+    keeps_sum = True
 
     def send(self, at, signals):
         arriving = zip(*filled(at, signals), strict=True)
@@ -88,6 +89,7 @@ class MeanGradient(DifferenceRule):
     def __post_init__(self):
         if self.points is not None and self.points < 1:
             raise ValueError(f"points must be at least 1. Received: points={self.points}.")
+        object.__setattr__(self, "keeps_sum", self.points is None)
 
     def __call__(self, at, m):
         nodes, weights = np.polynomial.legendre.leggauss(self.points or math.ceil(at.factors / 2))
@@ -102,6 +104,34 @@ class MeanGradient(DifferenceRule):
         return f"MeanGradient({'' if self.points is None else self.points})"
 
 
+class Quotient(DifferenceRule):
+    """A product y = a r of a tensor a and an inverse r = 1 / s, such as `x * rsqrt(v + ε)`.
+
+    Δy = (λ r + (1 - λ) r₀) Δa + ((1 - λ) a + λ a₀) Δr holds for every λ. λ = |r₀| / (|r| + |r₀|)
+    makes the first factor the inverse of the mean of s and s₀, and the contribution of r that of s
+    in Δa = ½ (s + s₀) Δy + ½ (y + y₀) Δs. Both stay small where one of s and s₀ is tiny, as a
+    spread √(v + ε) is at a reference of zeros. Halves (`MeanGradient`) would then be large numbers
+    that cancel, and from layer to layer larger ones.
+    """
+
+    keeps_sum = True
+
+    def __call__(self, at, m):
+        if len(at.x) == 1:
+            return MeanGradient()(at, m)
+        place = at.inverses[0]
+        inverse, other = at.x[place], at.x[1 - place]
+        product = lambda a, r: at(a, r) if place else at(r, a)  # noqa: E731
+        now, before = ops.abs(inverse.value), ops.abs(inverse.reference)
+        share = divide(before, now + before)
+        mean = share * inverse.value + (1.0 - share) * inverse.reference
+        to_other = pulled_back(lambda a: product(a, mean), [other.value], m)[0]
+        factor = product(other.value, 1.0 - share)[0] + product(other.reference, share)[0]
+        ones = ops.ones_like(other.value)
+        to_inverse = pulled_back(lambda r: product(ones, r), [inverse.value], [m[0] * factor])[0]
+        return [to_other, to_inverse] if place else [to_inverse, to_other]
+
+
 class Winner(DifferenceRule):
     """Largest (or smallest) values, for any reference: the one that decides on Δy receives it.
 
@@ -113,6 +143,8 @@ class Winner(DifferenceRule):
     That is the path from reference to input by way of the larger of both, max(x, x₀), along which
     the maximum rises on the way there and falls on the way back.
     """
+
+    keeps_sum = True
 
     def __call__(self, at, m):
         rises = ops.cast(at.y[0].delta > 0, m[0].dtype)
@@ -139,6 +171,8 @@ class Softmax(DifferenceRule):
     place of y. m_x follows as L ⊙ (m_y - Σ L m_y / Σ L), for a log-softmax as m_y - L Σ m_y / Σ L.
     """
 
+    keeps_sum = True
+
     def __call__(self, at, m):
         logarithmic = activation_name(at.operation) == "log_softmax"
         axis = getattr(at.operation, "axis", -1)
@@ -157,6 +191,8 @@ class Normalized(DifferenceRule):
     ½ (n + n₀) Δσ and Δσ = Δv / (σ + σ₀) follows Δn = 2 / (σ + σ₀) (Δc - ½ (n + n₀) Δσ), whose
     factors stay small where the reference's deviation is zero.
     """
+
+    keeps_sum = True
 
     def __call__(self, at, m):
         layer, change = at.operation, at.x[0]
@@ -182,6 +218,8 @@ class LookupDifference(DifferenceRule):
     Args:
         finish: What the analyzer makes of `(change, signal)` before the sum.
     """
+
+    keeps_sum = True
 
     def __init__(self, finish):
         self.finish = finish

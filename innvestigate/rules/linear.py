@@ -8,74 +8,20 @@ that it has no zero.)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import reduce
-from operator import add
+from dataclasses import dataclass
 
 import numpy as np
 from keras import ops
 
-from innvestigate.backend import after, vjp
-from innvestigate.graph.operations import Kind
-from innvestigate.rules.base import Rule, divide
+from innvestigate.rules.kernel import KernelRule, Share
 from innvestigate.utils.arguments import check_array, check_flags, check_number
 
 
-class KernelRule(Rule):
-    """A rule for steps with a kernel; subclasses state how they share relevance out."""
-
-    kinds = (Kind.LINEAR,)
-
-    def __call__(self, at, signals) -> list:
-        (r,) = signals
-        x, z, *probes = after(r, [at.inputs[0], at.outputs[0], *at.probes])
-        return [self.relevance(_waiting(at.operation, r), x, z, r, *probes)]
-
-    def relevance(self, linear, x, z, r):
-        """The relevance of x, given that of z = W x + b.
-
-        Args:
-            linear: The step (`graph.linear.Linear`): `linear.kernel` W, `linear.bias` b,
-                `linear.map(x, W)` the product W x.
-            x: Input of the step.
-            z: Output of the step.
-            r: Relevance of the output.
-        """
-        raise NotImplementedError
-
-
-def _waiting(linear, r):
-    """The step with a kernel that comes with r: changed kernels are not made all at the start."""
-    return replace(linear, read_kernel=lambda: after(r, [linear.kernel])[0])
-
-
-def share(linear, parts, r, bias=None, weight=1):
-    """R_i = Σ_k x_ki Σ_j w W_kij R_j / (Σ_k Σ_i W_kij x_ki + b_j), for parts (x_k, W_k) of z.
-
-    Args:
-        linear: The step; its map is applied to every part.
-        parts: Pairs of an input and a kernel.
-        r: Relevance of the output.
-        bias: Absorbs its share of the relevance; None for no bias.
-        weight: w, which the result is multiplied by.
-    """
-    z = reduce(add, [linear.map(x, kernel) for x, kernel in parts])
-    s = divide(r, z if bias is None else z + bias)
-    scale = (lambda kernel: kernel) if weight == 1 else (lambda kernel: weight * kernel)
-    return reduce(add, [shared_back(linear, x, scale(kernel), s) for x, kernel in parts])
-
-
-def shared_back(linear, x, kernel, s):
-    """x ⊙ Wᵀ s, which is (W x) ⊙ s for a diagonal kernel."""
-    if linear.pointwise:
-        return linear.map(x, kernel) * s
-    _, pullback = vjp(lambda x: [linear.map(x, kernel)], [x])
-    return x * pullback([s])[0]
-
-
-def _total(linear, x, z, bias: bool):
-    """What relevance is divided by: z = W x + b, or W x where the bias shall take no part."""
-    return z if bias or linear.bias is None else linear.map(x, linear.kernel)
+def _plain(linear, x, z, r, bias: bool, epsilon: float = 0) -> Share:
+    """R divided by the parts of z = W x + b, or of W x where the bias shall take no part."""
+    known = z if bias or linear.bias is None else None
+    own = linear.bias if bias else None
+    return Share([(x, linear.kernel)], r, own, total=known, epsilon=epsilon)
 
 
 def positive(x):
@@ -119,9 +65,8 @@ class Z(KernelRule):
 
     bias: bool = True
 
-    def relevance(self, linear, x, z, r):
-        s = divide(r, _total(linear, x, z, self.bias))
-        return shared_back(linear, x, linear.kernel, s)
+    def shares(self, linear, x, z, r):
+        return [_plain(linear, x, z, r, self.bias)]
 
 
 @dataclass(frozen=True)
@@ -146,11 +91,8 @@ class Epsilon(KernelRule):
         check_number("epsilon", self.epsilon, above=0, advice=advice)
         check_flags(bias=self.bias)
 
-    def relevance(self, linear, x, z, r):
-        z = _total(linear, x, z, self.bias)
-        sign = 2.0 * ops.cast(z >= 0, z.dtype) - 1.0
-        s = r / (z + self.epsilon * sign)
-        return shared_back(linear, x, linear.kernel, s)
+    def shares(self, linear, x, z, r):
+        return [_plain(linear, x, z, r, self.bias, self.epsilon)]
 
 
 @dataclass(frozen=True)
@@ -161,8 +103,8 @@ class WSquare(KernelRule):
     Taylor Decomposition", section 4.1.
     """
 
-    def relevance(self, linear, x, z, r):
-        return share(linear, [(ops.ones_like(x), ops.square(linear.kernel))], r)
+    def shares(self, linear, x, z, r):
+        return [Share([(ops.ones_like(x), ops.square(linear.kernel))], r)]
 
 
 @dataclass(frozen=True)
@@ -173,8 +115,8 @@ class Flat(KernelRule):
     Machines Really Learn", Methods.
     """
 
-    def relevance(self, linear, x, z, r):
-        return share(linear, [(ops.ones_like(x), ops.ones_like(linear.kernel))], r)
+    def shares(self, linear, x, z, r):
+        return [Share([(ops.ones_like(x), ops.ones_like(linear.kernel))], r)]
 
 
 @dataclass(frozen=True)
@@ -217,13 +159,13 @@ class AlphaBeta(KernelRule):
         object.__setattr__(self, "alpha", alpha)
         object.__setattr__(self, "beta", beta)
 
-    def relevance(self, linear, x, z, r):
+    def shares(self, linear, x, z, r):
         kernel, bias = linear.kernel, linear.bias if self.bias else None
         up, down = (None, None) if bias is None else (positive(bias), negative(bias))
-        relevance = share(linear, same_sign(linear, x, kernel), r, up, self.alpha)
+        parts = [Share(same_sign(linear, x, kernel), r, up, self.alpha)]
         if self.beta:
-            relevance -= share(linear, opposite_sign(linear, x, kernel), r, down, self.beta)
-        return relevance
+            parts.append(Share(opposite_sign(linear, x, kernel), r, down, -self.beta))
+        return parts
 
 
 @dataclass(frozen=True)
@@ -245,8 +187,8 @@ class ZPlusFast(KernelRule):
     Reference: Montavon et al. 2017, section 4.2.
     """
 
-    def relevance(self, linear, x, z, r):
-        return share(linear, [(x, positive(linear.kernel))], r)
+    def shares(self, linear, x, z, r):
+        return [Share([(x, positive(linear.kernel))], r)]
 
 
 @dataclass(frozen=True)
@@ -265,13 +207,14 @@ class AlphaBetaX(KernelRule):
     alpha: float = 2
     beta: float = 1
 
-    def relevance(self, linear, x, z, r):
+    def shares(self, linear, x, z, r):
         kernel, bias = linear.kernel, linear.bias
         up, down = (None, None) if bias is None else (positive(bias), negative(bias))
         x = x if linear.nonnegative else positive(x)
-        return share(linear, [(x, positive(kernel))], r, up, self.alpha) - (
-            share(linear, [(x, negative(kernel))], r, down, self.beta)
-        )
+        return [
+            Share([(x, positive(kernel))], r, up, self.alpha),
+            Share([(x, negative(kernel))], r, down, -self.beta),
+        ]
 
 
 @dataclass(frozen=True)
@@ -300,9 +243,9 @@ class Gamma(KernelRule):
         check_number("gamma", self.gamma, least=0)
         check_flags(bias=self.bias)
 
-    def relevance(self, linear, x, z, r):
-        kernel, bias = linear.kernel, linear.bias
-        z = _total(linear, x, z, self.bias)
+    def shares(self, linear, x, z, r):
+        kernel, bias = linear.kernel, linear.bias if self.bias else None
+        z = z if self.bias or linear.bias is None else linear.map(x, kernel)
         up, down = self._favour(positive, kernel), self._favour(negative, kernel)
         if linear.nonnegative:
             parts_up, parts_down = [(x, up)], [(x, down)]
@@ -310,12 +253,14 @@ class Gamma(KernelRule):
             parts_up = [(positive(x), up), (negative(x), down)]
             parts_down = [(positive(x), down), (negative(x), up)]
         bias_up, bias_down = None, None
-        if self.bias and bias is not None:
+        if bias is not None:
             bias_up, bias_down = self._favour(positive, bias), self._favour(negative, bias)
         zero = ops.zeros_like(r)
-        return share(linear, parts_up, ops.where(z > 0, r, zero), bias_up) + (
-            share(linear, parts_down, ops.where(z < 0, r, zero), bias_down)
-        )
+        return [
+            Share(parts_up, ops.where(z > 0, r, zero), bias_up),
+            Share(parts_down, ops.where(z < 0, r, zero), bias_down),
+            Share([], ops.where(z == 0, r, zero), total=zero),
+        ]
 
     def _favour(self, part, kernel):
         return kernel + self.gamma * part(kernel)
@@ -353,10 +298,10 @@ class ZBox(KernelRule):
     def probes(self):  # type: ignore[override]  # that of other rules may be set
         return (self.low, self.high)
 
-    def relevance(self, linear, x, z, r, at_low=None, at_high=None):
+    def shares(self, linear, x, z, r, at_low=None, at_high=None):
         if at_low is None:
             at_low, at_high = (ops.zeros_like(x) + bound for bound in self.probes)
         low, high = ops.minimum(at_low, at_high), ops.maximum(at_low, at_high)
         kernel = linear.kernel
         parts = [(x, kernel), (-low, positive(kernel)), (-high, negative(kernel))]
-        return share(linear, parts, r)
+        return [Share(parts, r)]

@@ -10,10 +10,10 @@ from keras import ops
 
 from innvestigate.backend import vjp
 from innvestigate.graph.operations import Kind, Trait, has, normalization_of
-from innvestigate.rules.base import Rule, divide
+from innvestigate.rules.base import Absorbed, Linearised, Rule
 
 
-class Summands(Rule):
+class Summands(Linearised):
     """The z-rule over summands: R_i = x_i ⊙ Jᵀ (R / z), J being constant.
 
     Sums, differences and averages share relevance in proportion to what each summand brings;
@@ -24,13 +24,8 @@ class Summands(Rule):
 
     kinds = (Kind.SUM,)
 
-    def __call__(self, at, signals) -> list:
-        _, pullback = vjp(at, at.inputs)
-        quotients = [divide(s, y) for s, y in zip(signals, at.outputs, strict=True)]
-        return _weighted(at.inputs, pullback(quotients))
 
-
-class Detached(Rule):
+class Detached(Linearised):
     """The z-rule for normalisation layers whose divisor is held constant.
 
     Reference: Ali et al. 2022, "XAI for Transformers: Better Explanations through Conservative
@@ -39,17 +34,17 @@ class Detached(Rule):
 
     kinds = (Kind.NORMALIZATION,)
 
-    def __call__(self, at, signals) -> list:
+    def function(self, at):
         normalize = normalization_of(at.operation).detached
-        (z,), pullback = vjp(lambda x: [normalize(at.operation, x)], at.inputs)
-        return _weighted(at.inputs, pullback([divide(signals[0], z)]))
+        return lambda x: [normalize(at.operation, x)]
 
 
 @dataclass(frozen=True)
-class Product(Rule):
+class Product(Linearised):
     """Relevance of a product of tensors: gates get none and signals all, otherwise equal parts.
 
-    A gate is the output of a sigmoid. A divisor counts as a gate. Elementwise factors receive
+    A gate is the output of a sigmoid. A divisor counts as a gate, and so does what comes out of a
+    reciprocal: `x * rsqrt(v)` is a quotient, too. Elementwise factors receive
     relevance directly; matrix products share it by the z-rule. A softmax's output is a factor as
     any other, whether its numbers weigh values (attention) or experts, in a matrix product or
     elementwise and summed.
@@ -65,22 +60,30 @@ class Product(Rule):
     constant_weights: bool = False
     kinds = (Kind.PRODUCT,)
 
-    def __call__(self, at, signals) -> list:
-        inputs, gates = at.inputs, set(at.gates)
-        if self.constant_weights:
-            gates |= set(at.weights)
-        if has(at.operation, Trait.QUOTIENT) and len(inputs) == 2:
+    def parts(self, at) -> list:
+        pairs = zip(self.shares(at), at.inputs, strict=True)
+        return [share * x if share else ops.zeros_like(x) for share, x in pairs]
+
+    def shares(self, at) -> list[float]:
+        """What part of the product's relevance each factor is given: 0 for gates."""
+        gates = {*at.gates, *at.inverses, *(at.weights if self.constant_weights else ())}
+        count = len(at.inputs)
+        if has(at.operation, Trait.QUOTIENT) and count == 2:
             gates = {1}
-        if len(gates) == len(inputs):
+        if len(gates) == count:
             gates = set()
-        each = signals[0] / (len(inputs) - len(gates))
-        if has(at.operation, Trait.ELEMENTWISE):
-            merging = isinstance(at.operation, keras.layers.Layer)
-            received = [_unbroadcast(x, each, merging) for x in inputs]
-        else:
-            _, pullback = vjp(at, inputs)
-            received = _weighted(inputs, pullback([divide(each, at.outputs[0])]))
-        return [ops.zeros_like(x) if i in gates else received[i] for i, x in enumerate(inputs)]
+        return [0.0 if i in gates else 1.0 / (count - len(gates)) for i in range(count)]
+
+    def __call__(self, at, signals) -> list:
+        if not has(at.operation, Trait.ELEMENTWISE):
+            return super().__call__(at, signals)
+        merging = isinstance(at.operation, keras.layers.Layer)
+        pairs = zip(self.shares(at), at.inputs, strict=True)
+        return [_unbroadcast(x, share * signals[0], merging) for share, x in pairs]
+
+    def absorbed(self, at, signals) -> Absorbed:
+        elementwise = has(at.operation, Trait.ELEMENTWISE)
+        return Absorbed() if elementwise else super().absorbed(at, signals)
 
 
 class Lookup(Rule):
@@ -99,10 +102,6 @@ class Lookup(Rule):
     def __call__(self, at, signals) -> list:
         found = self.per_token(self.finish(at.outputs[0], signals[0]))
         return [ops.reshape(found, ops.shape(at.inputs[0]))]
-
-
-def _weighted(inputs, gradients) -> list:
-    return [x * gradient for x, gradient in zip(inputs, gradients, strict=True)]
 
 
 def _unbroadcast(x, r, merging: bool):

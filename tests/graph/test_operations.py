@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from innvestigate.graph.operations import KINDS, Kind, activation_name, annotate, is_relu, kind_of
+from innvestigate.graph.facts import annotate
+from innvestigate.graph.operations import KINDS, Kind, activation_name, is_relu, kind_of
 from innvestigate.graph.rewrite import is_opaque, open_layers, split
 from innvestigate.graph.run import run
 from innvestigate.graph.step import is_float

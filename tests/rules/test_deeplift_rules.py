@@ -1,5 +1,9 @@
 """The DeepLIFT rules against naive derivations in numpy, and what each rule promises by itself."""
 
+import re
+import warnings
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -539,6 +543,119 @@ def test_normalisation_of_a_reference_of_zeros(layer):
     found = explain(model, x, 0)
     np.testing.assert_allclose(total(found), explained(model, x) - explained(model, 0 * x))
     assert np.abs(found).max() < 20
+
+
+SPREADS = {
+    "no inverse that is known": lambda x, v: x * ops.exp(-0.5 * ops.log(v)),
+    "a quotient": lambda x, v: x / ops.sqrt(v),
+    "rsqrt": lambda x, v: x * ops.rsqrt(v),
+    "a power": lambda x, v: ops.power(v, -0.5) * x,
+    "one over": lambda x, v: ops.multiply(1.0 / ops.sqrt(v), x),
+    "a scaled inverse": lambda x, v: (x * (ops.rsqrt(v) * np.full(6, 0.5, "float32"))) * 2.0,
+}
+DEPTH = 7
+
+
+class ByHand(layers.Layer):
+    """A normalisation by the root mean square, as models write it themselves."""
+
+    def __init__(self, how, **kwargs):
+        super().__init__(**kwargs)
+        self.how = how
+
+    def call(self, x):
+        return SPREADS[self.how](x, ops.mean(ops.square(x), axis=-1, keepdims=True) + 1e-6)
+
+
+def chain(norm):
+    """Blocks of a matrix, a normalisation and tanh, in float32."""
+    keras.utils.set_random_seed(3)
+    parts = [layers.Input((5,))]
+    for _ in range(DEPTH):
+        parts += [layers.Dense(6, use_bias=False), norm(), layers.Activation("tanh")]
+    return keras.Sequential([*parts, layers.Dense(2, use_bias=False)])
+
+
+def multipliers_of_a_chain(model, x, x0, m, halves):
+    """The multipliers at x, by quotients n σ = W x or by halves of the product W x · (1 / σ)."""
+    dense = [layer for layer in model.layers if isinstance(layer, layers.Dense)]
+    kernels, seen = [np.asarray(layer.kernel, "float64") for layer in dense], []
+    for kernel in kernels[:-1]:
+        c, c0 = x @ kernel, x0 @ kernel
+        s, s0 = (np.sqrt(np.mean(a * a) + 1e-6) for a in (c, c0))
+        seen.append((c, c0, s, s0))
+        x, x0 = np.tanh(c / s), np.tanh(c0 / s0)
+    m = kernels[-1] @ m
+    for kernel, (c, c0, s, s0) in zip(kernels[-2::-1], seen[::-1], strict=True):
+        n, n0 = c / s, c0 / s0
+        with np.errstate(invalid="ignore"):
+            m = m * np.where(n == n0, 1 - np.tanh(n0) ** 2, (np.tanh(n) - np.tanh(n0)) / (n - n0))
+        to_spread = -np.sum(m * (n + n0)) / (s + s0)
+        to_c = 2 / (s + s0) * m
+        if halves:
+            to_c, to_spread = (1 / s + 1 / s0) / 2 * m, np.sum(m * (c + c0)) / 2 * -1 / (s * s0)
+        m = kernel @ (to_c + to_spread / (s + s0) * (c + c0) / len(c))
+    return m
+
+
+@pytest.mark.parametrize("how", [*list(SPREADS)[1:], "RMSNormalization"])
+def test_a_chain_of_normalisations_stays_bounded_at_a_reference_of_zeros(how):
+    """All spreads are √ε at the reference; halves of products cancel there and fill float32."""
+    own = partial(layers.RMSNormalization, epsilon=1e-6)
+    model = chain(own if how == "RMSNormalization" else partial(ByHand, how))
+    x = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+    found = explain(model, x, 0, return_multipliers=True)
+    m = np.linspace(-1, 2, 2)
+    naive, halves = (
+        [multipliers_of_a_chain(model, row, 0 * row, m, by_halves) for row in x]
+        for by_halves in (False, True)
+    )
+    assert np.abs(halves).max() > 1e6 * np.abs(naive).max()
+    np.testing.assert_allclose(found, naive, rtol=1e-3, atol=1e-4 * np.abs(naive).max())
+    difference = explained(model, x) - explained(model, 0 * x)
+    size = np.abs(found * x).sum()
+    np.testing.assert_allclose(total(found * x), difference, rtol=0, atol=1e-5 * size)
+
+
+def warned(model, x, x0, rule="rescale", **kwargs):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        explain(model, x, x0, rule, **kwargs)
+    return [str(w.message) for w in caught if "add up to" in str(w.message)]
+
+
+def test_contributions_that_rounding_has_spoilt_are_warned_of():
+    model = chain(partial(ByHand, "no inverse that is known"))
+    x = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+    (told,) = warned(model, x, 0)
+    found = re.search(r"sample (\d) add up to (\S+), but the output changed by (\S+):", told)
+    sample, total_, change = int(found[1]), float(found[2]), float(found[3])
+    difference = explained(model, x) - explained(model, 0 * x)
+    np.testing.assert_allclose(change, difference[sample], rtol=1e-4)
+    contributions = explain(model, x, 0).astype("float64")
+    np.testing.assert_allclose(total_, total(contributions)[sample], rtol=1e-4)
+    assert abs(total_ - change) > 10 * abs(change)
+    assert warned(model, x, 0, return_multipliers=True) == []  # they need not add up
+    assert warned(model, x, x[::-1] * 1.1) == []
+    assert warned(chain(partial(ByHand, "rsqrt")), x, 0) == []
+
+
+def test_rules_that_promise_no_sum_are_not_measured_by_it():
+    model = chain(partial(ByHand, "no inverse that is known"))
+    x = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+    rules = [(lambda layer: isinstance(layer, layers.Activation), MeanGradient(2))]
+    assert warned(model, x, 0, [*rules, (lambda layer: True, "rescale")]) == []
+
+
+def test_a_quotient_through_zero_keeps_the_sum():
+    """The divisor changes its sign between reference and input: no mean of it can be divided by."""
+    a, b = layers.Input((3,), dtype="float64"), layers.Input((3,), dtype="float64")
+    model = built(lambda: keras.Model([a, b], a / b))
+    (x, s), (x0, s0) = two_samples(model)
+    s, s0 = np.abs(s) + 0.1, -np.abs(s0) - 0.1
+    found = explain(model, [x, s], [x0, s0])
+    difference = explained(model, [x, s]) - explained(model, [x0, s0])
+    np.testing.assert_allclose(total(found), difference, rtol=1e-9)
 
 
 def test_the_mean_gradient_stands_in_for_a_rule():

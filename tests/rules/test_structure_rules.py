@@ -558,6 +558,15 @@ PRODUCTS = {
         lambda r: [r.sum(1)],
     ),
     "quotient": (lambda x, y: x / (y + 2.0), [(4,)] * 2, lambda r: [r, 0]),
+    "reciprocal": (lambda x, y: ops.reciprocal(y + 2.0) * x, [(4,)] * 2, lambda r: [r, 0]),
+    "rsqrt": (lambda x, y: x * (3.0 * ops.rsqrt(y + 2.0)), [(4,)] * 2, lambda r: [r, 0]),
+    "power of -1/2": (lambda x, y: x * (y + 2.0) ** -0.5, [(4,)] * 2, lambda r: [r, 0]),
+    "one over": (lambda x, y: x * (1.0 / (y + 2.0)), [(4,)] * 2, lambda r: [r, 0]),
+    "square root is no inverse": (
+        lambda x, y: x * (y + 2.0) ** 0.5,
+        [(4,)] * 2,
+        lambda r: [r / 2, r / 2],
+    ),
     "quotient broadcast": (
         lambda x, y: ops.divide(x, y + 2.0),
         [(1, 4), (3, 4)],

@@ -1,0 +1,108 @@
+"""What rules for steps with a kernel z = W x + b are made of: shares of the relevance of z."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from typing import Any
+
+from keras import ops
+
+from innvestigate.backend import after, vjp
+from innvestigate.graph.operations import Kind
+from innvestigate.rules.base import Absorbed, Rule, divide
+
+
+@dataclass(frozen=True)
+class Share:
+    """Relevance R, divided among the parts (x_k, W_k) of a sum z in proportion to them.
+
+        R_i = w Σ_k x_ki Σ_j W_kij s_j,   s = R / (z + ε sign(z)),   z_j = Σ_k Σ_i W_kij x_ki + b_j
+
+    Attributes:
+        parts: Pairs of an input and a kernel.
+        r: Relevance of the sum.
+        bias: b, which absorbs its share w b s of the relevance; None for no bias.
+        weight: w.
+        total: z, where it is known.
+        epsilon: ε, which absorbs w (R - z s); sign(0) = +1. Without it s is zero where z is.
+    """
+
+    parts: list
+    r: Any
+    bias: Any = None
+    weight: Any = 1
+    total: Any = None
+    epsilon: float = 0
+
+    def relevance(self, linear):
+        """The relevance of the inputs; the map of the given step is applied to every part."""
+        _, s = self._divided(linear)
+        weigh = lambda kernel: kernel if self.weight == 1 else self.weight * kernel  # noqa: E731
+        return sum(_back(linear, x, weigh(kernel), s) for x, kernel in self.parts)
+
+    def absorbed(self, linear) -> Absorbed:
+        """The relevance that no input gets."""
+        z, s = self._divided(linear)
+        bias = 0.0 if self.bias is None else self.weight * ops.sum(self.bias * s)
+        rest = self.weight * ops.sum(self.r - z * s)
+        return Absorbed(bias, stabiliser=rest) if self.epsilon else Absorbed(bias, dropped=rest)
+
+    def _divided(self, linear) -> tuple:
+        """z and s."""
+        z = self.total
+        if z is None:
+            z = reduce(add, [linear.map(x, kernel) for x, kernel in self.parts])
+            z = z if self.bias is None else z + self.bias
+        if not self.epsilon:
+            return z, divide(self.r, z)
+        sign = 2.0 * ops.cast(z >= 0, z.dtype) - 1.0
+        return z, self.r / (z + self.epsilon * sign)
+
+
+class KernelRule(Rule):
+    """A rule for steps with a kernel; subclasses state `shares`, or else `relevance`."""
+
+    kinds = (Kind.LINEAR,)
+
+    def __call__(self, at, signals) -> list:
+        return [self.relevance(*_given(at, signals))]
+
+    def absorbed(self, at, signals) -> Absorbed:
+        linear, *given = _given(at, signals)
+        shares = self.shares(linear, *given)
+        return sum((share.absorbed(linear) for share in shares), Absorbed())
+
+    def relevance(self, linear, x, z, r, *probes):
+        """The relevance of x, given that of z = W x + b: that of all shares.
+
+        Args:
+            linear: The step (`graph.linear.Linear`): `linear.kernel` W, `linear.bias` b,
+                `linear.map(x, W)` the product W x.
+            x: Input of the step.
+            z: Output of the step.
+            r: Relevance of the output.
+            *probes: The input at each of the rule's `probes`, in a first step.
+        """
+        return sum(share.relevance(linear) for share in self.shares(linear, x, z, r, *probes))
+
+    def shares(self, linear, x, z, r, *probes) -> list[Share]:
+        """How the relevance of z is divided, given what `relevance` is given."""
+        return []
+
+
+def _given(at, signals: list) -> list:
+    """What a rule for a kernel is given. Changed kernels are not made all at the start."""
+    (r,) = signals
+    linear = replace(at.operation, read_kernel=lambda: after(r, [at.operation.kernel])[0])
+    x, z, *probes = after(r, [at.inputs[0], at.outputs[0], *at.probes])
+    return [linear, x, z, r, *probes]
+
+
+def _back(linear, x, kernel, s):
+    """x ⊙ Wᵀ s, which is (W x) ⊙ s for a diagonal kernel."""
+    if linear.pointwise:
+        return linear.map(x, kernel) * s
+    _, pullback = vjp(lambda x: [linear.map(x, kernel)], [x])
+    return x * pullback([s])[0]
