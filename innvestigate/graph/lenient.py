@@ -31,6 +31,8 @@ def lenient() -> Iterator[None]:
         for name in _OPERATORS:
             reflected = partial(_reflected, name=f"__r{name}__")
             stack.enter_context(_wrapped(keras.Variable, f"__{name}__", reflected))
+        reversible = keras.layers.ReversibleEmbedding
+        stack.enter_context(_wrapped(reversible, "compute_mask", _mask_of_tokens))
         stack.enter_context(_wrapped(keras.ops, "ndim", _rank))
         for name in _COMPARISONS:
             stack.enter_context(_wrapped(keras.ops, name, partial(_compared, name=name)))
@@ -134,6 +136,12 @@ def _reflected(original: Callable, variable, other, name: str):
     if isinstance(other, KerasTensor):
         return getattr(other, name)(variable)
     return original(variable, other)
+
+
+def _mask_of_tokens(original: Callable, layer, inputs, mask=None):
+    """The mask that a ReversibleEmbedding, when it is run, puts on the vectors of its tokens."""
+    vectors = "float" in inputs.dtype and inputs.shape[-1] == layer.output_dim
+    return None if vectors else keras.layers.Embedding.compute_mask(layer, inputs, mask)
 
 
 def _rank(original: Callable, x):

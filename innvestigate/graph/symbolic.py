@@ -90,6 +90,15 @@ def calls_within(layer, inputs: list, run: Callable) -> tuple[list[Call], list]:
     return [replace(call, arguments=given) for call, given in pairs], outputs
 
 
+def outputs_of(layer, run: Callable) -> list:
+    """What `run` makes of symbolic tensors of any size; nothing if it refuses them."""
+    with untouched(layer), lenient():
+        try:
+            return tree.flatten(run())
+        except Exception:  # whatever a layer raises when it is given symbolic tensors
+            return []
+
+
 def _is_computed(x: Any) -> bool:
     return ops.is_tensor(x) and not isinstance(x, keras.Variable)
 
