@@ -36,6 +36,8 @@ def lenient() -> Iterator[None]:
         stack.enter_context(_wrapped(keras.ops, "ndim", _rank))
         for name in _COMPARISONS:
             stack.enter_context(_wrapped(keras.ops, name, partial(_compared, name=name)))
+        for name in ("norm", "quantile"):
+            stack.enter_context(_wrapped(keras.ops, name, _along_axes))
         stack.enter_context(_wrapped(keras.ops, "cond", _decided))
         stack.enter_context(_wrapped(keras.ops, "einsum", _in_small_letters))
         stack.enter_context(_wrapped(keras.ops, "map", _one_by_one))
@@ -153,6 +155,15 @@ def _compared(original: Callable, *args, name: str, **kwargs):
     """A comparison, which plain numbers such as sizes need no tensors for."""
     numbers = all(isinstance(x, (int, float)) for x in (*args, *kwargs.values()))
     return getattr(np, name)(*args, *kwargs.values()) if numbers else original(*args, **kwargs)
+
+
+def _along_axes(original: Callable, *args, **kwargs):
+    """An operation along an axis, of which it would make a list: JAX cannot hash one."""
+    call = inspect.signature(original).bind(*args, **kwargs)
+    axis = call.arguments.get("axis")
+    if isinstance(axis, int):
+        call.arguments["axis"] = (axis,)
+    return original(*call.args, **call.kwargs)
 
 
 def _decided(original: Callable, pred, true_fn, false_fn):
