@@ -25,7 +25,8 @@ RESULTS = Path(__file__).resolve().parent / "results" / "keras_hub_coverage.json
 _ADDS_UP = 1e-2
 INTRODUCTION = """## Backbones of KerasHub
 
-Every backbone of KerasHub {version}, none of which the library knows by name, in a tiny
+Every backbone that `keras_hub.models` of KerasHub {version} names (ESM2, Qwen2 and SmolLM are
+classes with another name, too), none of which the library knows by name, in a tiny
 configuration with random weights, and three neurons that read the mean of its last output
 (`benchmarks/keras_hub_models.py`). Inputs are dicts as KerasHub makes them: tokens, padding masks,
 segments, images, sound. All of it runs offline.
