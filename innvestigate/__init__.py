@@ -18,11 +18,13 @@ if TYPE_CHECKING:
         model_wo_output_activation,
         model_wo_softmax,
     )
+    from innvestigate.engine.ledger import LedgerError
     from innvestigate.rules import NoRuleError, register_rule
 
 __version__ = "3.0.0"
 
 __all__ = [
+    "LedgerError",
     "NoRuleError",
     "analyzers",
     "create_analyzer",
@@ -37,6 +39,7 @@ _PACKAGES = (
     *("analyzer", "backend", "engine", "evaluation", "genomics", "graph", "rules", "testing"),
     *("utils", "visualization"),
 )
+_HOMES = {"LedgerError": "engine.ledger", "NoRuleError": "rules", "register_rule": "rules"}
 
 
 def __getattr__(name: str) -> Any:
@@ -45,7 +48,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"{__name__}.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "rules" if name in ("NoRuleError", "register_rule") else "analyzer"
+    home = _HOMES.get(name, "analyzer")
     value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     return value
 

@@ -19,16 +19,24 @@ is a loop along the first axis of some tensors, however long it is: `function(ca
 makes the next carry of one carry and the elements at one place. Carries and elements are lists and
 dicts of tensors, in any structure; `carries` holds what was made at each place, stacked. (On
 TensorFlow, `keras.ops.scan` wants known lengths.)
+
+`SYNONYMS` are functions of the backend that mean the same as one of `keras.ops`: a module or class,
+a name in it, and that one, which takes the same arguments. Where there is nothing like it for some
+arguments, it raises a TypeError.
 """
 
 import keras
 
 if keras.backend.backend() == "tensorflow":
     from innvestigate.backend.tensorflow import after, call_once, jit_compile, run_batch, scan, vjp
+    from innvestigate.backend.tensorflow_synonyms import SYNONYMS
 elif keras.backend.backend() == "jax":
     from innvestigate.backend.jax import after, call_once, jit_compile, run_batch, scan, vjp
+    from innvestigate.backend.jax_synonyms import SYNONYMS
 elif keras.backend.backend() == "torch":
     from innvestigate.backend.torch import after, call_once, jit_compile, run_batch, scan, vjp
+
+    SYNONYMS = []
 else:
     raise ImportError(
         f"innvestigate needs a Keras backend with gradients (tensorflow, jax or torch); "
@@ -37,4 +45,13 @@ else:
 
 holds_strings = keras.backend.backend() == "tensorflow"
 
-__all__ = ["after", "call_once", "holds_strings", "jit_compile", "run_batch", "scan", "vjp"]
+__all__ = [
+    "SYNONYMS",
+    "after",
+    "call_once",
+    "holds_strings",
+    "jit_compile",
+    "run_batch",
+    "scan",
+    "vjp",
+]

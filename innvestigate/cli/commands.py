@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -140,7 +140,7 @@ def explain(
     """
     with ends_with(WRONG):
         session = _session(model, class_names, preprocessing, scale, offset, resize, batch_size)
-        from innvestigate.cli.writing import Explanations, check_destination
+        from innvestigate.cli.writing import Explanations, check_destination, sums_in_words
 
         samples = session.read(inputs)
         for path in out:
@@ -149,13 +149,16 @@ def explain(
         analyzers = session.create(method, reference, fit)
     typer.echo("\n".join(captions))
     with ends_with(FAILED):
-        relevances = {
-            name: analyzer.analyze(
-                samples.x, neurons, batch_size=batch_size, verbose=sys.stdout.isatty()
-            )
-            for name, analyzer in analyzers.items()
-        }
-        explained = Explanations(samples, captions, relevances)
+        options: dict[str, Any] = {"batch_size": batch_size, "verbose": sys.stdout.isatty()}
+        relevances, accounted = {}, {}
+        for name, analyzer in analyzers.items():
+            if analyzer.adds_up_to is None:
+                relevances[name] = analyzer.analyze(samples.x, neurons, **options)
+                continue
+            ledger = analyzer.audit(samples.x, neurons, in_detail=False, **options)
+            relevances[name], accounted[name] = ledger.results, ledger.accounted
+            typer.echo(f"{name}: {sums_in_words(samples.names, ledger.accounted)}")
+        explained = Explanations(samples, captions, relevances, accounted)
         for path in [file for place in out for file in explained.save(place)]:
             typer.echo(f"wrote {path}")
 

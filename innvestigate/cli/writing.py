@@ -35,11 +35,14 @@ class Explanations:
         samples: The samples.
         captions: The name of each, and what was explained of it.
         relevances: By method, an array of the shape of the samples.
+        accounted: By method, the share of the explained output that each sample's relevance adds
+            up to; methods that add up to nothing are left out.
     """
 
     samples: Samples
     captions: list[str]
     relevances: dict[str, np.ndarray]
+    accounted: dict[str, np.ndarray]
 
     def save(self, path: Path) -> list[Path]:
         """Write a file, by its extension; or, in a folder, a picture of each sample and a .npz.
@@ -92,7 +95,14 @@ class Explanations:
         ((method, relevance),) = self.relevances.items()
         figure, ax = plt.subplots(figsize=(5, 5), layout="constrained")
         picture = _pictures(self.samples)[0]
-        plot_heatmap(relevance[0], ax, image=picture, image_cmap="gray", colorbar=True)
+        share = self._share(method, 0)
+        plot_heatmap(
+            *(relevance[0], ax),
+            image=picture,
+            image_cmap="gray",
+            colorbar=True,
+            accounted=share,
+        )
         ax.set_title(f"{method}\n{_wrapped(self.captions[0], 50)}", fontsize=10)
         return figure
 
@@ -120,10 +130,11 @@ class Explanations:
         for i, line in enumerate(axes):
             x, caption = self.samples.x[i], self.captions[i]
             for ax, (method, relevance) in zip(line, self.relevances.items(), strict=True):
+                share: dict[str, Any] = {"accounted": self._share(method, i)}
                 if tabular:
-                    plot_tabular(relevance[i], ax, names=_features(self.samples), values=x)
+                    plot_tabular(relevance[i], ax, names=_features(self.samples), values=x, **share)
                 else:
-                    plot_time_series(x, relevance[i], ax, colorbar=True)
+                    plot_time_series(x, relevance[i], ax, colorbar=True, **share)
                 ax.set_title(f"{method}\n{_wrapped(caption, 50)}", fontsize=10)
         return figure
 
@@ -138,6 +149,10 @@ class Explanations:
         np.savez(path / "relevance.npz", **self.relevances)  # type: ignore[arg-type]  # an array may have any name
         return [*written, path / "relevance.npz"]
 
+    def _share(self, method: str, i: int) -> float | None:
+        """The share of the output that a method accounts for at a sample, if it does at all."""
+        return float(self.accounted[method][i]) if method in self.accounted else None
+
     def _only(self, i: int) -> Explanations:
         """The explanations of one sample."""
         pick = slice(i, i + 1)
@@ -145,7 +160,16 @@ class Explanations:
         pictures = None if given.pictures is None else given.pictures[pick]
         samples = replace(given, x=given.x[pick], names=given.names[pick], pictures=pictures)
         relevances = {name: array[pick] for name, array in self.relevances.items()}
-        return Explanations(samples, self.captions[pick], relevances)
+        accounted = {name: shares[pick] for name, shares in self.accounted.items()}
+        return Explanations(samples, self.captions[pick], relevances, accounted)
+
+
+def sums_in_words(names: list[str], accounted: np.ndarray) -> str:
+    """Which share of the output the relevance of samples adds up to."""
+    if len(names) == 1:
+        return f"adds up to {accounted[0]:.2%} of the explained output"
+    low, high = np.nanmin(accounted), np.nanmax(accounted)
+    return f"adds up to {low:.2%} to {high:.2%} of the explained output"
 
 
 def check_destination(path: Path, methods: list[str], samples: Samples) -> None:

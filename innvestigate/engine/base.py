@@ -16,7 +16,7 @@ from innvestigate.engine.batch import Batch, by_sample, concatenated
 from innvestigate.engine.config import Configured
 from innvestigate.engine.guard import Guard
 from innvestigate.engine.inputs import InputSpec
-from innvestigate.engine.ledger import Books, Ledger, open_books
+from innvestigate.engine.ledger import Audited, Books
 from innvestigate.engine.selection import Selected, Selection, check_mode
 from innvestigate.engine.storage import save_analyzer
 from innvestigate.engine.targets import choose_output, choose_targets
@@ -36,7 +36,7 @@ from innvestigate.utils.arguments import check_flags
 from innvestigate.utils.batching import map_batches
 
 
-class Analyzer(Configured):
+class Analyzer(Audited, Configured):
     """Base of all analyzers: explains the chosen output neurons of a Keras model.
 
     Args:
@@ -68,8 +68,6 @@ class Analyzer(Configured):
         guard: What compares forward passes.
         explains_value: Whether the method shares out the output's value among the inputs, as LRP
             does. It then takes off every final activation that may change the sign.
-        adds_up_to: What the results of a sample add up to, in words: `"output"`, or `"change"` of
-            it from a reference; None for nothing.
         follows_sizes: Whether the method can ask for data of each size anew.
         fitted_for: Arguments that what was fitted depends on.
 
@@ -79,7 +77,6 @@ class Analyzer(Configured):
     """
 
     explains_value = False
-    adds_up_to: str | None = None
     follows_sizes = True
     task: Task
 
@@ -161,47 +158,9 @@ class Analyzer(Configured):
         check_flags(check=check)
         if not check:
             return self._answer(None, x, neuron_selection, batch_size, verbose)
-        books = open_books(self)
-        result = self._answer(books, x, neuron_selection, batch_size, verbose)
-        books.ledger.check()
-        return result
-
-    def audit(self, x: Any, neuron_selection: Any = None, *, batch_size=32, verbose=0) -> Ledger:
-        """The books of an analysis: what became of the relevance in each step.
-
-        For methods that share out the output's value (LRP, deep Taylor, patterns) a row for each
-        step; for those that share out its change from a reference (DeepLIFT, integrated and
-        expected gradients, Shapley sampling) what is missing from the sum for each sample. `x` and
-        all others are as for `analyze`.
-
-        Returns:
-            A `Ledger`, which prints as a table.
-
-        Raises:
-            ValueError: As `analyze` does, or if the method's results add up to nothing.
-        """
-        books = open_books(self)
-        self._answer(books, x, neuron_selection, batch_size, verbose)
-        return books.ledger
-
-    def accounted(
-        self, x: Any, neuron_selection: Any = None, *, batch_size=32, verbose=0
-    ) -> np.ndarray:
-        """For each sample the share of what is explained that the result accounts for.
-
-        1 where the result adds up to it; the rest went to biases, stabilisers and zeros. `x` and
-        all others are as for `analyze`.
-
-        Returns:
-            float64 of shape `(samples,)`, with several selections `(samples, n)`. NaN where what is
-            explained is 0.
-
-        Raises:
-            ValueError: See `audit`.
-        """
-        books = open_books(self, in_detail=False)
-        self._answer(books, x, neuron_selection, batch_size, verbose)
-        return books.ledger.accounted
+        ledger = self.audit(x, neuron_selection, batch_size=batch_size, verbose=verbose)
+        ledger.check()
+        return ledger.results
 
     def tokens(self, x: Any) -> Any:
         """What each place of a result stands for.

@@ -8,11 +8,18 @@ from typing import Any
 import numpy as np
 
 from innvestigate.graph.ledger import COLUMNS
+from innvestigate.utils.arguments import check_flags
 
 TOLERANCE = 1e-4
 """By how much of what a step handles its books may be off, where nothing else is asked for."""
 
 _FACTS = {"output": "the explained output", "change": "the change of the output"}
+
+
+_ADVICE = {
+    "output": "",
+    "change": " More `steps` or `samples` come nearer; so may another `reference_inputs`.",
+}
 
 
 class LedgerError(RuntimeError):
@@ -69,12 +76,14 @@ class Ledger:
         explained: For each sample what its results may add up to.
         received: For each sample the sum of its results.
         of: What is explained: `"output"`, or its `"change"` from a reference.
+        results: What `analyze` returns.
     """
 
     entries: tuple[Entry, ...]
     explained: np.ndarray
     received: np.ndarray
     of: str
+    results: Any = field(repr=False)
 
     @property
     def gap(self) -> np.ndarray:
@@ -112,6 +121,7 @@ class Ledger:
             raise LedgerError(
                 f"The results{where} do not add up to {_FACTS[self.of]}: "
                 f"{np.ravel(gap)[wrong[0]]:.6g} is missing, of {np.sum(self.explained):.6g} in all."
+                f"{_ADVICE[self.of]}"
             )
 
     def to_frame(self):
@@ -165,12 +175,11 @@ class Books:
         """Add what samples have to add up to, and what they do."""
         self._samples.append((np.asarray(explained, "float64"), np.asarray(received, "float64")))
 
-    @property
-    def ledger(self) -> Ledger:
-        """The books so far."""
+    def closed(self, results: Any) -> Ledger:
+        """The books of an analysis that returned some results."""
         entries = (self._entry(step, row) for step, row in self._rows.items())
         explained, received = (np.concatenate(c) for c in zip(*self._samples, strict=True))
-        return Ledger(tuple(entries), explained, received, self.of)
+        return Ledger(tuple(entries), explained, received, self.of, results)
 
     def _entry(self, step: tuple[str, str], row: np.ndarray) -> Entry:
         noted = dict(zip(COLUMNS, row.tolist(), strict=True))
@@ -191,16 +200,76 @@ def _at_fault(entry: Entry) -> str:
     )
 
 
-def open_books(analyzer: Any, in_detail: bool = True) -> Books:
-    """Books for an analyzer.
+class Audited:
+    """What keeps books: that part of every analyzer.
 
-    Raises:
-        ValueError: If its results add up to nothing.
+    Attributes:
+        adds_up_to: What the results of a sample add up to, in words: the `"output"`, or the
+            `"change"` of it from a reference; None for nothing.
     """
-    if analyzer.adds_up_to is None:
-        raise ValueError(
-            f"The results of {type(analyzer).__name__} add up to nothing that is known, so there "
-            "are no books to keep. Methods that share out the output: 'lrp.*', 'deep_taylor'; its "
-            "change from a reference: 'deeplift', 'integrated_gradients', 'shapley_sampling'."
-        )
-    return Books(analyzer.adds_up_to, in_detail)
+
+    adds_up_to: str | None = None
+
+    def audit(
+        self,
+        x: Any,
+        neuron_selection: Any = None,
+        *,
+        in_detail: bool = True,
+        batch_size: int = 32,
+        verbose: int = 0,
+    ) -> Ledger:
+        """The books of an analysis: what became of the relevance in each step.
+
+        For methods that share out the output's value (LRP, deep Taylor, patterns) a row for each
+        step; for those that share out its change from a reference (DeepLIFT, integrated and
+        expected gradients, Shapley sampling) what is missing from the sum for each sample.
+
+        Args:
+            x: See `analyze`.
+            neuron_selection: See `analyze`.
+            in_detail: Whether there is a row for each step, or sums of samples only.
+            batch_size: See `analyze`.
+            verbose: See `analyze`.
+
+        Returns:
+            A `Ledger`, which prints as a table; `results` is what `analyze` returns.
+
+        Raises:
+            ValueError: As `analyze` does, or if the method's results add up to nothing.
+        """
+        check_flags(in_detail=in_detail)
+        books = self._open_books(in_detail)
+        return books.closed(self._answer(books, x, neuron_selection, batch_size, verbose))
+
+    def accounted(
+        self, x: Any, neuron_selection: Any = None, *, batch_size=32, verbose=0
+    ) -> np.ndarray:
+        """For each sample the share of what is explained that the result accounts for.
+
+        1 where the result adds up to it; the rest went to biases, stabilisers and zeros. `x` and
+        all others are as for `analyze`.
+
+        Returns:
+            float64 of shape `(samples,)`, with several selections `(samples, n)`. NaN where what is
+            explained is 0.
+
+        Raises:
+            ValueError: See `audit`.
+        """
+        options: dict[str, Any] = {"batch_size": batch_size, "verbose": verbose}
+        return self.audit(x, neuron_selection, in_detail=False, **options).accounted
+
+    def _answer(self, books: Books | None, x, neuron_selection, batch_size, verbose) -> Any:
+        """What `analyze` returns, for samples whose books are kept."""
+        raise NotImplementedError
+
+    def _open_books(self, in_detail: bool) -> Books:
+        if self.adds_up_to is None:
+            raise ValueError(
+                f"The results of {type(self).__name__} add up to nothing that is known, so there "
+                "are no books to keep. Methods that share out the output: 'lrp.*', 'deep_taylor'; "
+                "its change from a reference: 'deeplift', 'integrated_gradients', "
+                "'shapley_sampling'."
+            )
+        return Books(self.adds_up_to, in_detail)

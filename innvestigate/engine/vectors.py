@@ -10,9 +10,9 @@ from keras import KerasTensor, ops, tree
 
 from innvestigate.backend import run_batch
 from innvestigate.graph.mirror import build_forward
-from innvestigate.graph.operations import Kind, kind_of
+from innvestigate.graph.operations import Kind, kind_of, stays
 from innvestigate.graph.rewrite import from_vectors
-from innvestigate.graph.run import run
+from innvestigate.graph.run import execute, forward
 from innvestigate.graph.sizes import Sizes
 from innvestigate.graph.step import Graph
 from innvestigate.graph.task import Task
@@ -82,15 +82,35 @@ class Vectors:
         for i in self.tokens:
             places[i] = count + np.arange(inputs[i].size, dtype="int32").reshape(inputs[i].shape)
             count += inputs[i].size
-        fitted, given = self._fitted(places)
-        read = run(fitted._graph, [ops.convert_to_tensor(x) for x in given], fitted._read)
         sums = np.zeros(count)
-        for name, place in zip(self._names, read, strict=True):
+        for name, place in zip(self._names, self._moved(inputs, places, count), strict=True):
             found = per_token(results[name])
-            place = ops.convert_to_numpy(place)[: len(found)]
-            np.add.at(sums, place.reshape(-1), found.reshape(-1))
+            np.add.at(sums, place[: len(found)].reshape(-1), found.reshape(-1))
         at_tokens = {f"input:{i}": sums[places[i]] for i in self.tokens}
         return {name: y for name, y in results.items() if name not in self._names} | at_tokens
+
+    def _moved(self, inputs: list, places: list, count: int) -> list[np.ndarray]:
+        """The places that the tokens at each look-up come from, 0 where a constant stands instead.
+
+        A place moves as the token in it does; a constant is what further places do not change.
+        """
+        fitted, tokens = self._fitted(inputs)
+        graph, read = fitted._graph, fitted._read
+        steps = graph.leading_to(read)
+        start = dict(zip(graph.flat_inputs, map(ops.convert_to_tensor, tokens), strict=True))
+        known = forward(steps, start)
+
+        def move(step, values):
+            return [known[t] for t in step.outputs] if stays(step) else execute(step, values)
+
+        def end(given: list) -> list[np.ndarray]:
+            there = dict(zip(graph.flat_inputs, map(ops.convert_to_tensor, given), strict=True))
+            moved = forward(steps, there, move)
+            return [ops.convert_to_numpy(moved[t]) for t in read]
+
+        near = self._fitted(places)[1]
+        far = [x + count if i in self.tokens else x for i, x in enumerate(near)]
+        return [np.where(a == b, 0, a) for a, b in zip(end(near), end(far), strict=True)]
 
     def _fitted(self, inputs: list) -> tuple[Vectors, list]:
         """The vectors for the sizes of some inputs, and these with as many rows as they want."""

@@ -19,6 +19,8 @@ from keras import KerasTensor, tree
 from keras.src import backend as keras_backend
 from keras.src.utils.backend_utils import DynamicBackend
 
+from innvestigate.backend import SYNONYMS
+
 _OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
 _COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 
@@ -41,8 +43,11 @@ def lenient() -> Iterator[None]:
         stack.enter_context(_wrapped(keras.ops, "cond", _decided))
         stack.enter_context(_wrapped(keras.ops, "einsum", _in_small_letters))
         stack.enter_context(_wrapped(keras.ops, "map", _one_by_one))
+        stack.enter_context(_wrapped(keras.ops, "fori_loop", _again_and_again))
         stack.enter_context(_wrapped(DynamicBackend, "__getattr__", _operation))
         stack.enter_context(_without(KerasTensor, "__jax_array__"))
+        for owner, name, same in SYNONYMS:
+            stack.enter_context(_wrapped(owner, name, partial(_in_keras, same=same)))
         yield
 
 
@@ -112,6 +117,21 @@ def _one_by_one(original: Callable, f: Callable, xs: Any):
         raise ValueError("it goes through rows of which it is not known how many there are")
     found = [f(tree.map_structure(lambda x, i=i: x[i], xs)) for i in range(rows)]
     return tree.map_structure(lambda *ys: keras.ops.stack(ys), *found)
+
+
+def _again_and_again(original: Callable, lower, upper, body_fun: Callable, init_val: Any):
+    """`ops.fori_loop`, as calls of its body one after the other."""
+    if not isinstance(upper - lower, int):
+        return original(lower, upper, body_fun, init_val)
+    carry = init_val
+    for i in range(lower, upper):
+        carry = body_fun(i, carry)
+    return carry
+
+
+def _in_keras(original: Callable, *args, same: Callable, **kwargs):
+    """A function of the backend; on symbolic tensors, the one of Keras that means the same."""
+    return (same if _tensors((args, kwargs)) else original)(*args, **kwargs)
 
 
 def _operation(original: Callable, backend, name: str):

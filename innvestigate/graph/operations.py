@@ -247,6 +247,11 @@ def is_move(step: Step) -> bool:
     return moves and not name.startswith("Random")
 
 
+def stays(step: Step) -> bool:
+    """Whether what a step writes is the same wherever tokens come from: conditions, constants."""
+    return kind_of(step) is Kind.CONSTANT or all(t.dtype == "bool" for t in step.outputs)
+
+
 def is_clip(step: Step) -> bool:
     """Whether a step is the larger or smaller of each number and a constant."""
     return has(step.operation, Trait.EXTREMUM) and in_place(step)

@@ -15,7 +15,7 @@ from innvestigate.graph.constants import value_of
 from innvestigate.graph.decompositions import DECOMPOSITIONS, as_formula, mel_spectrogram
 from innvestigate.graph.kernels import linear_part, separable_parts
 from innvestigate.graph.linear import Linear
-from innvestigate.graph.operations import Kind, Trait, body_of, has, keras_name, kind_of
+from innvestigate.graph.operations import Kind, Trait, body_of, has, keras_name, kind_of, stays
 from innvestigate.graph.quantized import opener_of
 from innvestigate.graph.registered import registered_kind
 from innvestigate.graph.step import Graph, Step, like, substitute
@@ -169,14 +169,17 @@ def from_vectors(graph: Graph) -> tuple[Graph, list[Step]]:
     """The graph with the vectors of its tokens as further inputs, and the look-ups they stand for.
 
     The tokens stay inputs: masks are made of them. A look-up of anything else than inputs that
-    were at most moved, such as sums of them, stays as it is.
+    were at most moved, or replaced by a constant in some places, stays as it is.
     """
     moved = set(graph.flat_inputs)
+    fixed: set[KerasTensor] = set()
     lookups = []
     for step in graph.steps:
-        known = bool(step.inputs) and moved.issuperset(step.inputs)
+        if stays(step):
+            fixed.update(step.outputs)
+        known = bool(moved & set(step.inputs)) and (moved | fixed).issuperset(step.inputs)
         if known and kind_of(step) is Kind.SHAPE:
-            moved.update(step.outputs)
+            moved.update(set(step.outputs) - fixed)
         if known and kind_of(step) is Kind.LOOKUP:
             lookups.append(step)
     steps = [step for step in graph.steps if step not in lookups]

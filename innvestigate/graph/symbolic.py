@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
 from keras import KerasTensor, ops, tree
 from keras.src import backend as keras_backend
 
-from innvestigate.graph.constants import Constant
+from innvestigate.graph.constants import Constant, present
 from innvestigate.graph.lenient import lenient
 from innvestigate.graph.scopes import FrozenState, WeightReads
 
@@ -49,19 +50,27 @@ def call_of(node) -> Call:
     return Call(node.operation, arguments, node.input_tensors, node.outputs)
 
 
-def calls_within(layer, inputs: list, run: Callable) -> tuple[list[Call], list]:
-    """The calls by which `run` computes its outputs from symbolic inputs, and these outputs.
+def calls_within(
+    layer, inputs: list, known: list[Constant], run: Callable
+) -> tuple[list[Call], list]:
+    """The calls by which a layer computes its outputs from symbolic inputs, and these outputs.
 
     What is computed from the layer's weights alone is a `Constant` among the arguments, or an
-    output.
+    output. No values are needed to find that out: zeros stand for the constants that it is given.
+
+    Args:
+        layer: The layer.
+        inputs: The symbolic inputs.
+        known: The constants among what the layer is called on.
+        run: Maps values of these constants to the outputs.
 
     Raises:
         RefusedError: If that cannot be found out.
     """
 
-    def calls():
+    def calls(given):
         try:
-            return _calls(layer, inputs, run)
+            return _calls(layer, inputs, partial(run, given))
         except RefusedError:
             raise
         except Exception as error:  # whatever a layer raises when it is given symbolic tensors
@@ -71,19 +80,22 @@ def calls_within(layer, inputs: list, run: Callable) -> tuple[list[Call], list]:
             told = f"{type(error).__name__}: {lines[0][:200]}"
             raise RefusedError(f"its call cannot be run without data ({told})") from error
 
-    def values() -> list:
+    def values(*given) -> list:
         with FrozenState():
-            return [x for x in tree.flatten(_arguments(*calls())) if _is_computed(x)]
+            return [x for x in tree.flatten(_arguments(*calls(given))) if _is_computed(x)]
 
     with WeightReads() as reads:
-        found, outputs = calls()
-    if not reads.seen:
+        found, outputs = calls([ops.zeros(x.shape, x.dtype) for x in known])
+    if not (reads.seen or known):
         return found, outputs
     try:
-        likes = keras_backend.compute_output_spec(values)
+        likes = keras_backend.compute_output_spec(
+            values, *(KerasTensor(x.shape, x.dtype) for x in known)
+        )
     except Exception as error:
         raise RefusedError("it decides by the values of its weights") from error
-    constants = iter(Constant(layer, values, i, t.shape, t.dtype) for i, t in enumerate(likes))
+    compute = lambda: values(*present(known))  # noqa: E731
+    constants = iter(Constant(layer, compute, i, t.shape, t.dtype) for i, t in enumerate(likes))
     swap = lambda x: next(constants) if _is_computed(x) else x  # noqa: E731
     arguments, outputs = tree.map_structure(swap, _arguments(found, outputs))
     pairs = zip(found, arguments, strict=True)

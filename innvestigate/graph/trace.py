@@ -22,7 +22,7 @@ import keras
 from keras import KerasTensor, ops, tree
 from keras.src import backend as keras_backend
 
-from innvestigate.graph.constants import present
+from innvestigate.graph.constants import Constant
 from innvestigate.graph.functional import calls_of, function_of, inputs_for
 from innvestigate.graph.lenient import spec_of
 from innvestigate.graph.masks import (
@@ -202,7 +202,8 @@ class _Tracer:
         """Tensors like those that a call writes, for inputs that may have other sizes."""
         if all(t.shape == bindings[t].shape for t in call.inputs):
             return [like(tensor) for tensor in call.outputs]
-        return spec_of(call.operation, args, kwargs)
+        found = spec_of(call.operation, args, kwargs)  # None: less than the layer says of itself
+        return [like(t) if y is None else y for t, y in zip(call.outputs, found, strict=True)]
 
     def _add_step(self, step, args, name, layers) -> list[KerasTensor]:
         values = dict(zip(step.inputs, tree.flatten(args[0]), strict=True))
@@ -329,11 +330,11 @@ def _sized(tensors: Any, shapes: Shapes | None) -> Any:
     return tree.pack_sequence_as(tensors, new)
 
 
-def _prepared(step: Step, call: Callable | None = None) -> tuple[dict, Callable]:
-    """New tensors for those that a step reads, and what calls its layer on them.
+def _prepared(step: Step, call: Callable | None = None) -> tuple[dict, list, Callable]:
+    """New tensors for those that a step reads, its constants, and what calls its layer on them.
 
-    What is returned by the call is a flat list: the outputs, then the mask that each wears, if the
-    call has put it on itself.
+    The call maps values of the constants to a flat list: the outputs, then the mask that each
+    wears, if the layer has put it on itself.
     """
     layer = step.operation
     if not isinstance(layer, keras.Layer):
@@ -348,13 +349,17 @@ def _prepared(step: Step, call: Callable | None = None) -> tuple[dict, Callable]
 
     own = layer.call if layer.quantization_mode is None else layer.quantized_call
 
-    def run():
-        known_args, known = present((args, kwargs))
+    constants = [x for x in tree.flatten((args, kwargs)) if isinstance(x, Constant)]
+
+    def run(values):
+        at = dict(zip(constants, values, strict=True))
+        find = lambda x: at[x] if isinstance(x, Constant) else x  # noqa: E731
+        known_args, known = tree.map_structure(find, (args, kwargs))
         with wearing(masks):
             outputs = (own if call is None else partial(call, layer))(*known_args, **known)
             return [*tree.flatten(outputs), *map(_worn, tree.flatten(outputs))]
 
-    return fresh, run
+    return fresh, constants, run
 
 
 def _worn(tensor: Any) -> KerasTensor | None:
@@ -367,15 +372,17 @@ def _worn(tensor: Any) -> KerasTensor | None:
 
 def _put_on(step: Step) -> list:
     """Tensors like the masks that a layer's call puts on its outputs, if it can be run."""
-    fresh, run = _prepared(step)
-    found = outputs_of(step.operation, run)
+    fresh, constants, run = _prepared(step)
+    found = outputs_of(
+        step.operation, partial(run, [ops.zeros(x.shape, x.dtype) for x in constants])
+    )
     return substitute(found[len(found) // 2 :], {new: old for old, new in fresh.items()})
 
 
 def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict]:
     """See `open_step`; with the masks that tensors wear at the end."""
-    fresh, run = _prepared(step, call)
-    calls, found = calls_within(step.operation, list(fresh.values()), run)
+    fresh, constants, run = _prepared(step, call)
+    calls, found = calls_within(step.operation, list(fresh.values()), constants, run)
     pairs = list(zip(found[: len(found) // 2], found[len(found) // 2 :], strict=True))
     if len(pairs) != len(step.outputs):
         pairs = [(y, mask) for y, mask in pairs if y is not None]

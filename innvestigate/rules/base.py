@@ -9,7 +9,7 @@ from typing import Any
 from keras import ops
 
 from innvestigate.backend import vjp
-from innvestigate.graph.operations import Kind, kind_of
+from innvestigate.graph.operations import Kind, Trait, has, kind_of
 
 
 def fields_of(value) -> dict:
@@ -113,8 +113,8 @@ class Gradient(Rule):
         return pullback(signals)
 
     def absorbed(self, at, signals) -> Absorbed:
-        """Where numbers are moved or picked: what arrives at those that are no input's."""
-        if kind_of(at.step) not in (Kind.SHAPE, Kind.WINNER):
+        """Where numbers are moved or compared: what arrives at those that are no input's."""
+        if kind_of(at.step) is not Kind.SHAPE and not has(at.operation, Trait.EXTREMUM):
             return Absorbed()
         moved = pushed(at, at.inputs, [ops.ones_like(x) for x in at.inputs])
         return Absorbed(bias=total((1.0 - m) * s for m, s in zip(moved, signals, strict=True)))

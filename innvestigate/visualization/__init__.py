@@ -15,7 +15,7 @@ from innvestigate.visualization.classic import (
 )
 from innvestigate.visualization.images import plot_comparison, plot_heatmap
 from innvestigate.visualization.sequences import plot_sequence_logo, plot_time_series
-from innvestigate.visualization.tables import plot_perturbation_curves, plot_tabular
+from innvestigate.visualization.tables import plot_audit, plot_perturbation_curves, plot_tabular
 from innvestigate.visualization.text import HTML, plot_text, text_html
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "gamma",
     "graymap",
     "heatmap",
+    "plot_audit",
     "plot_comparison",
     "plot_heatmap",
     "plot_perturbation_curves",

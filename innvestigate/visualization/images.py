@@ -16,6 +16,7 @@ from innvestigate.visualization.scales import (
     colour_scale,
     luminance,
     numbers,
+    say_sum,
 )
 
 FONT, LETTER = 9, 0.075  # points, and the width of a letter of that size in inches
@@ -33,6 +34,7 @@ def plot_heatmap(
     percentile: float = 99.5,
     signed: bool | None = None,
     colorbar: bool = False,
+    accounted: float | None = None,
 ) -> Axes:
     """Draw the relevance of one image.
 
@@ -53,6 +55,8 @@ def plot_heatmap(
         percentile: Percentile of the absolute values at which the colours saturate, in (0, 100].
         signed: Whether to use the diverging map; by default wherever a value is negative.
         colorbar: Whether to add a colour bar.
+        accounted: Which share of the output the relevance adds up to, as `analyzer.accounted`
+            says, to be written below.
 
     Returns:
         The axes. The relevance is the last one of their `images`.
@@ -83,6 +87,7 @@ def plot_heatmap(
     ax.set(xticks=[], yticks=[])
     if colorbar:
         add_colorbar(drawn, ax, relevance)
+    say_sum(ax, relevance, accounted)
     return ax
 
 

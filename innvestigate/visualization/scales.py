@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_hex
+from matplotlib.colors import ListedColormap, Normalize, to_hex
 
 DIVERGING, SEQUENTIAL = mpl.colormaps["RdBu_r"], mpl.colormaps["Reds"]
 FOR, AGAINST = to_hex(DIVERGING(0.87)), to_hex(DIVERGING(0.13))
@@ -53,9 +53,34 @@ def colour_scale(
         )
     size = np.abs(relevance)
     limit = float(np.percentile(size, percentile) or size.max() or 1.0)
+    if not size.any():
+        return ScalarMappable(Normalize(-limit * bool(signed), limit), ListedColormap(["white"]))
     if negative or signed:
         return ScalarMappable(Normalize(-limit, limit), DIVERGING)
     return ScalarMappable(Normalize(0, limit), SEQUENTIAL)
+
+
+def say_sum(ax, relevance: np.ndarray, accounted: float | None, below: float = 3) -> None:
+    """Write which share of the output the relevance adds up to, and where there is none at all.
+
+    Args:
+        ax: The axes.
+        relevance: The relevance.
+        accounted: The share; None to write nothing of it.
+        below: How far below the axes it is written, in points.
+
+    Raises:
+        ValueError: If the share is not one number.
+    """
+    if accounted is not None:
+        if np.ndim(accounted):
+            raise ValueError(f"accounted must be one number. Received: {accounted!r}.")
+        style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top"}
+        told = f"adds up to {accounted:.2%} of the output"
+        ax.annotate(told, (1, 0), (0, -below), "axes fraction", fontsize=8, color="0.35", **style)
+    if not np.any(relevance):
+        middle = {"ha": "center", "va": "center", "transform": ax.transAxes}
+        ax.text(0.5, 0.5, "all zero", fontsize=8, color="0.35", **middle)
 
 
 def ink_on(colour: tuple[float, ...]) -> str:

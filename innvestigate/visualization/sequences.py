@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 
-from innvestigate.visualization.scales import add_colorbar, colour_scale, numbers
+from innvestigate.visualization.scales import add_colorbar, colour_scale, numbers, say_sum
 
 LETTERS = {"A": "#009e73", "C": "#0072b2", "G": "#e69f00", "T": "#d55e00", "U": "#d55e00"}
 INK, SHADE = "#404040", "#fff0b0"
@@ -23,6 +23,7 @@ def plot_sequence_logo(
     *,
     alphabet: str = "ACGT",
     highlights: Sequence[tuple[int, int]] = (),
+    accounted: float | None = None,
 ) -> Axes:
     """Draw letters as high as their relevance: above the line for the output, below it against it.
 
@@ -36,6 +37,8 @@ def plot_sequence_logo(
             own.
         highlights: Places to shade, as pairs (start, end) where the end is not part of it, counted
             from 0.
+        accounted: Which share of the output the relevance adds up to, as `analyzer.accounted`
+            says, to be written below.
 
     Returns:
         The axes. Place i is at x = i.
@@ -77,6 +80,7 @@ def plot_sequence_logo(
     ax.set(xlabel="position", ylabel="relevance")
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     ax.spines[["top", "right"]].set_visible(False)
+    say_sum(ax, relevance, accounted, below=26)
     return ax
 
 
@@ -101,6 +105,7 @@ def plot_time_series(
     percentile: float = 99.5,
     signed: bool | None = None,
     colorbar: bool = False,
+    accounted: float | None = None,
 ) -> Axes:
     """Draw a time series in the colours of its relevance.
 
@@ -117,6 +122,8 @@ def plot_time_series(
         percentile: Percentile of the absolute values at which the colours saturate, in (0, 100].
         signed: Whether to use the diverging map; by default wherever a value is negative.
         colorbar: Whether to add a colour bar.
+        accounted: Which share of the output the relevance adds up to, as `analyzer.accounted`
+            says, to be written below.
 
     Returns:
         The axes.
@@ -150,6 +157,7 @@ def plot_time_series(
         ax.set_ylabel(names[0])
     if colorbar:
         add_colorbar(scale, ax, relevance)
+    say_sum(ax, relevance, accounted, below=26)
     return ax
 
 

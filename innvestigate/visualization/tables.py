@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from innvestigate.visualization.scales import AGAINST, FOR, numbers, size_in_points
+from innvestigate.visualization.scales import AGAINST, FOR, numbers, say_sum, size_in_points
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#56606b")
+PARTS = {"sent": "0.8", "bias": "#0072b2", "stabiliser": "#e69f00", "dropped": "#d55e00"}
 MARKERS = (None, "o", "s", "^", "D", "v", "x")
 
 
@@ -24,6 +25,7 @@ def plot_tabular(
     names: Sequence[str],
     values: Sequence[object] | None = None,
     top: int | None = 10,
+    accounted: float | None = None,
 ) -> Axes:
     """Draw the relevance of named features as bars, the largest on top.
 
@@ -36,6 +38,8 @@ def plot_tabular(
         names: A name for each feature.
         values: The features' values, to be written behind their names.
         top: How many features get a bar of their own; None for all.
+        accounted: Which share of the output the relevance adds up to, as `analyzer.accounted`
+            says, to be written below.
 
     Returns:
         The axes, with a bar for each line, from top to bottom.
@@ -77,13 +81,56 @@ def plot_tabular(
         bar.set_alpha(0.5)
     ax.bar_label(bars, fmt="{:+#.3g}", padding=3, fontsize=8)
     ax.set_yticks(np.arange(len(lengths)), labels)
+    _style_bars(ax)
+    _leave_room(ax, min(0.0, *lengths), max(0.0, *lengths))
+    say_sum(ax, relevance, accounted, below=26)
+    return ax
+
+
+def plot_audit(ledger: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw what became of the relevance in each step as stacked bars, the output on top.
+
+    What was sent on is grey; what biases, the stabiliser and exact zeros took is coloured. Positive
+    parts go to the right, negative ones to the left.
+
+    Args:
+        ledger: The books as a table, `analyzer.audit(x).to_frame()`.
+        ax: Axes to draw on; by default new ones.
+
+    Returns:
+        The axes, with a bar for each step, from top to bottom.
+
+    Raises:
+        ValueError: If the table has no rows, or lacks a column.
+    """
+    missing = [name for name in ("step", *PARTS) if name not in ledger]
+    if missing or not len(ledger):
+        raise ValueError(
+            f"plot_audit draws the table analyzer.audit(x).to_frame() of a method that sends "
+            f"relevance from step to step. Received: {len(ledger)} rows, without {missing}."
+        )
+    if ax is None:
+        ax = plt.subplots(figsize=(6.4, 0.9 + 0.26 * len(ledger)), layout="constrained")[1]
+    places = np.arange(len(ledger))
+    ends = np.zeros((2, len(ledger)))  # where negative and positive parts end
+    for part, colour in PARTS.items():
+        lengths = ledger[part].to_numpy("float64")
+        side = (lengths > 0).astype(int)
+        ax.barh(places, lengths, left=ends[side, places], height=0.7, color=colour, label=part)
+        ends[side, places] += lengths
+    ax.set_yticks(places, ledger["step"])
+    _style_bars(ax)
+    ax.legend(fontsize=8, frameon=False)
+    return ax
+
+
+def _style_bars(ax: Axes) -> None:
+    """Axes of bars from top to bottom, to both sides of zero."""
     ax.invert_yaxis()
     ax.axvline(0, color="black", lw=0.8)
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.set_xlabel("relevance")
-    _leave_room(ax, min(0.0, *lengths), max(0.0, *lengths))
-    return ax
 
 
 def _leave_room(ax: Axes, low: float, high: float) -> None:

@@ -13,7 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.text import Annotation
 
-from innvestigate.visualization.scales import colour_scale, ink_on, numbers, size_in_points
+from innvestigate.visualization.scales import (
+    colour_scale,
+    ink_on,
+    numbers,
+    say_sum,
+    size_in_points,
+)
 
 SMALLEST = 4.0  # points
 LINE, PAD, GAP = 1.75, 0.2, 0.15  # of lines, in boxes, between boxes: in units of the font size
@@ -69,6 +75,7 @@ def plot_text(
     width: float = 6.4,
     fontsize: float = 11,
     signed: bool | None = None,
+    accounted: float | None = None,
 ) -> Axes:
     """Draw tokens in lines, each on the colour of its relevance; or a matrix for several targets.
 
@@ -83,6 +90,8 @@ def plot_text(
         fontsize: Size of the letters, in points. Lines of text are made smaller on axes that are
             too small.
         signed: Whether to use the diverging map; by default wherever a value is negative.
+        accounted: Which share of the output the relevance adds up to, as `analyzer.accounted`
+            says, to be written below.
 
     Returns:
         The axes, with a text for each token; with `targets` with tokens and targets along the axes.
@@ -110,6 +119,7 @@ def plot_text(
     height = _lay_out(texts, across, down if new is None else np.inf)
     if new is not None:
         new.set_figheight(height / 72)
+    say_sum(ax, relevance, accounted)
     return ax
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers, ops
+from keras import layers
 
 import innvestigate
 from innvestigate.engine.inputs import InputSpec
@@ -213,22 +213,31 @@ def test_what_pattern_net_cannot_be_fitted_to():
         analyzer.fit(X, verbose="loud")
 
 
-@pytest.mark.parametrize("method", ["input_t_gradient", "lrp.epsilon", "deeplift"])
-def test_whole_numbers_that_are_a_factor_and_a_mask(method):
-    """The mirror keeps them whole for the mask, and a signal arrives at them as a factor."""
-    tokens, exists = (keras.Input((4,), dtype="int32", name=n) for n in ("tokens", "exists"))
-    y = layers.Embedding(6, 3)(tokens) * ops.cast(exists, "float32")[:, :, None]
-    y = layers.LSTM(3)(y, mask=ops.not_equal(exists, 0))
-    model = keras.Model([tokens, exists], layers.Dense(2)(y))
-    x = [np.array([[1, 2, 3, 4], [5, 1, 2, 0]]), np.array([[1, 1, 1, 1], [2, 1, 1, 0]])]
-    references = [0 * x[0], x[1]]
-    arguments = {"reference_inputs": references} if method == "deeplift" else {}
-    found = innvestigate.create_analyzer(method, model, **arguments).analyze(x)
-    assert [r.dtype for r in found] == ["float32"] * 2
-    assert not found[1][1, 3].any()
-    if method == "deeplift":
-        y, y0 = np.array(model(x)), np.array(model(references))
-        change = np.take_along_axis(y - y0, y.argmax(axis=1)[:, None], axis=1)[:, 0]
-        np.testing.assert_allclose(sum(r.sum(axis=1) for r in found), change, rtol=1e-4)
-    else:
-        assert found[1][x[1] > 0].all()
+class Weight(layers.Layer):
+    """Whole numbers as weights, of which a mask is made, too: they stay whole in the mirror."""
+
+    supports_masking = True
+
+    def call(self, x):
+        return keras.ops.cast(x, "float32")
+
+    def compute_mask(self, x, mask=None):
+        return keras.ops.not_equal(x, 0)
+
+
+@pytest.mark.parametrize("name", ["input_t_gradient", "deeplift"])
+def test_whole_numbers_that_make_a_mask_and_weigh(name):
+    """Contributions to a network that is linear in the weights."""
+    tokens, weights = (keras.Input((4,), dtype="int32") for _ in range(2))
+    embedding, dense = layers.Embedding(9, 3), layers.Dense(2, use_bias=False)
+    place = keras.ops.expand_dims(Weight()(weights), -1)
+    model = keras.Model(
+        [tokens, weights],
+        dense(layers.GlobalAveragePooling1D()(layers.Multiply()([embedding(tokens), place]))),
+    )
+    x = [np.array([[1, 2, 3, 4]]), np.array([[2, 0, 1, 3]])]
+    compared = {"reference_inputs": [x[0], np.zeros((1, 4))]} if name == "deeplift" else {}
+    found = explain(model, name, neuron_selection_mode="index", **compared)(x, 1)[1]
+    vectors = embedding.get_weights()[0][x[0]] * x[1][..., None]
+    expected = vectors @ dense.get_weights()[0][:, 1] / 4
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)

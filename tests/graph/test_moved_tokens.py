@@ -45,3 +45,23 @@ def test_moved_tokens(method, move, dtype):
         np.add.at(back[sample], places[sample], expected[sample])
     np.testing.assert_allclose(found, back, rtol=1e-4, atol=1e-6)
     assert np.abs(found).max() > 1e-3
+
+
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "lrp.z"])
+def test_tokens_that_are_replaced_here_and_there(method):
+    """What belongs to a token that stands for others belongs to none of them."""
+    tokens = np.array([[3, 8, 5, 9], [1, 2, 7, 4]])
+    embedding, dense = layers.Embedding(12, 4), layers.Dense(3)
+    x, replaced = (keras.Input((4,), dtype="int32") for _ in range(2))
+    kept = ops.where(ops.less(x, 6), ops.flip(x, axis=1), 2)
+    head = lambda t: dense(layers.Flatten()(ops.tanh(embedding(t))))  # noqa: E731
+    model, twin = keras.Model(x, head(kept)), keras.Model(replaced, head(replaced))
+    given = np.where(tokens < 6, tokens[:, ::-1], 2)
+    path = {"reference_inputs": 5} if method == "integrated_gradients" else {}
+    found, expected = (
+        innvestigate.create_analyzer(method, m, neuron_selection_mode="index", **path).analyze(t, 1)
+        for m, t in ((model, tokens), (twin, given))
+    )
+    back = np.where(tokens < 6, expected, 0)[:, ::-1]
+    np.testing.assert_allclose(found, back, rtol=1e-4, atol=1e-6)
+    assert np.abs(found).max() > 1e-3

@@ -1,0 +1,81 @@
+"""The books of LRP on every architecture of the coverage; writes a section of docs/coverage.md.
+
+    python benchmarks/ledger_coverage.py [--models VGG16,Bert]
+
+What was found is kept in benchmarks/results/ledger_coverage.json; architectures that it holds are
+not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from pathlib import Path
+
+import keras_hub_models
+import numpy as np
+from measure import build, images, in_own_process, markdown, read, write
+
+import innvestigate
+
+IMAGES = ("lrp.z", "lrp.epsilon", "lrp.gamma", "lrp.alpha_2_beta_1", "lrp.sequential_preset_a_flat")
+BACKBONES = ("lrp.attn",)
+METHODS = (*IMAGES, *BACKBONES)
+RESULTS = Path(__file__).resolve().parent / "results" / "ledger_coverage.json"
+INTRODUCTION = """## The books
+
+Written by `benchmarks/ledger_coverage.py`: at which step of an audit the books are off most, as a
+share of the relevance that the step handles (`Entry.gap / Entry.size`), in parts of a million; 100
+of these count as balanced. Networks of `keras.applications` as above, and KerasHub's backbones.
+"""
+
+
+def worker(name: str) -> dict:
+    """The largest gap of each method on one architecture."""
+    warnings.simplefilter("ignore")
+    if name in keras_hub_models.MODELS:
+        model = keras_hub_models.model(name)
+        return {method: cell(method, model, keras_hub_models.data(model)) for method in BACKBONES}
+    model = build(name, 96)
+    return {method: cell(method, model, images(model, 1)) for method in IMAGES}
+
+
+def cell(method: str, model, x) -> str:
+    """What the table says of one method."""
+    try:
+        ledger = innvestigate.create_analyzer(method, model).audit(x)
+    except ValueError as error:
+        return "no rule" if isinstance(error, innvestigate.NoRuleError) else f"{error}"[:80]
+    gaps = [abs(entry.gap) / (entry.size or 1.0) for entry in ledger.entries]
+    finite = all(entry.finite for entry in ledger.entries)
+    return f"{1e6 * np.max(gaps):.2g}" if finite else "not finite"
+
+
+def section() -> str:
+    """The part of the page that says what was found."""
+    found = read(RESULTS)
+    rows = [[name, *(row.get(m, "") for m in METHODS)] for name, row in sorted(found.items())]
+    return f"{INTRODUCTION}\n{markdown(['architecture', *METHODS], rows)}\n"
+
+
+def main():
+    from coverage import architectures
+
+    every = [*architectures(), *keras_hub_models.MODELS]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", default=",".join(every))
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        print(json.dumps(worker(arguments.worker)))
+        return
+    for name in arguments.models.split(","):
+        found = read(RESULTS)
+        if name not in found:
+            write(RESULTS, found | {name: in_own_process(__file__, name)})
+        print(name, read(RESULTS)[name], flush=True)
+
+
+if __name__ == "__main__":
+    main()
