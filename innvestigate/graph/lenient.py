@@ -42,7 +42,6 @@ def lenient() -> Iterator[None]:
             stack.enter_context(_wrapped(keras.ops, name, _along_axes))
         stack.enter_context(_wrapped(keras.ops, "cond", _decided))
         stack.enter_context(_wrapped(keras.ops, "einsum", _in_small_letters))
-        stack.enter_context(_wrapped(keras.ops, "map", _one_by_one))
         stack.enter_context(_wrapped(keras.ops, "fori_loop", _again_and_again))
         stack.enter_context(_wrapped(DynamicBackend, "__getattr__", _operation))
         stack.enter_context(_without(KerasTensor, "__jax_array__"))
@@ -58,7 +57,8 @@ def spec_of(operation: Any, args, kwargs) -> list[KerasTensor]:
     outputs = tree.flatten(operation.compute_output_spec(*args, **kwargs))
     if _may_be_wrong(operation, outputs, (args, kwargs)):
         with suppress(Exception):  # what it says of itself has to do then
-            return tree.flatten(_written(operation.call, args, kwargs))
+            found = _tensors(_written(operation.call, args, kwargs))
+            return found if len(found) == len(outputs) else outputs
     return outputs
 
 
@@ -106,17 +106,6 @@ def _in_small_letters(original: Callable, subscripts: str, *operands, **kwargs):
     letters = dict.fromkeys(x for x in subscripts if x.isalpha())
     small = str.maketrans(dict(zip(letters, ascii_lowercase, strict=False)))
     return original(subscripts.translate(small), *operands, **kwargs)
-
-
-def _one_by_one(original: Callable, f: Callable, xs: Any):
-    """`ops.map`, as calls of its function for one row after the other."""
-    if not _tensors(xs):
-        return original(f, xs)
-    (rows,) = {x.shape[0] for x in tree.flatten(xs)}
-    if rows is None:
-        raise ValueError("it goes through rows of which it is not known how many there are")
-    found = [f(tree.map_structure(lambda x, i=i: x[i], xs)) for i in range(rows)]
-    return tree.map_structure(lambda *ys: keras.ops.stack(ys), *found)
 
 
 def _again_and_again(original: Callable, lower, upper, body_fun: Callable, init_val: Any):

@@ -202,8 +202,7 @@ class _Tracer:
         """Tensors like those that a call writes, for inputs that may have other sizes."""
         if all(t.shape == bindings[t].shape for t in call.inputs):
             return [like(tensor) for tensor in call.outputs]
-        found = spec_of(call.operation, args, kwargs)  # None: less than the layer says of itself
-        return [like(t) if y is None else y for t, y in zip(call.outputs, found, strict=True)]
+        return spec_of(call.operation, args, kwargs)
 
     def _add_step(self, step, args, name, layers) -> list[KerasTensor]:
         values = dict(zip(step.inputs, tree.flatten(args[0]), strict=True))
@@ -330,11 +329,11 @@ def _sized(tensors: Any, shapes: Shapes | None) -> Any:
     return tree.pack_sequence_as(tensors, new)
 
 
-def _prepared(step: Step, call: Callable | None = None) -> tuple[dict, list, Callable]:
-    """New tensors for those that a step reads, its constants, and what calls its layer on them.
+def _prepared(step: Step, call: Callable | None = None) -> tuple[dict, list[Constant], Callable]:
+    """New tensors for those that a step reads, its constants, and what calls its layer on both.
 
-    The call maps values of the constants to a flat list: the outputs, then the mask that each
-    wears, if the layer has put it on itself.
+    What is returned by the call is a flat list: the outputs, then the mask that each wears, if the
+    call has put it on itself.
     """
     layer = step.operation
     if not isinstance(layer, keras.Layer):
@@ -373,9 +372,7 @@ def _worn(tensor: Any) -> KerasTensor | None:
 def _put_on(step: Step) -> list:
     """Tensors like the masks that a layer's call puts on its outputs, if it can be run."""
     fresh, constants, run = _prepared(step)
-    found = outputs_of(
-        step.operation, partial(run, [ops.zeros(x.shape, x.dtype) for x in constants])
-    )
+    found = outputs_of(step.operation, constants, run)
     return substitute(found[len(found) // 2 :], {new: old for old, new in fresh.items()})
 
 
