@@ -25,7 +25,8 @@ RESULTS = Path(__file__).resolve().parent / "results" / "keras_hub_coverage.json
 _ADDS_UP = 1e-2
 INTRODUCTION = """## Backbones of KerasHub
 
-Every backbone of KerasHub {version}, none of which the library knows by name, in a tiny
+Every backbone that `keras_hub.models` of KerasHub {version} names (ESM2, Qwen2 and SmolLM are
+classes with another name, too), none of which the library knows by name, in a tiny
 configuration with random weights, and three neurons that read the mean of its last output
 (`benchmarks/keras_hub_models.py`). Inputs are dicts as KerasHub makes them: tokens, padding masks,
 segments, images, sound. All of it runs offline.
@@ -33,7 +34,8 @@ segments, images, sound. All of it runs offline.
 *Works* says that the mirror computes what the model computes, and that its results are finite
 numbers for every input that a signal can reach, not all of them zero. The number of DeepLIFT is the
 gap to completeness, |sum of contributions - (f(x) - f(x₀))| / |f(x) - f(x₀)|, x₀ being token 0 or
-zero, with the masks and segments of the sample.
+grey, with the masks and segments of the sample. Black would be a poor reference: without biases all
+numbers are zero there, and each normalisation by their size multiplies contributions by 1,000.
 """
 
 
@@ -45,11 +47,12 @@ def backbones() -> list[str]:
 
 
 def reference(x):
-    """Token 0 or zero in the place of what a model reads, with the masks of the sample."""
-    if not isinstance(x, dict):
-        return keras.tree.map_structure(np.zeros_like, x)
-    kept = lambda name: "mask" in name or "segment" in name or "label" in name  # noqa: E731
-    return {name: value if kept(name) else np.zeros_like(value) for name, value in x.items()}
+    """Token 0 or grey in the place of what a model reads, with the masks of the sample."""
+    kept = ("mask", "segment", "label")
+    if isinstance(x, dict):
+        return {n: v if any(k in n for k in kept) else reference(v) for n, v in x.items()}
+    neutral = lambda v: np.full_like(v, 0.5 if v.dtype.kind == "f" else 0)  # noqa: E731
+    return keras.tree.map_structure(neutral, x)
 
 
 def worker(name: str) -> dict:
@@ -75,14 +78,17 @@ def cell(method: str, model: keras.Model, x) -> str:
         return reason(str(error))
     except Exception as error:
         if "there is no path between tokens" in str(error):
-            return "refuses: the numbers of tokens are computed with, too"
+            return "not meaningful: the numbers of tokens are computed with, too"
         return f"FAILED: {type(error).__name__}: {error}"[:300].replace("\n", " ")
     if not all(np.isfinite(r).all() for r in found) or not any(r.any() for r in found):
         return "FAILED: not finite, or all zero"
     if method != "deeplift":
         return "works"
     missed = gap(model, x, found)
-    return f"works, {missed:.0e}" if missed < _ADDS_UP else f"does not add up, {missed:.0e}"
+    if missed < _ADDS_UP:
+        return f"works, {missed:.0e}"
+    largest = max(np.abs(r).max() for r in found)
+    return f"cancels: single contributions of {largest:.0e}, which single precision cannot add up"
 
 
 def gap(model: keras.Model, x, found: list) -> float:
@@ -96,10 +102,13 @@ def gap(model: keras.Model, x, found: list) -> float:
 
 def reason(message: str) -> str:
     """What an error says, in a few words."""
-    step, layer = re.search(r"step '([^']+)'(?: \((\w+))?", message).groups()
-    inner = re.sub(r"_\d+$", "", step.split(".")[-1])
+    step, layer = re.search(r"steps? '([^']+)'(?: \((\w+))?", message).groups()
+    inner = re.sub(r"[_.]\d+$", "", step.split(".")[-1])
     if "by comparing" in message:
-        return f"compares: `{'.'.join([*step.split('.')[-2:-1], inner])}`"
+        within = ".".join([*step.split(".")[-2:-1], inner])
+        return f"not meaningful: what `{within}` reads is chosen by comparing numbers"
+    if "'shape only'" in message:
+        return f"not meaningful: the tokens decide which places `{inner}` in `{layer}` reads"
     return f"no rule for `{inner}` in `{layer}`"
 
 

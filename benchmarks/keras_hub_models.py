@@ -140,15 +140,20 @@ def _mit():
     )
 
 
-def _two_towers(name: str, **own):
-    vision = getattr(hub, name + "VisionEncoder")
-    text = getattr(hub, name + "TextEncoder")
+def _tower(name: str, part: str):
+    """One of the two encoders that such a backbone consists of; each is a backbone itself."""
+    own = (
+        {"patch_size": 8, **IMAGE}
+        if part == "Vision"
+        else {"vocabulary_size": 50, "embedding_dim": 8, **SHORT_TEXT[name]}
+    )
     sizes = {"hidden_dim": 8, "num_layers": 2, "num_heads": 2, "intermediate_dim": 16}
-    encoders = {
-        "vision_encoder": vision(patch_size=8, **sizes, **IMAGE),
-        "text_encoder": text(vocabulary_size=50, embedding_dim=8, **sizes, **SHORT_TEXT[name]),
-    }
-    return backbone(name, **encoders, **own)
+    return getattr(hub, f"{name}{part}Encoder")(**own, **sizes)
+
+
+def _two_towers(name: str):
+    vision, text = _tower(name, "Vision"), _tower(name, "Text")
+    return backbone(name, vision_encoder=vision, text_encoder=text)
 
 
 SHORT_TEXT = {
@@ -353,6 +358,11 @@ MODELS = {
     "CLIP": partial(_two_towers, "CLIP"),
     "MetaCLIP2": partial(_two_towers, "MetaCLIP2"),
     "SigLIP": partial(_two_towers, "SigLIP"),
+    **{
+        f"{name}{part}Encoder": partial(_tower, name, part)
+        for name in SHORT_TEXT
+        for part in ("Text", "Vision")
+    },
     "BLIP2": lambda: backbone(
         "BLIP2", vision_encoder=None, qformer=None, language_model=backbone("OPT", **SHORT)
     ),

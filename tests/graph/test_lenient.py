@@ -89,11 +89,15 @@ class ReadsBoth(layers.Layer):
 
 
 class DecidesBySizes(layers.Layer):
-    """Only one of the two branches suits the sizes."""
+    """Goes one of two ways, by the sizes of what it reads; makes something of its weights, too."""
+
+    def build(self, shape):
+        self.w = self.add_weight((shape[-1],), initializer="random_normal")
 
     def call(self, x):
+        x = x * ops.softplus(self.w)
         few = ops.less(ops.shape(x)[1], 4)
-        wide = ops.cond(few, lambda: ops.reshape(x, (-1, 3)), lambda: x * 2.0)
+        wide = ops.cond(few, lambda: x * 3.0, lambda: x * 2.0)
         return ops.cond(ops.equal(ops.shape(x)[1], 6), lambda: wide, lambda: x)
 
 
@@ -158,6 +162,15 @@ def test_such_a_layer_is_opened(layer):
     assert np.isfinite(relevance).all() and relevance.any()
 
 
+def test_sizes_are_compared_without_tensors():
+    """Tensors that are computed while a layer is looked into have no value on JAX."""
+    with lenient():
+        assert isinstance(ops.equal(3, 3), np.bool_) and not ops.less(x1=3, x2=2)
+        assert ops.cond(ops.greater(3, 2), lambda: "one", lambda: "other") == "one"
+        assert isinstance(ops.equal(keras.KerasTensor((2,)), 3), keras.KerasTensor)
+    assert ops.is_tensor(ops.equal(3, 3))
+
+
 def test_what_goes_row_by_row_is_opened_for_as_many_rows_as_there_are():
     x = keras.Input((6,))
     model = keras.Model(x, layers.Dense(3)(RowByRow()(x)))
@@ -167,7 +180,10 @@ def test_what_goes_row_by_row_is_opened_for_as_many_rows_as_there_are():
     assert np.isfinite(relevance).all() and relevance.any()
     few = analyzer.analyze(data[:3])
     np.testing.assert_allclose(few, relevance[:3], rtol=1e-5, atol=1e-6)
-    kernel, y = model.layers[-1].kernel.numpy(), model.layers[1](data).numpy()
+    kernel, y = (
+        ops.convert_to_numpy(model.layers[-1].kernel),
+        ops.convert_to_numpy(model.layers[1](data)),
+    )
     best = model.predict(data, verbose=0).argmax(axis=1)
     picked = np.argsort(-data, axis=1)[:, :3]
     shares = y * kernel.T[best]
@@ -202,6 +218,13 @@ def test_an_output_that_is_none(method):
         found = found * data
     change = model.predict(data, verbose=0).max(axis=1)
     np.testing.assert_allclose(found.sum(axis=1), change, rtol=1e-3, atol=1e-5)
+
+
+def test_as_many_tensors_are_written_as_the_layer_has_said():
+    layer = HalfEmpty()
+    layer.build((None, 6))
+    likes = spec_of(layer, (keras.KerasTensor((2, 6)),), {})
+    assert [t.shape for t in likes] == [(2, 4), (2, 4)]
 
 
 def test_what_a_layer_writes_is_found_out_by_dense_tensors():

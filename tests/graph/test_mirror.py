@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 import innvestigate
 
@@ -129,6 +129,24 @@ def test_mirror_exports_to_a_saved_model(tmp_path):
     analyzer.model.export(tmp_path / "mirror", verbose=False)
     loaded = tf.saved_model.load(tmp_path / "mirror")
     np.testing.assert_allclose(loaded.serve([x])["input:0"], analyzer.analyze(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["input_t_gradient", "lrp.z", "deeplift"])
+def test_whole_numbers_that_are_counted_with_and_say_which_places_exist(method):
+    """As for the same numbers from two inputs."""
+    lstm, dense = layers.LSTM(3), layers.Dense(2)
+    run = lambda x, places: dense(lstm(ops.expand_dims(x, -1), mask=ops.not_equal(places, 0)))  # noqa: E731
+    both = keras.Input((5,), dtype="int32")
+    model = keras.Model(both, run(ops.cast(both, "float32"), both))
+    apart = [keras.Input((5,)), keras.Input((5,), dtype="int32")]
+    twin = keras.Model(apart, run(*apart))
+    x = np.array([[1, 2, 0, 3, 1], [2, 2, 1, 0, 0]])
+    found = innvestigate.create_analyzer(method, model).analyze(x)
+    with pytest.warns(UserWarning, match="No signal can reach"):
+        analyzer = innvestigate.create_analyzer(method, twin)
+    expected, nothing = analyzer.analyze([x.astype("float32"), x])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+    assert found.any() and not nothing.any() and not found[x == 0].any()
 
 
 def test_inputs_may_have_names_that_are_no_scopes():

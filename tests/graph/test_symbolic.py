@@ -153,7 +153,7 @@ def test_a_constant_is_computed_once_for_a_step():
     [
         (ByValue(), "decides by the values of its weights"),
         (layers.Lambda(lambda x: np.asarray(x)), "decides by the values of its inputs"),
-        (layers.Lambda(lambda x: tf.identity(x)), "cannot be run without data"),
+        (layers.Lambda(lambda x: tf.raw_ops.Identity(input=x)), "cannot be run without data"),
     ],
 )
 def test_a_layer_that_stays_closed_says_why(layer, why):

@@ -1,6 +1,10 @@
 """Layers that call functions of the backend are opened: Keras has an operation like each."""
 
 import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -225,3 +229,28 @@ def test_a_counted_loop_is_opened():
     found = innvestigate.create_analyzer("lrp.z", model).analyze(data)
     expected = np.where([False, True, True, True, False, False], 8.0 * data, 0.0)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_same_holds_on_jax():
+    """This file there, and that on layers that Keras cannot call: arrays have no values there."""
+    if NAME == "jax":
+        return
+    here = Path(__file__)
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:xdist",
+            here,
+            here.with_name("test_lenient.py"),
+        ],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        cwd=here.parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout[-3000:]

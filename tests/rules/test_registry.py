@@ -22,7 +22,7 @@ class Hidden(layers.Layer):
         self.function = function
 
     def call(self, *tensors):
-        return self.function(*(tf.identity(x) for x in tensors))
+        return self.function(*(tf.raw_ops.Identity(input=x) for x in tensors))
 
     def compute_output_spec(self, *tensors):
         return keras.KerasTensor(tensors[0].shape, tensors[0].dtype)
@@ -231,7 +231,7 @@ def test_all_refusing_layers_are_named_with_the_reason():
             First(tf.tanh, name="a"),
             Second(tf.tanh, name="b"),
             First(tf.tanh, name="c"),
-            layers.Lambda(lambda x: tf.identity(x), name="d"),
+            layers.Lambda(lambda x: tf.raw_ops.Identity(input=x), name="d"),
             layers.Dense(2),
         ]
     )
