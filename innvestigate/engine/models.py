@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import threading
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -166,6 +167,7 @@ def _metered(size: int, count: int) -> Iterator[None]:
 
     Raises:
         ValueError: If it tries to.
+        UserWarning: If Keras finds no values for some.
     """
     left, me = [2 * size + _SPARE, 2 * count + _SPARE // 1000], threading.get_ident()
     create = keras.Variable.__init__
@@ -178,7 +180,8 @@ def _metered(size: int, count: int) -> Iterator[None]:
                 raise ValueError("its model has more weights than the file has values for")
         create(variable, initializer, shape, dtype, *args, **kwargs)
 
-    with _LOADING:
+    with _LOADING, warnings.catch_warnings():
+        warnings.filterwarnings("error", "Skipping nested container")  # of weights that lack
         own = "__init__" in vars(keras.Variable)
         keras.Variable.__init__ = metered
         try:
