@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test quick docs notebooks lint format evaluation bench bench-peers coverage clean
+.PHONY: help demo test quick fuzz docs notebooks lint format evaluation bench bench-peers coverage clean
 
 help:
 	@echo "make demo    explain real digits and photographs with every method -> demo/*.png"
 	@echo "make test    lint, and run the whole test suite"
 	@echo "make quick   run a part of the tests, under 3 minutes"
+	@echo "make fuzz    open all damaged and forged files -> docs/reliability.md"
 	@echo "make docs    the documentation as a site -> build/docs/index.html"
 	@echo "make notebooks   run all notebooks from a clean kernel and keep their outputs"
 	@echo "make lint    check the style and the types; make format mends the style"
@@ -32,6 +33,9 @@ test: .venv/ready lint
 
 quick: .venv/ready
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+fuzz: .venv/ready
+	$(BIN)/python -m tests.fuzz.report
 
 docs: .venv/ready
 	$(BIN)/sphinx-build -q -E -W --keep-going -b html docs build/docs

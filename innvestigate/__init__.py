@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     )
     from innvestigate.engine.ledger import LedgerError
     from innvestigate.rules import NoRuleError, register_rule
+    from innvestigate.utils.files import FileRefusedError
 
 __version__ = "3.0.0"
 
 __all__ = [
+    "FileRefusedError",
     "LedgerError",
     "NoRuleError",
     "analyzers",
@@ -39,7 +41,12 @@ _PACKAGES = (
     *("analyzer", "backend", "engine", "evaluation", "genomics", "graph", "rules", "testing"),
     *("utils", "visualization"),
 )
-_HOMES = {"LedgerError": "engine.ledger", "NoRuleError": "rules", "register_rule": "rules"}
+_HOMES = {
+    "FileRefusedError": "utils.files",
+    "LedgerError": "engine.ledger",
+    "NoRuleError": "rules",
+    "register_rule": "rules",
+}
 
 
 def __getattr__(name: str) -> Any:

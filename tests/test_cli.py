@@ -2,8 +2,10 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
+import zlib
 
 import keras
 import numpy as np
@@ -15,6 +17,7 @@ from typer.testing import CliRunner
 
 import innvestigate
 from innvestigate.cli import app
+from tests.fuzz import hostile
 
 
 def run(*arguments):
@@ -302,7 +305,7 @@ WRONG = {
     "no output": (("explain", "image.keras", "images.npy", "-m", "gradient"), "--out"),
     "missing model": (explain(model="no.keras"), "There is no file no.keras"),
     "a text as model": (explain(model="classes.txt"), "not a Keras model file"),
-    "damaged model": (explain(model="damaged.keras"), "cannot be read as a Keras model"),
+    "damaged model": (explain(model="damaged.keras"), "cannot be loaded as a Keras model"),
     "own code": (explain(model="custom.keras"), "custom_objects"),
     "a lambda": (explain(model="lambda.keras"), "Use Python"),
     "two inputs": (explain(model="two.keras"), "2 inputs and 1 outputs"),
@@ -317,7 +320,11 @@ WRONG = {
     "missing reference": (explain(m="deeplift", more=("--reference", "no.npy")), "no file no.npy"),
     "missing input": (explain(input="no.png"), "There is no file no.png"),
     "unknown extension": (explain(input="classes.txt"), "'.txt'"),
-    "not an image": (explain(input="broken.png"), "broken.png cannot be read as an image"),
+    "not an image": (explain(input="broken.png"), "broken.png cannot be loaded as an image"),
+    "a cut image": (explain(input="cut.png"), "cut.png cannot be loaded as an image"),
+    "a very large image": (explain(input="huge.png"), "huge.png cannot be loaded as an image"),
+    "a pipe": (explain(input="pipe.npy"), "a folder, a device or a pipe"),
+    "an array without end": (explain(input="endless.npy"), "it is not as large as it says"),
     "16 bits": (explain(input="deep.png"), "more than 8 bits"),
     "image for a table": (explain(model="table.keras", input="photo0.png"), "use .npy"),
     "three channels": (
@@ -325,7 +332,7 @@ WRONG = {
         "for 3 channels",
     ),
     "unknown preprocessing": (explain(more=("--preprocessing", "vgg")), "caffe"),
-    "pickle": (explain(input="pickle.npy"), "not a .npy file of numbers"),
+    "pickle": (explain(input="pickle.npy"), "cannot be loaded as a .npy file of numbers"),
     "wrong shape": (explain(input="series.npy"), "Expected: one sample (6, 6, 1)"),
     "NaN": (explain(input="nan.npy"), "NaN or infinite values in sample 1"),
     "table for images": (explain(input="table.csv"), "table, whose rows"),
@@ -384,6 +391,13 @@ def _wrong_files(folder):
     """Files that do not hold what they should."""
     (folder / "damaged.keras").write_bytes(b"PK not a zip")
     (folder / "broken.png").write_bytes(b"not an image")
+    whole = (folder / "photo0.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    start = b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    (folder / "huge.png").write_bytes(whole[:12] + start + whole[33:])
+    os.mkfifo(folder / "pipe.npy")
+    (folder / "endless.npy").write_bytes(hostile.npy((10**12, 6, 6, 1)))
     (folder / "LICENCE").write_text("text")
     (folder / "odd.json").write_text('{"a": 1}')
     Image.fromarray(np.zeros((6, 6), "uint16")).save(folder / "deep.png")

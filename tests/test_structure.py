@@ -25,6 +25,7 @@ ALLOWED = {
     "utils": {"visualization"},  # by its old name
     "testing": {*LAYERS, *ALONE},
 }
+OF_KERAS = ("trace.py", "functional.py", "symbolic.py", "lenient.py")
 MAY_BE_READ = ("_asdict", "_replace")  # of named tuples, which call them public
 
 
@@ -89,7 +90,7 @@ def test_a_circle_would_be_found():
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_only_the_trace_reads_what_is_private_elsewhere(path):
-    if path.name in ("trace.py", "symbolic.py", "signature.py", "lenient.py", "quantized.py"):
+    if path.name in (*OF_KERAS, "signature.py", "quantized.py"):
         return
     known = {node.attr for node in parsed(ast.Attribute, path) if _is_own(node.value)}
     private = [
@@ -106,7 +107,7 @@ def test_nothing_private_is_imported(path):
     names = [a.name for node in parsed(ast.ImportFrom, path) for a in node.names]
     assert [name for name in names if re.match(r"_[^_]", name)] == []
     private = [node.module for node in parsed(ast.ImportFrom, path) if "keras.src" in node.module]
-    assert not private or path.name in ("trace.py", "symbolic.py", "masks.py", "lenient.py")
+    assert not private or path.name in (*OF_KERAS, "masks.py")
 
 
 def _is_own(node):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from innvestigate.utils.arguments import (
 )
 
 QUADRATURES = ("left", "right", "midpoint", "trapezoid", "gauss_legendre")
+_MOST_GAUSS = 1000
 REDUCTIONS = ("mean", "square", "variance")
 
 
@@ -102,7 +104,8 @@ class PathIntegrator(_PathAnalyzer):
         reference_inputs: Where paths start, in any form of `References`.
         steps: How many points the integral is taken from, >= 1 (trapezoid: >= 2).
         quadrature: Where the points lie: `"left"` (k/steps from 0 on), `"right"` (k/steps up to
-            1), `"midpoint"`, `"trapezoid"` (both ends, which count half), `"gauss_legendre"`.
+            1), `"midpoint"`, `"trapezoid"` (both ends, which count half), `"gauss_legendre"` (at
+            most 1,000 steps).
 
     Raises:
         TypeError: If `analyzer` is not an analyzer.
@@ -120,18 +123,19 @@ class PathIntegrator(_PathAnalyzer):
         quadrature="midpoint",
         neuron_selection_mode: str | None = None,
     ):
-        self._positions, self._shares = quadrature_rule(quadrature, steps)
+        quadrature_rule(quadrature, steps, np.arange(0))
+        self._quadrature, self._steps = quadrature, int(steps)
         super().__init__(analyzer, reference_inputs, neuron_selection_mode)
 
     def _count(self, references):
-        return references * len(self._positions)
+        return references * self._steps
 
     def _points(self, points, samples, references):
-        which, step = np.divmod(points, len(self._positions))
-        shares = self._shares[step] / references
+        which, step = np.divmod(points, self._steps)
+        positions, shares = quadrature_rule(self._quadrature, self._steps, step)
         return tuple(
             np.repeat(values[:, None], len(samples), axis=1)
-            for values in (which, self._positions[step], shares)
+            for values in (which, positions, shares / references)
         )
 
 
@@ -343,24 +347,37 @@ def _gradient(model, mode: str, kwargs: dict) -> GradientAnalyzer:
     return GradientAnalyzer(model, neuron_selection_mode="weights", **kwargs)
 
 
-def quadrature_rule(name: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def quadrature_rule(
+    name: str, steps: int, which: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Points in [0, 1] and their weights, which add up to one; exactly `steps` of them.
 
     Args:
         name: See `PathIntegrator`.
         steps: The number of points.
+        which: The numbers of those that are wanted, counted from 0; None for all.
 
     Raises:
-        ValueError: If there is no rule of that name or it needs more points.
+        ValueError: If there is no rule of that name, or it needs more or fewer points.
     """
     check_choice("quadrature", name, QUADRATURES)
     check_whole("steps", steps, 2 if name == "trapezoid" else 1)
-    if name == "trapezoid":
-        weights = np.full(steps, 1 / (steps - 1))
-        weights[[0, -1]] /= 2
-        return np.linspace(0, 1, steps), weights
+    if name == "gauss_legendre" and steps > _MOST_GAUSS:
+        raise ValueError(
+            f"steps must be <= {_MOST_GAUSS} for 'gauss_legendre', which computes with a square "
+            f"matrix of them. Received: {steps}. 'midpoint' takes any number."
+        )
+    which = np.arange(steps) if which is None else which
     if name == "gauss_legendre":
-        points, weights = np.polynomial.legendre.leggauss(steps)
-        return (points + 1) / 2, weights / 2
+        points, weights = _legendre(steps)
+        return (points[which] + 1) / 2, weights[which] / 2
+    if name == "trapezoid":
+        ends = (which == 0) | (which == steps - 1)
+        return which / (steps - 1), np.where(ends, 0.5, 1) / (steps - 1)
     shift = {"left": 0, "midpoint": 0.5, "right": 1}[name]
-    return (np.arange(steps) + shift) / steps, np.full(steps, 1 / steps)
+    return (which + shift) / steps, np.full(len(which), 1 / steps)
+
+
+@lru_cache(maxsize=8)
+def _legendre(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.polynomial.legendre.leggauss(steps)

@@ -205,6 +205,8 @@ class PatternNet(MirrorAnalyzer):
         for name, array in state.items():
             kind, _, rest = name.partition(":")
             groups[kind][rest] = array
+        if groups["statistics"] and not groups["pattern"]:
+            raise ValueError("There are statistics, but no patterns that were made of them.")
         if groups["statistics"]:
             self.statistics.clear()
             self.statistics.merge(PatternStatistics.from_state(groups["statistics"]))

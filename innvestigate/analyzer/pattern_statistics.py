@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
@@ -12,6 +11,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
+from innvestigate.analyzer.pattern_sums import SUMS, check_sums, count_of, digest_of
 from innvestigate.backend import run_batch, vjp
 from innvestigate.engine.inputs import InputSpec
 from innvestigate.graph.linear import Linear
@@ -19,8 +19,9 @@ from innvestigate.graph.mirror import build_forward
 from innvestigate.graph.operations import Trait, has, keras_name
 from innvestigate.graph.run import float_type
 from innvestigate.graph.step import Graph, Step
+from innvestigate.utils.archive import read_arrays, write_arrays
 from innvestigate.utils.arguments import check_choice
-from innvestigate.utils.files import replacing
+from innvestigate.utils.files import reading, replacing
 
 
 def _positive(z):
@@ -41,7 +42,6 @@ PATTERN_TYPES: dict[str, Callable] = {
     "relu.negative": _negative,
     "linear": _everywhere,
 }
-SUMS = ("active", "count", "y", "x", "xy")
 FORMAT = 1
 _ROUNDING = 1e-12
 
@@ -140,8 +140,8 @@ class PatternStatistics:
         found = _shapes(other.sums)
         if shapes and found and shapes != found:
             raise ValueError(
-                "Statistics of different models cannot be merged. Expected kernels of the shapes: "
-                f"{shapes}; received: {found}."
+                "Statistics of different models cannot be merged. Expected kernels and neurons of "
+                f"the shapes: {shapes}; received: {found}."
             )
         self._total = self._plus(other.samples, other.sums)
 
@@ -181,10 +181,11 @@ class PatternStatistics:
         """The statistics that `state` described, to be merged.
 
         Raises:
-            ValueError: If it is something else, or of a newer version.
+            ValueError: If it is something else, of a newer version, or its sums are none of data:
+                not finite, of another shape than the kernel, or counts that contradict each other.
         """
         try:
-            version, samples = int(state[":format"]), int(state[":samples"])
+            version, samples = (count_of(state[key]) for key in (":format", ":samples"))
             statistics = cls(str(state[":pattern_type"]))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"These are no statistics of patterns: {error}.") from None
@@ -198,29 +199,33 @@ class PatternStatistics:
             layer, _, key = name.rpartition(":")
             if layer:
                 sums.setdefault(layer, {})[key] = np.asarray(array)
-        if any(set(of_kernel) != set(SUMS) for of_kernel in sums.values()):
-            raise ValueError("These statistics are incomplete: some sums of a kernel are missing.")
+        for layer, of_kernel in sums.items():
+            check_sums(layer, of_kernel)
         statistics._total = (samples, sums)
         return statistics
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike | bytes) -> None:
         """Write everything to one `.npz` file, which appears when it is complete."""
+        state = self.state()
         with replacing(path) as file:
-            np.savez(file, **self.state())  # type: ignore[arg-type]  # an array may have any name
+            write_arrays(file, state | {":sha256": np.array(digest_of(state))})
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> PatternStatistics:
+    def load(cls, path: str | os.PathLike | bytes) -> PatternStatistics:
         """The statistics in a file that `save` wrote, to be merged; nothing in it is executed.
 
         Raises:
-            ValueError: If the file is not such a file, damaged, or of a newer version.
+            FileNotFoundError: If there is no such file.
+            FileRefusedError: A ValueError: if it is not such a file, damaged, or of a newer
+                version.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                state = dict(file)
-        except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{str(path)!r} holds no statistics of patterns: {error}") from None
-        return cls.from_state(state)
+        with reading(path, "statistics of patterns") as file:
+            state = read_arrays(file)
+            digest = str(state.pop(":sha256", None))
+            statistics = cls.from_state(state)
+            if digest != digest_of(state):
+                raise ValueError("its sums are not those that were written")
+            return statistics
 
 
 class Collector:
@@ -243,7 +248,7 @@ class Collector:
         self._graph, self._input_spec = graph, input_spec
         self._kernels, self._pattern_type = kernels, pattern_type
         self._model: keras.Model | None = None
-        self.shapes = {n: tuple(steps[0].operation.kernel.shape) for n, steps in kernels.items()}
+        self.shapes = {name: _shapes_of(steps[0]) for name, steps in kernels.items()}
 
     def __call__(self, batch: Any, offset: int) -> tuple[int, dict]:
         """The number of samples in a batch, and their sums."""
@@ -353,4 +358,11 @@ def _pattern(kernel: np.ndarray, sums: dict) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _shapes(sums: dict) -> dict[str, tuple]:
-    return {name: of_kernel["xy"].shape for name, of_kernel in sums.items()}
+    """The shapes of each kernel and of what its neurons have one number for."""
+    return {name: (of_kernel["xy"].shape, of_kernel["y"].shape) for name, of_kernel in sums.items()}
+
+
+def _shapes_of(step: Step) -> tuple[tuple, tuple]:
+    linear, z = step.operation, step.outputs[0]
+    of_neurons = linear.neuron_sums(KerasTensor(z.shape, z.dtype))
+    return tuple(linear.kernel.shape), tuple(of_neurons.shape)

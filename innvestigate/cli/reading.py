@@ -10,7 +10,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+
+from innvestigate.utils.archive import read_array
+from innvestigate.utils.files import reading
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -97,11 +100,9 @@ class Reader:
         )
 
     def _read_array(self, path: Path) -> Samples:
-        try:
-            x = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise ValueError(f"{path.name} is not a .npy file of numbers: {error}") from None
-        if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiub":
+        with reading(path, "a .npy file of numbers") as file:
+            x = read_array(file)
+        if x.dtype.kind not in "fiub":
             raise ValueError(f"{path.name} must hold one array of real numbers.")
         x = x[None] if x.ndim == len(self.shape) else x
         fits = x.ndim == len(self.shape) + 1 and all(
@@ -120,10 +121,10 @@ class Reader:
                 f"{path.name} is a table, whose rows are samples of features. The model takes "
                 f"samples of the shape {self.shape}: use .npy."
             )
-        try:
-            table = pd.read_csv(path, header=None if _starts_with_numbers(path) else 0)
-        except (ValueError, pd.errors.ParserError) as error:
-            raise ValueError(f"{path.name} cannot be read as a table: {error}") from None
+        with reading(path, "a table") as file:
+            header = None if _starts_with_numbers(file.readline()) else 0
+            file.seek(0)
+            table = pd.read_csv(file, header=header)
         features = [str(name) for name in table.columns]
         if not isinstance(table.columns[0], str):
             features = [f"feature {i}" for i in range(table.shape[1])]
@@ -184,7 +185,8 @@ def read_names(path: Path, count: int) -> list[str]:
         FileNotFoundError: If there is no such file.
         ValueError: If it has another form or number of names.
     """
-    text = _existing(Path(path)).read_text(encoding="utf-8")
+    with reading(_existing(Path(path)), "names of classes") as file:
+        text = file.read().decode("utf-8")
     if path.suffix.lower() == ".json":
         names = _names_from_json(path, text)
     else:
@@ -229,10 +231,9 @@ def _image_suffixes() -> set[str]:
 
 
 def _open_image(path: Path) -> Image.Image:
-    try:
-        picture = ImageOps.exif_transpose(Image.open(path))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{path.name} cannot be read as an image: {error}") from None
+    with reading(path, "an image") as file:
+        picture = ImageOps.exif_transpose(Image.open(file))
+        picture.load()
     if picture.mode == "F" or picture.mode.startswith("I"):
         raise ValueError(
             f"{path.name} has more than 8 bits for each channel. Hand over the model's input as "
@@ -241,12 +242,10 @@ def _open_image(path: Path) -> Image.Image:
     return picture
 
 
-def _starts_with_numbers(path: Path) -> bool:
+def _starts_with_numbers(line: bytes) -> bool:
     """Whether the first line of a table is data, and no header."""
-    with path.open(encoding="utf-8-sig") as file:
-        cells = file.readline().split(",")
     try:
-        return bool([float(cell) for cell in cells])
+        return bool([float(cell) for cell in line.decode("utf-8-sig").split(",")])
     except ValueError:
         return False
 

@@ -15,7 +15,9 @@ import numpy as np
 from innvestigate.analyzer import Analyzer, analyzers, create_analyzer
 from innvestigate.cli.reading import Reader, Samples, read_names
 from innvestigate.engine.config import argument_names
+from innvestigate.engine.models import load_model_file
 from innvestigate.evaluation import METRICS, Metric
+from innvestigate.utils.files import FileRefusedError
 from innvestigate.utils.suggest import did_you_mean
 
 SCALING = (keras.layers.Rescaling, keras.layers.Normalization)
@@ -114,9 +116,9 @@ def load_model(path: Path) -> keras.Model:
             "writes them."
         )
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises nearly every type for files that it cannot read
-        raise ValueError(_why_not_loaded(path, str(error))) from error
+        model = load_model_file(path)
+    except FileRefusedError as error:
+        raise FileRefusedError(_why_not_loaded(path, str(error))) from error
     counts = len(model.inputs), len(model.outputs)
     if counts != (1, 1):
         raise ValueError(
@@ -128,14 +130,13 @@ def load_model(path: Path) -> keras.Model:
 
 
 def _why_not_loaded(path: Path, error: str) -> str:
-    custom = ("Could not locate", "Unknown layer", "Unknown object", "lambda", "Lambda")
-    if any(text in error for text in custom):
+    if any(text in error for text in ("not known here", "Unknown", "lambda")):
         return (
             f"The model in {path} holds code of its own, which the command line does not run. Use "
             "Python: keras.models.load_model(path, custom_objects={name: class}), then "
-            f"innvestigate.create_analyzer(name, model). Keras says: {error[:200]}"
+            f"innvestigate.create_analyzer(name, model). {error}"
         )
-    return f"{path} cannot be read as a Keras model. Keras says: {error[:200]}"
+    return error
 
 
 def _has_scaling(model: keras.Model) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -18,7 +19,7 @@ from innvestigate.engine.guard import Guard
 from innvestigate.engine.inputs import InputSpec
 from innvestigate.engine.ledger import Audited, Books
 from innvestigate.engine.selection import Selected, Selection, check_mode
-from innvestigate.engine.storage import save_analyzer
+from innvestigate.engine.storage import reduced, save_analyzer
 from innvestigate.engine.targets import choose_output, choose_targets
 from innvestigate.engine.text import Text
 from innvestigate.engine.warn import warn, warn_if_not_finite
@@ -178,12 +179,12 @@ class Analyzer(Audited, Configured):
         """
         return self.input_spec.restore(self.text.words(x), self.text.to_tokens(x))
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike | bytes) -> None:
         """Save the analyzer in one file: model, method, arguments and what was fitted.
 
         Load it with `innvestigate.load_analyzer(path)`, in this process or another one. A model
         that was trained on is saved as it is now. The file appears when it is complete; until then
-        an older one stays.
+        an older one stays, whose permissions it takes over.
 
         Args:
             path: The file.
@@ -192,8 +193,13 @@ class Analyzer(Audited, Configured):
             TypeError: If an argument cannot be saved, such as a function that is not registered
                 with `keras.saving.register_keras_serializable`; names it.
             ValueError: If Keras cannot save the model.
+            FileNotFoundError: If there is no such folder.
+            FileExistsError: If `path` is a folder, a device or a pipe.
         """
         save_analyzer(self, path)
+
+    def __reduce__(self):
+        return reduced(self)
 
     def rewrite(self, graph: Graph) -> Graph:
         """The graph in the form that the method works on."""
@@ -214,6 +220,7 @@ class Analyzer(Audited, Configured):
             shape = self.outputs([x[:1] for x in inputs]).shape[1:]
         return selection.weights(offset, len(inputs[0]), shape)
 
+    @abstractmethod
     def explain(self, batch: Batch) -> dict[str, np.ndarray]:
         """The result at each target, by name, for the rows of a batch.
 
@@ -260,7 +267,8 @@ class Analyzer(Audited, Configured):
             inputs = self.input_spec.flat(given, offset)
             count = offset + len(inputs[0])
             samples = offset + np.arange(len(inputs[0]))
-            batch = Batch(inputs, None, samples, batch_size, progress)
+            limit = batch_size if self.input_spec.rows is None else len(samples)
+            batch = Batch(inputs, None, samples, limit, progress)
             ask = partial(self._explain_rows, selection, inputs, offset, books)
             found = by_sample(batch, selection.targets, ask)
             explained = found.pop(EXPLAINED, None)

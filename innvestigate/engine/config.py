@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from typing import Any
+
+import keras
+import numpy as np
 
 
 class Made(type):
@@ -44,6 +48,14 @@ class Configured(metaclass=Made):
             further = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
             found.update(value if further else {name: value})
         return found
+
+    def __repr__(self) -> str:
+        given = [
+            f"{name}={_shown(value)}"
+            for name, value in self.get_config().items()
+            if not _is_default(type(self), name, value)
+        ]
+        return f"{type(self).__name__}({', '.join(given)})"
 
     def rebuilt(self, model: Any = None, **changes) -> Any:
         """A new object of the same class and arguments, but for those that are given.
@@ -87,6 +99,22 @@ class Configured(metaclass=Made):
 def _signature(cls: Any) -> inspect.Signature:
     """The signature of a class's `__init__`, `self` included."""
     return inspect.signature(cls.__init__)
+
+
+def _is_default(cls: type, name: str, value: Any) -> bool:
+    """Whether an argument has the value that it has anyway, by a class or what it is made of."""
+    parameters = (_signature(base).parameters.get(name) for base in cls.__mro__)
+    default = next((p.default for p in parameters if p is not None), inspect.Parameter.empty)
+    return type(value) is type(default) and bool(np.all(value == default))
+
+
+def _shown(value: Any) -> str:
+    """A value in a few words."""
+    if isinstance(value, keras.Model):
+        return f"<{type(value).__name__} {value.name!r}>"
+    if hasattr(value, "shape"):
+        return f"<array {tuple(value.shape)}>"
+    return repr(value) if isinstance(value, Configured) else reprlib.repr(value)
 
 
 def _kept(value: Any) -> Any:

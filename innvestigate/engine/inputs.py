@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from innvestigate.graph.step import Graph, is_float
+from innvestigate.graph.symbolic import layers_within
 from innvestigate.utils.arguments import as_array
 from innvestigate.utils.batching import is_dataset
 
@@ -17,12 +18,18 @@ class InputSpec:
 
     Args:
         graph: The model's graph, with symbolic inputs in the model's own structure.
+
+    Attributes:
+        rows: How many samples the model takes at a time, where its inputs fix that; None otherwise.
+            Sample i belongs to the i-th state of a stateful layer.
     """
 
     def __init__(self, graph: Graph):
         self.structure = graph.inputs
         self.tensors = graph.flat_inputs
         self.names = graph.input_names
+        self.rows = next((t.shape[0] for t in self.tensors if t.shape[:1] != (None,)), None)
+        self._stateful = _stateful_layer(graph)
         self._vocabularies = [_vocabulary(graph, tensor) for tensor in self.tensors]
 
     def check(self, x: Any) -> tuple[Any, int | None]:
@@ -53,6 +60,13 @@ class InputSpec:
             ValueError: If the batch does not fit the model's inputs, or is not finite.
         """
         arrays = self._arrays(batch)
+        if self._stateful and self.rows not in (None, len(arrays[0])):
+            raise ValueError(
+                f"The layer {self._stateful!r} is stateful: it holds the states of {self.rows} "
+                f"samples, and runs as many at a time. Received: a batch of {len(arrays[0])}. Pass "
+                f"{self.rows} samples, or several times as many with batch_size={self.rows}, which "
+                "all start from the present states; or build the model with stateful=False."
+            )
         for i, (name, array) in enumerate(zip(self.names, arrays, strict=True)):
             _check_finite(name, array, offset)
             _check_range(name, array, self.tensors[i], offset)
@@ -219,6 +233,12 @@ def _check_whole(name: str, array: np.ndarray) -> None:
             f"Input {name!r} takes whole numbers. Received: {fractions[:5]} ... Round them as they "
             "are meant."
         )
+
+
+def _stateful_layer(graph: Graph) -> str | None:
+    """The name of a layer that starts from the states that the call before has left, if any."""
+    layers = (layer for step in graph.steps for layer in layers_within(step.operation))
+    return next((layer.name for layer in layers if getattr(layer, "stateful", False)), None)
 
 
 def _vocabulary(graph: Graph, tensor: keras.KerasTensor) -> int | None:

@@ -43,9 +43,7 @@ class MirrorAnalyzer(Analyzer):
             self.mirror(self.task)
         else:  # the mirrors that will be run are those for the sizes of data
             self.task.check_signal()
-            composite = self.composite(self.task)
-            for step in self.task.steps:
-                composite.choose(step)
+            self._checked_composite(self.task)
         self._warn_of_silent()
 
     @property
@@ -67,9 +65,7 @@ class MirrorAnalyzer(Analyzer):
     def mirror(self, task: Task) -> keras.Model:
         """The mirror that answers a task: the model's own, or one on other inputs or targets."""
         if task not in self._mirrors:
-            composite = self.composite(task)
-            composite.check(step for step in deep_steps(task) if body_of(step) is None)
-            method = self._method(composite)
+            method = self._method(self._checked_composite(task))
             self._mirrors[task] = self.build_model(task, method, type(self).__name__)
         return self._mirrors[task]
 
@@ -116,6 +112,12 @@ class MirrorAnalyzer(Analyzer):
     def per_token(self, found):
         """One number for each token, from what `finish` makes of its vector (the last axis)."""
         return ops.sum(found, axis=-1)
+
+    def _checked_composite(self, task: Task) -> Composite:
+        """The rules of the method, one for each step that is no loop."""
+        composite = self.composite(task)
+        composite.check(step for step in deep_steps(task) if body_of(step) is None)
+        return composite
 
     def _ledger(self, task: Task) -> tuple[keras.Model, list[tuple[str, str]]]:
         """The mirror that keeps books, and the steps that it notes with their rules."""

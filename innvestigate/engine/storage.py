@@ -13,86 +13,116 @@ registered with Keras by whoever loads the file.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
+import shutil
 import tempfile
 import types
-import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import keras
 import numpy as np
 
 from innvestigate import rules
 from innvestigate.engine.config import Configured
+from innvestigate.engine.models import load_model, save_model
+from innvestigate.engine.vetting import Names, UnknownNameError
 from innvestigate.genomics import ShuffledReferences
-from innvestigate.graph.layers import MirrorLayer
-from innvestigate.utils.files import pack, unpack
+from innvestigate.utils.archive import KINDS, pack, read_arrays, unpacked, write_arrays
+from innvestigate.utils.files import replacing
 
 if TYPE_CHECKING:
     from innvestigate.engine.base import Analyzer
 
 _KIND, _VERSION = "an analyzer", 1
 _ANALYZER, _ARRAYS = "analyzer.json", "arrays.npz"
-_MODEL = re.compile(r"model_\d+\.keras")
+_MODEL = re.compile(r"model_[0-9]+\.keras")
 _RULES = [thing for thing in vars(rules).values() if isinstance(thing, type)]
+_OBJECTS = (rules.Rule, rules.Composite, rules.Line, ShuffledReferences)
 _CLASSES: dict[str, Any] = {
     thing.__name__: thing
     for thing in (*_RULES, ShuffledReferences)
-    if issubclass(thing, (rules.Rule, rules.Composite, rules.Line, ShuffledReferences))
+    if issubclass(thing, _OBJECTS)
+    and thing not in (rules.Rule, rules.KernelRule, rules.DifferenceRule)  # no rules by themselves
 }
+_MOST_ANALYZERS = 100
+"""How many analyzers one may be made of: each is a program of its own."""
 
 
-def save_analyzer(analyzer: Configured, path: str | os.PathLike) -> None:
+def save_analyzer(analyzer: Configured, path: str | os.PathLike | bytes) -> None:
     """See `Analyzer.save`."""
-    encoder = _Encoder()
-    description = encoder.encode(analyzer, "The analyzer")
-    with tempfile.TemporaryDirectory() as folder:
-        parts = Path(folder)
-        (parts / _ANALYZER).write_text(json.dumps(description, indent=1))
-        np.savez(parts / _ARRAYS, **encoder.arrays)  # type: ignore[arg-type]  # an array may have any name
-        for name, model in encoder.models.items():
-            _save_model(model, parts / name)
-        pack(parts, path, _KIND, _VERSION)
+    encoder = _encoded(analyzer)
+    with replacing(path) as file:
+        encoder.write(file, Path(file.name).parent)
 
 
 def load_analyzer(
-    path: str | os.PathLike, custom_objects: dict[str, Any] | None = None
+    path: str | os.PathLike | bytes, custom_objects: dict[str, Any] | None = None
 ) -> Analyzer:
     """Load an analyzer that `Analyzer.save` has written.
 
-    No code in the file is run: there is no pickle, and models are loaded in Keras's safe mode. The
-    checksums find damage, not forgery: who can write the file can choose the model and the method.
+    No code in the file is run, whatever Keras is told of safety elsewhere, and nothing outside of
+    the file is read. It can make nothing but Keras's models, rules and analyzers: the library's,
+    those that are registered with Keras, and what is handed over here. Functions that are
+    registered are called where the file names them, as an activation, a reference or a condition.
+    The checksums find damage, not forgery: who can write the file can choose the model and the
+    method.
 
     Args:
         path: The file.
         custom_objects: Layers, functions and rules of your own that are not registered with
-            `keras.saving.register_keras_serializable`, by name.
+            `keras.saving.register_keras_serializable`, by name; and classes of other kinds.
 
     Returns:
         The analyzer as it was when newly created, and fitted if it was.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, holds something else, comes from a newer version of
-            the format, or needs a class, layer or function that is not known here.
+        FileRefusedError: A ValueError: if the file is damaged, holds something else, comes from a
+            newer version of the format, asks for more memory than it has content, or needs a
+            class, layer or function that is not known here.
 
     Example:
         >>> analyzer.save("analyzer.zip")
         >>> analyzer = innvestigate.load_analyzer("analyzer.zip")
     """
-    with tempfile.TemporaryDirectory() as folder:
-        parts = Path(folder)
-        unpack(path, parts, _KIND, _VERSION, _is_part)
-        with np.load(parts / _ARRAYS, allow_pickle=False) as file:
-            arrays = dict(file)
-        decoder = _Decoder(parts, arrays, custom_objects)
-        analyzer = decoder.decode(json.loads((parts / _ANALYZER).read_text()))
-    if not isinstance(analyzer, Configured):
-        raise ValueError(f"{path} holds no analyzer, but an object of type {type(analyzer)}.")
+    with unpacked(path, _KIND, _VERSION, _is_part) as parts:
+        decoder = _Decoder(parts, read_arrays(parts[_ARRAYS]), custom_objects)
+        analyzer = decoder.decode(json.loads(parts[_ANALYZER].read()))
+        if not isinstance(analyzer, Configured):
+            raise ValueError(f"it holds no analyzer, but an object of {type(analyzer)}")
     return cast("Analyzer", analyzer)
+
+
+def reduced(analyzer: Configured) -> tuple[Callable, tuple]:
+    """What `pickle` and `copy.deepcopy` keep of an analyzer: its file, and the user's code in it.
+
+    Raises:
+        TypeError: If an argument cannot be saved.
+        ValueError: If Keras cannot save the model.
+    """
+    encoder, content = _encoded(analyzer), io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        encoder.write(content, Path(folder))
+    return _restored, (content.getvalue(), encoder.custom)
+
+
+def _restored(content: bytes, custom_objects: dict[str, Any]) -> Analyzer:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "analyzer"
+        path.write_bytes(content)
+        return load_analyzer(path, custom_objects)
+
+
+def _encoded(analyzer: Configured) -> _Encoder:
+    encoder = _Encoder()
+    encoder.description = encoder.encode(analyzer, "The analyzer")
+    return encoder
 
 
 def _is_part(name: str) -> bool:
@@ -105,11 +135,32 @@ class _Encoder:
     Attributes:
         arrays: The arrays, by name.
         models: The models, by the name of their file.
+        custom: Classes and functions of the user's own, by the name that they are registered by.
+        description: The value.
     """
 
     def __init__(self):
         self.arrays: dict[str, np.ndarray] = {}
         self.models: dict[str, keras.Model] = {}
+        self.custom: dict[str, Any] = {}
+        self.description: Any = None
+
+    def write(self, file: BinaryIO, folder: Path) -> None:
+        """Write all of it.
+
+        Args:
+            file: Where the analyzer's file is written.
+            folder: Where models may be put until they are in it.
+        """
+
+        def text(stream):
+            stream.write(json.dumps(self.description, indent=1).encode())
+
+        def arrays(stream):
+            write_arrays(stream, self.arrays)
+
+        models = {name: partial(_write_model, m, folder) for name, m in self.models.items()}
+        pack(file, {_ANALYZER: text, _ARRAYS: arrays, **models}, _KIND, _VERSION)
 
     def encode(self, value: Any, place: str) -> Any:
         """A value as JSON.
@@ -141,12 +192,12 @@ class _Encoder:
         if isinstance(value, Configured):
             return self._analyzer(value, place)
         if isinstance(value, (type, types.FunctionType)):
-            return {"is": "name", "name": _name(value, value, place)}
+            return {"is": "name", "name": self._name(value, value, place)}
         return self._object(value, place)
 
     def _array(self, value: Any, place: str) -> str:
         array = keras.ops.convert_to_numpy(value)
-        if array.dtype.kind not in "biufcSU":
+        if array.dtype.kind not in KINDS:
             raise TypeError(
                 f"{place} cannot be saved: it is an array of the type {array.dtype}. Expected "
                 "numbers or text."
@@ -161,7 +212,9 @@ class _Encoder:
         return name
 
     def _analyzer(self, analyzer: Configured, place: str) -> dict:
-        name = _analyzer_name(type(analyzer), place)
+        cls = type(analyzer)
+        is_own = _analyzers().get(cls.__name__) is cls
+        name = cls.__name__ if is_own else self._name(cls, cls, place)
         arguments = {
             key: self.encode(value, f"The argument {key} of {name}")
             for key, value in analyzer.get_config().items()
@@ -173,7 +226,7 @@ class _Encoder:
         return {"is": "analyzer", "class": name, "arguments": arguments, "state": state}
 
     def _object(self, value: Any, place: str) -> dict:
-        name = _name(type(value), value, place)
+        name = self._name(type(value), value, place)
         try:
             config = value.get_config()
         except (AttributeError, NotImplementedError) as error:
@@ -184,25 +237,46 @@ class _Encoder:
         encoded = {key: self.encode(v, f"{place}.{key}") for key, v in config.items()}
         return {"is": "object", "class": name, "arguments": encoded}
 
+    def _name(self, thing: Any, value: Any, place: str) -> str:
+        """The name by which a class or function is found again.
+
+        Raises:
+            TypeError: If there is none.
+        """
+        name = thing.__name__
+        if _CLASSES.get(name) is thing:
+            return name
+        name = keras.saving.get_registered_name(thing)
+        if keras.saving.get_registered_object(name) is not thing:
+            raise TypeError(
+                f"{place} cannot be saved: {value!r} is code of your own, and files hold no code. "
+                "Register the function or class with keras.saving.register_keras_serializable(), "
+                "in a module that is imported before the analyzer is loaded: its name is kept then."
+            )
+        self.custom[name] = thing
+        return name
+
 
 class _Decoder:
-    """Turns JSON back into values.
+    """Turns JSON back into values. Whatever is wrong with it is an error of some type.
 
     Args:
-        folder: Where the models are.
+        parts: Where the models are.
         arrays: The arrays, by name.
         custom_objects: See `load_analyzer`.
     """
 
-    def __init__(self, folder: Path, arrays: dict[str, np.ndarray], custom_objects: dict | None):
-        self._arrays, self._custom = arrays, custom_objects
-        self._kinds = {
+    def __init__(self, parts: dict, arrays: dict[str, np.ndarray], custom_objects: dict | None):
+        self._parts, self._arrays, self._names = parts, arrays, Names(custom_objects)
+        self._models: dict[str, keras.Model] = {}
+        self._left = _MOST_ANALYZERS
+        self._kinds: dict[str, Callable] = {
             "tuple": lambda value: tuple(self.decode(value["of"])),
             "dict": lambda value: dict(self.decode(value["of"])),
-            "array": lambda value: arrays[value["name"]],
-            "name": lambda value: self._find(value["name"], _CLASSES),
+            "array": lambda value: arrays.pop(value["name"]),  # each is named once
+            "name": lambda value: self._find(value["name"], _CLASSES, _OBJECTS),
             "object": self._object,
-            "model": lambda value: _load_model(folder / value["name"], custom_objects),
+            "model": self._model,
             "analyzer": self._analyzer,
         }
 
@@ -212,32 +286,40 @@ class _Decoder:
             return [self.decode(v) for v in value]
         if not isinstance(value, dict):
             return value
-        if value.get("is") not in self._kinds:
-            raise ValueError(f"The file holds something that is not known here: {value!r}.")
+        if value.get("is") not in list(self._kinds):
+            raise ValueError(f"it holds something that is not known here: {str(value)[:200]}")
         return self._kinds[value["is"]](value)
 
+    def _model(self, value: dict) -> keras.Model:
+        name = value["name"]
+        if name not in self._models:
+            if not _MODEL.fullmatch(name):
+                raise ValueError(f"it takes {name[:100]!r} for a model")
+            self._models[name] = load_model(self._parts[name], self._names.custom)
+        return self._models[name]
+
     def _object(self, value: dict) -> Any:
-        return self._create(self._find(value["class"], _CLASSES), value["arguments"])
+        cls = self._find(value["class"], _CLASSES, _OBJECTS)
+        return self._create(cls, value["arguments"])
 
     def _analyzer(self, value: dict) -> Configured:
-        cls = self._find(value["class"], _analyzers())
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"it is made of more than {_MOST_ANALYZERS} analyzers")
+        cls = self._find(value["class"], _analyzers(), (Configured,))
         analyzer = self._create(cls, value["arguments"])
-        analyzer.set_state({key: self._arrays[name] for key, name in value["state"].items()})
+        analyzer.set_state({key: self._arrays.pop(name) for key, name in value["state"].items()})
         return analyzer
 
     def _create(self, cls: Any, arguments: dict) -> Any:
         if not isinstance(cls, type):
-            raise ValueError(f"The file calls {cls!r}, which is not a class: it is not loaded.")
+            raise ValueError(f"it calls {cls!r}, which is not a class")
         return cls(**{key: self.decode(v) for key, v in arguments.items()})
 
-    def _find(self, name: str, known: dict) -> Any:
-        found = known.get(name) or keras.saving.get_registered_object(name, self._custom)
+    def _find(self, name: str, known: dict, bases: tuple[type, ...]) -> Any:
+        found = known.get(name) or self._names.find(name, bases)
         if found is None:
-            raise ValueError(
-                f"The file needs {name!r}, which is not known here. Import the module that "
-                "registers it with keras.saving.register_keras_serializable, or pass "
-                f"custom_objects={{{name!r}: ...}}."
-            )
+            raise UnknownNameError(str(name)[:100])
         return found
 
 
@@ -247,64 +329,19 @@ def _analyzers() -> dict[str, type[Configured]]:
     while open_classes:
         cls = open_classes.pop()
         open_classes += cls.__subclasses__()
-        if cls.__module__.split(".")[0] == __name__.split(".")[0]:
+        if cls.__module__.startswith("innvestigate.analyzer.") and not _is_abstract(cls):
             found[cls.__name__] = cls
     return found
 
 
-def _analyzer_name(cls: type[Configured], place: str) -> str:
-    return cls.__name__ if _analyzers().get(cls.__name__) is cls else _name(cls, cls, place)
+def _is_abstract(cls: type) -> bool:
+    """Whether a class leaves something to be stated by its subclasses."""
+    return any(getattr(getattr(cls, n, None), "__isabstractmethod__", False) for n in dir(cls))
 
 
-def _name(thing: Any, value: Any, place: str) -> str:
-    """The name by which a class or function is found again.
-
-    Raises:
-        TypeError: If there is none.
-    """
-    name = thing.__name__
-    if _CLASSES.get(name) is thing:
-        return name
-    name = keras.saving.get_registered_name(thing)
-    if keras.saving.get_registered_object(name) is not thing:
-        raise TypeError(
-            f"{place} cannot be saved: {value!r} is code of your own, and files hold no code. "
-            "Register the function or class with keras.saving.register_keras_serializable(), in a "
-            "module that is imported before the analyzer is loaded: its name is saved then."
-        )
-    return name
-
-
-def _save_model(model: keras.Model, path: Path) -> None:
-    if any(isinstance(layer, MirrorLayer) for layer in model.layers):
-        raise ValueError(
-            f"The model {model.name!r} was made by innvestigate and shares the weights of another "
-            "one: it cannot be saved. Create the analyzer with the model it was made from; a final "
-            "softmax is taken off by the analyzer itself."
-        )
-    try:
-        model.save(path)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"Keras cannot save the model {model.name!r}: give its class, and the layers of your "
-            "own in it, a get_config() that returns their arguments, or rebuild it as a functional "
-            f"model of Keras's layers and save an analyzer of that. Keras says: {error}"
-        ) from error
-    with zipfile.ZipFile(path) as file:
-        if b'"__lambda__"' in file.read("config.json"):
-            raise ValueError(
-                f"The model {model.name!r} has a layer that holds a Python lambda: that would be "
-                "code in the file. Use a layer of Keras, or a function that is registered with "
-                "keras.saving.register_keras_serializable()."
-            )
-
-
-def _load_model(path: Path, custom_objects: dict | None) -> keras.Model:
-    try:
-        return keras.saving.load_model(path, custom_objects, compile=False, safe_mode=True)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "Keras cannot load the model. Layers of your own must be registered with "
-            "keras.saving.register_keras_serializable, or be handed over as "
-            f"custom_objects={{name: class}}. Keras says: {error}"
-        ) from error
+def _write_model(model: keras.Model, folder: Path, stream: BinaryIO) -> None:
+    path = folder / "model.keras"
+    save_model(model, path)
+    with path.open("rb") as file:
+        shutil.copyfileobj(file, stream)
+    path.unlink()

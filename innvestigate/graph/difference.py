@@ -19,7 +19,7 @@ from keras import KerasTensor, ops
 from innvestigate.graph.layers import shaped
 from innvestigate.graph.mirror import Builder
 from innvestigate.graph.operations import body_of
-from innvestigate.graph.run import At, active_inputs, active_tensors, forward
+from innvestigate.graph.run import At, active_inputs, active_tensors, forward, in_floats
 from innvestigate.graph.step import Step, is_float
 from innvestigate.graph.task import Method, Task
 
@@ -132,12 +132,12 @@ class _DifferenceBuilder(Builder):
 
     def result(self, label, tensor, signal):
         parts = self._parts_of(tensor) if len(signal) > 1 else None
-
-        def finish(x, reference, signal, parts):
-            change = Change(self.number(x), self.number(reference), parts)
-            return self.method.finish(change, signal)
-
         change = [self.values[tensor], self.references[tensor]]
+
+        def finish(x, x0, signal, parts):
+            x, x0 = in_floats([x, x0], self.dtype)
+            return self.method.finish(Change(x, x0, parts), signal)
+
         return self.layer(label, finish, tensor, [*change, signal, parts])
 
     def worlds(self, tensors):

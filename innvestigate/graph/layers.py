@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -36,7 +37,7 @@ class MirrorLayer(keras.Layer):
         holders: Iterable = (),
         runs: Step | None = None,
     ):
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(name=_scope_name(name), dtype=dtype)
         self.function, self.outputs_like, self.runs = function, outputs, runs
         self.holders = list(holders)
         self.built = True
@@ -46,6 +47,11 @@ class MirrorLayer(keras.Layer):
 
     def compute_output_spec(self, arguments):
         return tree.map_structure(like, self.outputs_like)
+
+
+def _scope_name(name: str) -> str:
+    """A name that TensorFlow takes for a scope; those of inputs need not be one."""
+    return re.sub(r"[^\w.>\\-]", lambda found: f"_{ord(found[0]):x}", name, flags=re.ASCII)
 
 
 class ByLayer:
@@ -84,7 +90,7 @@ class ByLayer:
         columns = zip(*(s if len(s) == width else s * width for s in signals), strict=True)
         names = [f"signal.sum.{self._sums}", f"signal.sum.{self._sums}.negative"]
         return tuple(
-            keras.layers.Add(dtype=self.dtype, name=name)(list(column))
+            keras.layers.Add(dtype=self.dtype, name=_scope_name(name))(list(column))
             for name, column in zip(names, columns, strict=False)
         )
 

@@ -33,9 +33,13 @@ def lenient() -> Iterator[None]:
         for name in _OPERATORS:
             reflected = partial(_reflected, name=f"__r{name}__")
             stack.enter_context(_wrapped(keras.Variable, f"__{name}__", reflected))
+        reversible = keras.layers.ReversibleEmbedding
+        stack.enter_context(_wrapped(reversible, "compute_mask", _mask_of_tokens))
         stack.enter_context(_wrapped(keras.ops, "ndim", _rank))
         for name in _COMPARISONS:
             stack.enter_context(_wrapped(keras.ops, name, partial(_compared, name=name)))
+        for name in ("norm", "quantile"):
+            stack.enter_context(_wrapped(keras.ops, name, _along_axes))
         stack.enter_context(_wrapped(keras.ops, "cond", _decided))
         stack.enter_context(_wrapped(keras.ops, "einsum", _in_small_letters))
         stack.enter_context(_wrapped(keras.ops, "fori_loop", _again_and_again))
@@ -145,6 +149,12 @@ def _reflected(original: Callable, variable, other, name: str):
     return original(variable, other)
 
 
+def _mask_of_tokens(original: Callable, layer, inputs, mask=None):
+    """The mask that a ReversibleEmbedding, when it is run, puts on the vectors of its tokens."""
+    vectors = "float" in inputs.dtype and inputs.shape[-1] == layer.output_dim
+    return None if vectors else keras.layers.Embedding.compute_mask(layer, inputs, mask)
+
+
 def _rank(original: Callable, x):
     """`ops.ndim`, which is known of symbolic tensors, too."""
     return len(x.shape) if isinstance(x, KerasTensor) else original(x)
@@ -154,6 +164,15 @@ def _compared(original: Callable, *args, name: str, **kwargs):
     """A comparison, which plain numbers such as sizes need no tensors for."""
     numbers = all(isinstance(x, (int, float)) for x in (*args, *kwargs.values()))
     return getattr(np, name)(*args, *kwargs.values()) if numbers else original(*args, **kwargs)
+
+
+def _along_axes(original: Callable, *args, **kwargs):
+    """An operation along an axis, of which it would make a list: JAX cannot hash one."""
+    call = inspect.signature(original).bind(*args, **kwargs)
+    axis = call.arguments.get("axis")
+    if isinstance(axis, int):
+        call.arguments["axis"] = (axis,)
+    return original(*call.args, **call.kwargs)
 
 
 def _decided(original: Callable, pred, true_fn, false_fn):

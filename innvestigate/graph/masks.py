@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -25,6 +26,23 @@ class ComputeMask:
 
     def __call__(self, inputs, previous_mask):
         return masks_of(self.layer, inputs, previous_mask)[self.which]
+
+
+class PutOn(ComputeMask):
+    """The mask that a layer's own call puts on what it writes, found by calling it.
+
+    Args:
+        layer: The layer.
+        which: See `ComputeMask`.
+        worn_by: Finds the mask that a tensor wears.
+    """
+
+    def __init__(self, layer: keras.Layer, which: int, worn_by: Callable):
+        super().__init__(layer, which)
+        self.worn_by = worn_by
+
+    def __call__(self, *args, **kwargs):
+        return self.worn_by(tree.flatten(self.layer(*args, **kwargs))[self.which])
 
 
 def masks_of(layer: keras.Layer, inputs, previous_mask) -> list:

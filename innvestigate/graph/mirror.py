@@ -20,6 +20,7 @@ from innvestigate.graph.run import (
     backward,
     float_type,
     forward,
+    in_floats,
 )
 from innvestigate.graph.step import Graph, Step, is_float
 from innvestigate.graph.task import EXPLAINED, OUTPUT, Method, Task
@@ -151,12 +152,8 @@ class Builder:
 
     def result(self, label: str, tensor: KerasTensor, signal: tuple) -> KerasTensor:
         """What the method makes of the signal at a tensor asked for."""
-        finish = lambda x, *signal: self.method.finish(self.number(x), *signal)  # noqa: E731
+        finish = lambda x, *signal: self.method.finish(*in_floats([x], self.dtype), *signal)  # noqa: E731
         return self.layer(label, finish, tensor, [self.values[tensor], *signal])
-
-    def number(self, value):
-        """A value in floating point: indices stay integers, also where they are numbers, too."""
-        return value if is_float(value) else ops.cast(value, self.dtype)
 
     def send_by_layer(self, step, rule, at: type, width: int, arguments: list) -> list:
         """Pairs of an active input and the signal, `width` tensors, that a rule sends there."""

@@ -82,6 +82,11 @@ def run(graph: Graph, inputs: list, tensors: list[KerasTensor]) -> list:
     return [values[tensor] for tensor in tensors]
 
 
+def in_floats(values: list, dtype: str) -> list:
+    """Tensors in floating point: whole numbers, which may get a signal, in a given type."""
+    return [x if is_float(x) else ops.cast(x, dtype) for x in values]
+
+
 def summed(signals: list[tuple]) -> tuple:
     """Signals that meet at a tensor, added up; a single one counts for both of a pair."""
     width = max(map(len, signals))
@@ -128,18 +133,15 @@ class At:
 
     def active(self, values: list) -> list:
         """The active ones among values of all inputs, in floating point."""
-        return self._in_floats([values[i] for i in self.places])
+        return in_floats([values[i] for i in self.places], self._dtype)
 
     def written(self, values: list) -> list:
         """Those at which a signal may arrive among values of all outputs, in floating point."""
-        return self._in_floats(self.reached(values))
+        return in_floats(self.reached(values), self._dtype)
 
     def reached(self, values: list) -> list:
         """What belongs to the outputs at which a signal may arrive, out of one entry for each."""
         return [values[i] for i in self._reached]
-
-    def _in_floats(self, values: list) -> list:
-        return [x if is_float(x) else ops.cast(x, self._dtype) for x in values]
 
     def __call__(self, *inputs):
         values = list(self._values)

@@ -85,7 +85,7 @@ def calls_within(
             return [x for x in tree.flatten(_arguments(*calls(given))) if _is_computed(x)]
 
     with WeightReads() as reads:
-        found, outputs = calls([ops.zeros(x.shape, x.dtype) for x in known])
+        found, outputs = calls(_zeros(known))
     if not (reads.seen or known):
         return found, outputs
     try:
@@ -100,6 +100,20 @@ def calls_within(
     arguments, outputs = tree.map_structure(swap, _arguments(found, outputs))
     pairs = zip(found, arguments, strict=True)
     return [replace(call, arguments=given) for call, given in pairs], outputs
+
+
+def outputs_of(layer, known: list[Constant], run: Callable) -> list:
+    """What `run` makes of symbolic tensors of any size; nothing if it refuses them."""
+    with untouched(layer), lenient():
+        try:
+            return tree.flatten(run(_zeros(known)))
+        except Exception:  # whatever a layer raises when it is given symbolic tensors
+            return []
+
+
+def _zeros(known: list[Constant]) -> list:
+    """What stands for constants where no values are needed."""
+    return [ops.zeros(x.shape, x.dtype) for x in known]
 
 
 def _is_computed(x: Any) -> bool:

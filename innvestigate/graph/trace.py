@@ -1,7 +1,7 @@
 """From a Keras model to a `Graph`.
 
-This module, `graph.symbolic`, `graph.signature`, `graph.lenient` and `graph.quantized` are the only
-ones that touch private attributes of Keras.
+This module, `graph.functional`, `graph.symbolic`, `graph.signature`, `graph.lenient` and
+`graph.quantized` are the only ones that touch private attributes of Keras.
 
 Keras hands a mask on as an attribute of the tensor it belongs to, while the model runs. Here every
 mask is a boolean tensor of the graph: what a layer's `compute_mask` writes is a step of its own,
@@ -21,19 +21,26 @@ from typing import Any
 import keras
 from keras import KerasTensor, ops, tree
 from keras.src import backend as keras_backend
-from keras.src.models.functional import Functional
 
 from innvestigate.graph.constants import Constant
+from innvestigate.graph.functional import calls_of, function_of, inputs_for
 from innvestigate.graph.lenient import spec_of
-from innvestigate.graph.masks import ComputeMask, is_reversible, masks_for, masks_of, wants_masks
-from innvestigate.graph.signature import not_built, signature
+from innvestigate.graph.masks import (
+    ComputeMask,
+    PutOn,
+    is_reversible,
+    masks_for,
+    masks_of,
+    wants_masks,
+)
+from innvestigate.graph.signature import signature
 from innvestigate.graph.step import Graph, Step, like, substitute, tensors_in
 from innvestigate.graph.symbolic import (
     Call,
     RefusedError,
-    call_of,
     calls_within,
     layers_within,
+    outputs_of,
     untouched,
 )
 
@@ -62,13 +69,13 @@ def trace(model: keras.Model, shapes: Shapes | None = None) -> Graph:
             f"{type(model).__name__}); expected: a keras.Model (Sequential, functional or "
             "subclassed). Wrap other callables in a keras.Model first."
         )
-    function = _function_of(model)
+    function = function_of(model)
     if function is None:
         return _trace_subclassed(model, shapes)
     inputs = _sized(function._inputs_struct, shapes)
     bindings = dict(zip(function.inputs, tree.flatten(inputs), strict=True))
     tracer = _Tracer()
-    tracer.walk(_calls_of(function), bindings, prefix="", layers=())
+    tracer.walk(calls_of(function), bindings, prefix="", layers=())
     outputs = substitute(function._outputs_struct, bindings)
     return Graph(tracer.steps, inputs, outputs, tracer.layer_outputs, tracer.all_masks)
 
@@ -93,7 +100,7 @@ def open_step(step: Step, call: Callable | None = None) -> Graph:
 
 def call_model(model: keras.Model, inputs: Any) -> Any:
     """What a model writes for inputs in the structure of its graph's, in inference mode."""
-    each = _function_of(model) is None and len(model._build_shapes_dict) > 1
+    each = function_of(model) is None and len(model._build_shapes_dict) > 1
     return model(*inputs, training=False) if each else model(inputs, training=False)
 
 
@@ -155,8 +162,8 @@ class _Tracer:
         name = self._unique(prefix + operation.name)
         is_layer = isinstance(operation, keras.Layer)
         inner = (*layers, operation) if is_layer else layers
-        function = _function_of(operation)
-        given = None if function is None else _inputs_for(function, args, kwargs)
+        function = function_of(operation)
+        given = None if function is None else inputs_for(function, args, kwargs)
         runs = getattr(operation, "runs", None)  # a layer of a mirror stands for the step it runs
         if isinstance(runs, Step):
             written = self._add_step(runs, args, name, layers)
@@ -165,7 +172,7 @@ class _Tracer:
             values = [self._of_rank(x, len(t.shape), name, inner) for x, t in pairs]
             self._wear(values, kwargs.get("mask"))
             local = dict(zip(function.inputs, values, strict=True))
-            self.walk(_calls_of(function), local, name + ".", inner)
+            self.walk(calls_of(function), local, name + ".", inner)
             written = [local[tensor] for tensor in function.outputs]
         else:
             written = self._written(call, args, kwargs, bindings)
@@ -227,43 +234,52 @@ class _Tracer:
         previous = kwargs.get("mask")
         if previous is None:
             previous = tree.map_structure(self._mask_of, first)
-        for tensor in self._stripped(step):
+        stripped, put_on = self._changed(step)
+        for tensor in stripped:
             self.masks.pop(tensor, None)
+        for which, mask in enumerate(put_on):
+            found = PutOn(layer, which, keras_backend.get_keras_mask)
+            self._wear_new(step, mask, found, step.arguments, step.masks)
         logits = len(step.outputs[0].shape) == len(getattr(first, "shape", ()))
         if not layer.supports_masking or (is_reversible(layer) and logits):
             return
-        masks = _computed_masks(layer, first, previous)
-        for which, (tensor, mask) in enumerate(zip(step.outputs, masks, strict=False)):
-            if isinstance(mask, KerasTensor):
-                self.masks[tensor] = self._known(mask, layer, which, (first, previous), step)
-                self.all_masks |= {self.masks[tensor]}
+        if any(tensor not in self.masks for tensor in step.outputs):
+            for which, mask in enumerate(_computed_masks(layer, first, previous)):
+                self._wear_new(step, mask, ComputeMask(layer, which), ((first, previous), {}))
 
-    def _known(self, mask, layer, which, arguments, step) -> KerasTensor:
-        """The mask itself if it was there before, otherwise what a step of its own writes."""
-        if mask in tensors_in(arguments):
-            return mask
-        written = like(mask)
-        name = self._unique(f"{step.name}.mask")
-        mask_step = Step(name, ComputeMask(layer, which), (arguments, {}), [written], step.layers)
-        self.steps.insert(len(self.steps) - 1, mask_step)  # it needs what the layer reads, no more
-        return written
+    def _wear_new(self, step, mask, operation: ComputeMask, arguments, masks=()) -> None:
+        """Put a mask on an output that wears none: one that is read, or what a new step writes."""
+        tensor = dict(enumerate(step.outputs)).get(operation.which)
+        if tensor is None or tensor in self.masks or not isinstance(mask, KerasTensor):
+            return
+        if mask not in tensors_in((arguments, masks)):
+            mask, name = like(mask), self._unique(f"{step.name}.mask")
+            new = Step(name, operation, arguments, [mask], step.layers, masks)
+            self.steps.insert(len(self.steps) - 1, new)  # it needs what the layer reads, no more
+        self.masks[tensor] = mask
+        self.all_masks |= {mask}
 
     def _mask_of(self, tensor: Any) -> KerasTensor | None:
         return self.masks.get(tensor) if isinstance(tensor, KerasTensor) else None
 
-    def _stripped(self, step: Step) -> list[KerasTensor]:
-        """Tensors whose masks a layer takes off, which Keras's MultiHeadAttention does in place."""
+    def _changed(self, step: Step) -> tuple[list[KerasTensor], list]:
+        """Tensors whose masks a layer takes off, and the masks that its call puts on its outputs.
+
+        Keras's MultiHeadAttention takes masks off in place.
+        """
         layer = step.operation
         if isinstance(layer, keras.layers.MultiHeadAttention):
             read = [t for t in tensors_in(step.arguments) if t in self.masks]
-            return [t for t in read if t.dtype == layer.compute_dtype]  # others are copied first
-        if not step.masks or type(layer).__module__.startswith("keras."):
-            return []
+            read = [t for t in read if t.dtype == layer.compute_dtype]  # others are copied first
+            return read, []
+        if type(layer).__module__.startswith("keras."):
+            return [], []
         try:
-            masks = _open(step)[1]
+            inside, masks = _open(step)
         except RefusedError:
-            return []
-        return [t for t, _ in step.masks if t not in masks]
+            return [], _put_on(step)
+        worn = [masks.get(t) for t in inside.flat_outputs]
+        return [t for t, _ in step.masks if t not in masks], worn
 
     def _unique(self, name: str) -> str:
         candidate, count = name, 1
@@ -283,48 +299,6 @@ def _computed_masks(layer, first, previous) -> list:
             return masks_of(layer, first, previous)
         except Exception:  # a backend's own functions do not take symbolic tensors
             return keras_backend.compute_output_spec(partial(masks_of, layer), first, previous)
-
-
-def _function_of(operation: Any):
-    """The functional graph that calling the operation runs, or None if it has none."""
-    if isinstance(operation, keras.Sequential) and type(operation).call is keras.Sequential.call:
-        if operation._functional is None and operation.built:
-            return None
-        if operation._functional is None:
-            raise not_built(operation)
-        return operation._functional
-    if type(operation) is keras.Function:
-        return operation
-    if isinstance(operation, Functional) and type(operation).call is Functional.call:
-        return operation
-    return None
-
-
-def _calls_of(function) -> list[Call]:
-    """The calls in a functional model in the order in which Keras runs them."""
-    depths = sorted(function._nodes_by_depth, reverse=True)
-    nodes = [node for depth in depths for node in function._nodes_by_depth[depth]]
-    return [call_of(x) for x in nodes if not x.is_input and x.operation is not None]
-
-
-def _inputs_for(function, args, kwargs) -> list | None:
-    """What a nested model was called on, in the order of its own inputs."""
-    given = args[0] if args else kwargs.get("inputs")
-    expected = function._inputs_struct
-    if isinstance(given, dict) and not isinstance(expected, dict):
-        given = [given.get(tensor.name) for tensor in function.inputs]
-    values = tree.flatten(given)
-    fits = len(values) == len(function.inputs) and all(
-        isinstance(value, KerasTensor) and _differ_by_one(value.shape, tensor.shape)
-        for value, tensor in zip(values, function.inputs, strict=True)
-    )
-    return values if fits else None
-
-
-def _differ_by_one(given: tuple, expected: tuple) -> bool:
-    """Whether two shapes are of one rank, or the longer one ends in an axis of 1."""
-    more = len(expected) - len(given)
-    return more == 0 or (abs(more) == 1 and max(given, expected, key=len)[-1] == 1)
 
 
 def _trace_subclassed(model: keras.Model, shapes: Shapes | None) -> Graph:
@@ -355,8 +329,12 @@ def _sized(tensors: Any, shapes: Shapes | None) -> Any:
     return tree.pack_sequence_as(tensors, new)
 
 
-def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict]:
-    """See `open_step`; with the masks that tensors wear at the end."""
+def _prepared(step: Step, call: Callable | None = None) -> tuple[dict, list[Constant], Callable]:
+    """New tensors for those that a step reads, its constants, and what calls its layer on both.
+
+    What is returned by the call is a flat list: the outputs, then the mask that each wears, if the
+    call has put it on itself.
+    """
     layer = step.operation
     if not isinstance(layer, keras.Layer):
         raise RefusedError("it is no layer")
@@ -377,16 +355,42 @@ def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict]:
         find = lambda x: at[x] if isinstance(x, Constant) else x  # noqa: E731
         known_args, known = tree.map_structure(find, (args, kwargs))
         with wearing(masks):
-            return (own if call is None else partial(call, layer))(*known_args, **known)
+            outputs = (own if call is None else partial(call, layer))(*known_args, **known)
+            return [*tree.flatten(outputs), *map(_worn, tree.flatten(outputs))]
 
-    calls, written = calls_within(layer, list(fresh.values()), constants, run)
-    if len(written) != len(step.outputs):
-        written = [y for y in written if y is not None]
+    return fresh, constants, run
+
+
+def _worn(tensor: Any) -> KerasTensor | None:
+    """The mask that a call has put on the result of an operation; layers have rules for theirs."""
+    history = getattr(tensor, "_keras_history", None)
+    mask = keras_backend.get_keras_mask(tensor)
+    own = history is not None and not isinstance(history.operation, keras.Layer)
+    return mask if own and isinstance(mask, KerasTensor) else None
+
+
+def _put_on(step: Step) -> list:
+    """Tensors like the masks that a layer's call puts on its outputs, if it can be run."""
+    fresh, constants, run = _prepared(step)
+    found = outputs_of(step.operation, constants, run)
+    return substitute(found[len(found) // 2 :], {new: old for old, new in fresh.items()})
+
+
+def _open(step: Step, call: Callable | None = None) -> tuple[Graph, dict]:
+    """See `open_step`; with the masks that tensors wear at the end."""
+    fresh, constants, run = _prepared(step, call)
+    calls, found = calls_within(step.operation, list(fresh.values()), constants, run)
+    pairs = list(zip(found[: len(found) // 2], found[len(found) // 2 :], strict=True))
+    if len(pairs) != len(step.outputs):
+        pairs = [(y, mask) for y, mask in pairs if y is not None]
+    written = [y for y, _ in pairs]
     if len(written) != len(step.outputs):
         raise RefusedError(f"its call returns {len(written)} tensors, not {len(step.outputs)}")
     bindings = {new: old for old, new in fresh.items()}
     tracer = _Tracer(opened=True, masks=dict(step.masks))
     tracer.walk(calls, bindings, prefix=step.name + ".", layers=step.layers)
     outputs = substitute(written, bindings)
-    graph = Graph(tracer.steps, step.inputs, outputs, tracer.layer_outputs, tracer.all_masks)
-    return graph, tracer.masks
+    own = {bindings[y]: bindings[mask] for y, mask in pairs if mask is not None}
+    masks = tracer.all_masks | {*own.values()}
+    graph = Graph(tracer.steps, step.inputs, outputs, tracer.layer_outputs, masks)
+    return graph, own | tracer.masks

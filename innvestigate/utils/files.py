@@ -2,137 +2,161 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import json
 import os
-import struct
-import uuid
-import zipfile
-import zlib
+import shutil
+import stat
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-_MANIFEST = "manifest.json"
-_DAMAGE = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
-    *(OSError, ValueError, RuntimeError, OverflowError),
-)
+try:
+    import fcntl
+except ImportError:  # on Windows what a crash left stays
+    fcntl = None  # type: ignore[assignment]
+
+_MACHINE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS),
+    *(errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM),
+}
+"""Errors that tell of the disk and the process, not of a file."""
 
 
 class FileRefusedError(ValueError):
-    """A file is damaged, holds something else or comes from another version."""
+    """A file is damaged, holds something else, or asks for what no file may ask for."""
 
-    def __init__(self, path: Path, kind: str, why: str):
-        super().__init__(f"{path} cannot be loaded as {kind}: {why}.")
+
+def refused(path: str | os.PathLike | bytes, kind: str, why: Any) -> FileRefusedError:
+    """The error that refuses a file, in one line.
+
+    Args:
+        path: The file.
+        kind: What it should hold, in words.
+        why: What is wrong with it: words, or an error.
+    """
+    text = f"there is no {why}" if isinstance(why, KeyError) else str(why).strip()
+    words = (text or type(why).__name__).removesuffix(".")
+    return FileRefusedError(one_line(f"{as_path(path)} cannot be loaded as {kind}: {words}."))
+
+
+def one_line(text: str, most: int = 600) -> str:
+    """A text without line breaks and other unprintable characters, cut where it is too long."""
+    words = "".join(c if c.isprintable() else " " for c in text).split()
+    line = " ".join(words)
+    return line if len(line) <= most else f"{line[: most - 4]} ..."
+
+
+def as_path(path: str | os.PathLike | bytes) -> Path:
+    """A path, which may be given as bytes."""
+    return Path(os.fsdecode(path))
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """A file to write to, which takes its name when it is complete; until then the old one stays.
+def reading(path: str | os.PathLike | bytes, kind: str) -> Iterator[BinaryIO]:
+    """A file to read from. Whatever fails within it is said to be the file's fault.
 
     Args:
-        path: The file's name. The file is written next to it.
+        path: The file.
+        kind: What it must hold, in words.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        FileRefusedError: If it is a folder, a device or a pipe, or anything but the disk and the
+            memory fails.
+    """
+    path = as_path(path)
+    if os.path.lexists(path) and not path.is_file():
+        raise refused(path, kind, "it is a folder, a device or a pipe, or a link to nowhere")
+    with path.open("rb") as file, blaming(path, kind):
+        yield file
+
+
+@contextmanager
+def blaming(path: str | os.PathLike | bytes, kind: str) -> Iterator[None]:
+    """Any error is the fault of a file, but for those of the disk and the memory.
+
+    Raises:
+        FileRefusedError: In place of the error.
+    """
+    try:
+        yield
+    except (FileRefusedError, MemoryError):
+        raise
+    except Exception as error:  # a parser of what others have written may raise anything
+        if isinstance(error, OSError) and error.errno in _MACHINE:
+            raise
+        raise refused(path, kind, error) from error
+
+
+@contextmanager
+def replacing(path: str | os.PathLike | bytes) -> Iterator[BinaryIO]:
+    """A file to write to, which takes its name when it is complete; until then the old one stays.
+
+    It is written in a folder of its own next to that name, where other files may be put until it
+    is complete. The old file's owner and permissions are kept, and symbolic links are followed.
+    What an earlier attempt has left that was killed is removed.
+
+    Args:
+        path: The file's name.
 
     Raises:
         FileNotFoundError: If there is no such folder.
+        FileExistsError: If there is something of that name that is no file.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} to.")
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    target = Path(os.path.realpath(as_path(path)))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {target.parent} to write {target.name} to.")
+    if target.exists() and not target.is_file():
+        raise FileExistsError(
+            f"{path!r} is a folder, a device or a pipe, which is not replaced: name a file."
+        )
+    with _folder_beside(target) as folder:
+        unfinished = folder / "unfinished"
         with unfinished.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        if target.exists():
+            _take_over(target.stat(), unfinished)
+        os.replace(unfinished, target)
+
+
+def _take_over(old: os.stat_result, path: Path) -> None:
+    if hasattr(os, "chown"):
+        with suppress(PermissionError):
+            os.chown(path, old.st_uid, old.st_gid)
+    path.chmod(stat.S_IMODE(old.st_mode))
+
+
+@contextmanager
+def _folder_beside(target: Path) -> Iterator[Path]:
+    """A folder that is gone afterwards. It is locked, which tells it from what a crash has left."""
+    start = f".innvestigate-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}-"
+    for left in target.parent.glob(f"{start}*"):
+        if fcntl is not None and _lock(left, os.close):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=start, dir=target.parent))
+    held: list[int] = []
+    try:
+        if fcntl is not None:
+            _lock(folder, held.append)
+        yield folder
     finally:
-        unfinished.unlink(missing_ok=True)
+        for handle in held:
+            os.close(handle)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def pack(folder: Path, path: str | os.PathLike, kind: str, version: int) -> None:
-    """Write the files of a folder to a zip, next to a manifest with their SHA-256.
-
-    Args:
-        folder: Where the files are.
-        path: The zip's name.
-        kind: What it holds, in words.
-        version: The version of its format.
-    """
-    parts = sorted(folder.iterdir())
-    digests = {part.name: _digest(part) for part in parts}
-    manifest = {"format": f"{kind} of innvestigate", "version": version, "sha256": digests}
-    with replacing(path) as target, zipfile.ZipFile(target, "w") as file:
-        file.writestr(_MANIFEST, json.dumps(manifest, indent=1))
-        for part in parts:
-            file.write(part, part.name)
-
-
-def unpack(
-    path: str | os.PathLike, folder: Path, kind: str, version: int, is_part: Callable
-) -> None:
-    """Extract what `pack` has written.
-
-    The checksums find damage, not forgery.
-
-    Args:
-        path: The zip's name.
-        folder: Where the files are put.
-        kind: What it must hold, in words.
-        version: The version of the format that can be read.
-        is_part: Whether a file of a name may be in it.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        FileRefusedError: If anything is not as it was written.
-    """
-    path = Path(path)
-    with path.open("rb") as source:
-        try:
-            with zipfile.ZipFile(source) as file:
-                manifest = json.loads(file.read(_MANIFEST))
-                names = file.namelist()
-                _check_manifest(path, manifest, kind, version)
-                digests = _check_names(path, manifest, kind, names, is_part)
-                for name in digests:
-                    file.extract(name, folder)
-        except FileRefusedError:
-            raise
-        except (*_DAMAGE, KeyError) as error:
-            raise FileRefusedError(path, kind, "it is damaged, or something else") from error
-    for name, digest in digests.items():
-        if _digest(folder / name) != digest:
-            raise FileRefusedError(path, kind, f"{name!r} in it was altered")
-
-
-def _check_manifest(path: Path, manifest, kind: str, version: int) -> None:
-    if not isinstance(manifest, dict) or manifest.get("format") != f"{kind} of innvestigate":
-        raise FileRefusedError(path, kind, "it is damaged, or something else")
-    if manifest.get("version") != version:
-        raise FileRefusedError(
-            path,
-            kind,
-            f"its format has the version {manifest.get('version')!r}, and this version of "
-            f"innvestigate reads version {version}. Load it with the innvestigate that wrote it, "
-            "or a newer one",
-        )
-
-
-def _check_names(path: Path, manifest: dict, kind: str, names: list, is_part: Callable) -> dict:
-    digests = manifest.get("sha256")
-    if (
-        not isinstance(digests, dict)
-        or not all(map(is_part, digests))
-        or sorted(names) != sorted([_MANIFEST, *digests])
-    ):
-        raise FileRefusedError(
-            path, kind, f"its parts are not those that were written: {', '.join(names)}"
-        )
-    return digests
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _lock(folder: Path, keep: Callable[[int], Any]) -> bool:
+    """Lock a folder that nobody else has locked, and say whether that worked."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # somebody writes there, or the disk knows no locks
+        os.close(handle)
+        return False
+    keep(handle)
+    return True

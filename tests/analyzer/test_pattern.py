@@ -12,6 +12,7 @@ from keras import layers, ops, tree
 
 import innvestigate
 from innvestigate.analyzer import PatternStatistics
+from innvestigate.utils.files import FileRefusedError
 from tests.models import ARGUMENTS, build, randomize
 from tests.test_table import Batches
 
@@ -667,9 +668,9 @@ def incomplete(path):
 
 
 FILES = {
-    damaged: "no statistics",
-    foreign: "no statistics",
-    pickled: "no statistics",
+    damaged: "cannot be loaded as statistics of patterns: ",
+    foreign: "no statistics of patterns",
+    pickled: "cannot be loaded as statistics of patterns: ",
     newer: "format 2.*Update",
     incomplete: "incomplete",
 }
@@ -680,8 +681,67 @@ def test_files_that_hold_no_statistics(fitted, tmp_path, damage):
     path = tmp_path / "statistics.npz"
     fitted[2].statistics.save(path)
     damage(path)
-    with pytest.raises(ValueError, match=FILES[damage]):
+    with pytest.raises(FileRefusedError, match=FILES[damage]):
         PatternStatistics.load(path)
+
+
+def changed(state, name, change):
+    return {**state, name: change(state[name])}
+
+
+WRONG_SUMS = {
+    "not finite": (":xy", lambda a: a * np.nan, "'xy' of 'conv' are no finite numbers"),
+    "infinite": (":y", lambda a: a / 0.0, "'y' of 'conv' are no finite numbers"),
+    "too large": (":x", lambda a: a * 0 + 1e200, "'x' of 'conv' are no finite numbers"),
+    "text": (":y", lambda a: a.astype(str), "'y' of 'conv' are no finite numbers"),
+    "complex": (":x", lambda a: a.astype(complex), "'x' of 'conv' are no finite numbers"),
+    "another shape": (":x", lambda a: a[:1], "'conv' are of shapes that do not fit"),
+    "one number": (":y", lambda a: a.sum(keepdims=True), "'conv' are of shapes that do not fit"),
+    "fewer axes": (":active", lambda a: a[0], "'conv' are of shapes that do not fit"),
+    "too many axes": (":count", lambda a: a[None], "'conv' are of shapes that do not fit"),
+    "negative": (":active", lambda a: -1 - a, "counts of 'conv' contradict each other"),
+    "more than all": (":active", lambda a: a + 1e9, "counts of 'conv' contradict each other"),
+    "of nothing": (":count", lambda a: 0 * a, "counts of 'conv' contradict each other"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_SUMS)
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_sums_that_cannot_be_those_of_data(fitted, tmp_path, case):
+    key, change, message = WRONG_SUMS[case]
+    state = changed(fitted[2].statistics.state(), f"conv{key}", change)
+    with pytest.raises(ValueError, match=message):
+        PatternStatistics.from_state(state)
+
+
+@pytest.mark.parametrize("samples", [-1, 1.5, [3], "3", True])
+def test_numbers_of_samples_that_are_none(fitted, samples):
+    state = changed(fitted[2].statistics.state(), ":samples", lambda _: np.array(samples))
+    with pytest.raises(ValueError, match="no statistics of patterns: expected a count"):
+        PatternStatistics.from_state(state)
+
+
+def test_sums_that_were_altered_are_refused(fitted, tmp_path):
+    path = tmp_path / "statistics.npz"
+    fitted[2].statistics.save(path)
+    with np.load(path) as file:
+        state = dict(file)
+    for key in ("conv:xy", "conv:y"):
+        np.savez(path.open("wb"), **changed(state, key, lambda a: a * 1.001))
+        with pytest.raises(FileRefusedError, match="not those that were written"):
+            PatternStatistics.load(path)
+    np.savez(path.open("wb"), **state)
+    assert PatternStatistics.load(path).samples == 60
+
+
+def test_sums_of_other_neurons_are_not_merged(fitted):
+    """A kernel of the same shape whose neurons are along another axis."""
+    state = fitted[2].statistics.state()
+    for key in ("active", "count", "y"):
+        state[f"conv:{key}"] = np.ones((3, 1, 1, 1)) * state[f"conv:{key}"].mean()
+    other = PatternStatistics.from_state(state)
+    with pytest.raises(ValueError, match="different models"):
+        create(fitted[0]).statistics.merge(other)
 
 
 def test_a_failed_save_leaves_the_old_file(fitted, tmp_path, monkeypatch):

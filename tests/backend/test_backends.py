@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 import keras
 import numpy as np
@@ -14,6 +15,8 @@ from keras import layers
 
 import innvestigate
 from innvestigate.backend import scan, vjp
+from innvestigate.graph.decompositions import DECOMPOSITIONS
+from tests.graph import operation_cases
 
 METHODS = (
     "gradient",
@@ -150,6 +153,61 @@ def test_other_backends_give_the_same_numbers(backend, case, tmp_path):
             expected = innvestigate.create_analyzer(method, model).analyze(x)
             tolerance = 2e-5 * np.abs(expected).max()
             np.testing.assert_allclose(results[method], expected, rtol=1e-4, atol=tolerance)
+
+
+DECOMPOSED = """
+import sys, numpy as np
+from tests.backend.test_backends import explained_operations
+np.savez(sys.argv[1], **explained_operations(sys.argv[2:]))
+"""
+
+
+def decomposed() -> list[str]:
+    """The operations of keras.ops that are taken apart."""
+    known = {str(name).lower() for name in DECOMPOSITIONS}
+    inside = {*operation_cases.names()} - {*operation_cases.OUTSIDE, "multi_hot"}  # of integers
+    return sorted(n for n in inside if n.split(".")[-1].replace("_", "") in known)
+
+
+def explained_operations(names: list[str]) -> dict[str, np.ndarray]:
+    """What LRP makes of operations; nothing where it has a reason.
+
+    Norms and quantiles are called by a layer: by itself, Keras's operation does not run on JAX.
+    """
+    found, in_layers = {}, dict.fromkeys(("norm", "quantile"), operation_cases.Called)
+    for name in names:
+        model = operation_cases.model_of(name, in_layers.get(name, lambda call: call))
+        x = operation_cases.sample(model)
+        y = np.array(model(x))
+        weights = np.random.default_rng(1).normal(size=y.shape).astype("float32")
+        found[name] = np.zeros(())
+        with suppress(innvestigate.NoRuleError):
+            analyzer = innvestigate.create_analyzer(
+                "lrp.epsilon", model, neuron_selection_mode="weights", keep_output_activation=True
+            )
+            found[name] = analyzer.analyze(x, weights)
+    return found
+
+
+@pytest.mark.slow
+def test_operations_that_are_taken_apart_give_the_same_numbers_on_jax(tmp_path):
+    """Quantiles and norms among them, along an axis."""
+    names = [*decomposed(), "quantile"]
+    assert "norm" in names and len(names) > 20
+    command = [sys.executable, "-W", "ignore", "-c", DECOMPOSED, str(tmp_path / "found.npz")]
+    run = subprocess.run(
+        [*command, *names],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    expected = explained_operations(names)
+    with np.load(tmp_path / "found.npz") as found:
+        assert {*found} == {*expected}
+        for key, values in expected.items():
+            tolerance = 1e-4 * np.abs(values).max()
+            np.testing.assert_allclose(found[key], values, rtol=0, atol=tolerance, err_msg=key)
 
 
 def test_many_analyzers_bring_no_advice_of_tensorflow(caplog):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers
+from keras import layers, ops
 
 import innvestigate
 from innvestigate.engine.inputs import InputSpec
@@ -241,3 +241,24 @@ def test_whole_numbers_that_make_a_mask_and_weigh(name):
     vectors = embedding.get_weights()[0][x[0]] * x[1][..., None]
     expected = vectors @ dense.get_weights()[0][:, 1] / 4
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["input_t_gradient", "lrp.epsilon", "deeplift"])
+def test_whole_numbers_that_are_a_factor_and_a_mask(method):
+    """The mirror keeps them whole for the mask, and a signal arrives at them as a factor."""
+    tokens, exists = (keras.Input((4,), dtype="int32", name=n) for n in ("tokens", "exists"))
+    y = layers.Embedding(6, 3)(tokens) * ops.cast(exists, "float32")[:, :, None]
+    y = layers.LSTM(3)(y, mask=ops.not_equal(exists, 0))
+    model = keras.Model([tokens, exists], layers.Dense(2)(y))
+    x = [np.array([[1, 2, 3, 4], [5, 1, 2, 0]]), np.array([[1, 1, 1, 1], [2, 1, 1, 0]])]
+    references = [0 * x[0], x[1]]
+    arguments = {"reference_inputs": references} if method == "deeplift" else {}
+    found = innvestigate.create_analyzer(method, model, **arguments).analyze(x)
+    assert [r.dtype for r in found] == ["float32"] * 2
+    assert not found[1][1, 3].any()
+    if method == "deeplift":
+        y, y0 = np.array(model(x)), np.array(model(references))
+        change = np.take_along_axis(y - y0, y.argmax(axis=1)[:, None], axis=1)[:, 0]
+        np.testing.assert_allclose(sum(r.sum(axis=1) for r in found), change, rtol=1e-4)
+    else:
+        assert found[1][x[1] > 0].all()

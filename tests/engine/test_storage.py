@@ -4,9 +4,12 @@ import inspect
 import io
 import json
 import os
+import pickle
+import resource
 import subprocess
 import sys
 import zipfile
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +23,12 @@ from keras import layers, ops, tree
 import innvestigate
 from innvestigate import rules
 from innvestigate.analyzer import GaussianSmoother, Input, PathIntegrator
+from innvestigate.cli.session import load_model
 from innvestigate.engine.storage import _Decoder, _Encoder
 from innvestigate.genomics import ShuffledReferences
-from innvestigate.utils.files import pack
+from innvestigate.utils.archive import Section, pack
+from innvestigate.utils.files import FileRefusedError
+from tests.fuzz import hostile
 from tests.models import ARGUMENTS, build
 from tests.test_table import METHODS, REQUIRED
 
@@ -200,7 +206,7 @@ VALUES = st.recursive(
 def test_plain_values_come_back_in_their_types(value):
     encoder = _Encoder()
     text = json.dumps(encoder.encode(value, "value"))
-    found = _Decoder(Path(), encoder.arrays, None).decode(json.loads(text))
+    found = _Decoder({}, encoder.arrays, None).decode(json.loads(text))
     assert repr(found) == repr(value)
 
 
@@ -248,9 +254,7 @@ def test_registered_and_custom_layers(path):
     model = keras.Sequential([layers.Input((5,)), Tripled(), layers.Dense(3)])
     analyzer = innvestigate.create_analyzer("gradient", model)
     analyzer.save(path)
-    with pytest.raises(
-        ValueError, match=r"(?s)Keras cannot load the model.*custom_objects.*Tripled"
-    ):
+    with pytest.raises(FileRefusedError, match=r"needs 'Tripled'.*custom_objects={'Tripled'"):
         innvestigate.load_analyzer(path)
     loaded = innvestigate.load_analyzer(path, custom_objects={"Tripled": Tripled})
     assert_equal(loaded.analyze(INPUT), analyzer.analyze(INPUT))
@@ -423,10 +427,9 @@ def saved(tmp_path_factory):
 
 
 def write(folder, parts, kind="an analyzer", version=1):
-    (folder / "parts").mkdir()
-    for name, content in parts.items():
-        (folder / "parts" / name).write_bytes(content)
-    pack(folder / "parts", folder / "analyzer.zip", kind, version)
+    writers = {name: lambda stream, c=content: stream.write(c) for name, content in parts.items()}
+    with (folder / "analyzer.zip").open("wb") as file:
+        pack(file, writers, kind, version)
     return folder / "analyzer.zip"
 
 
@@ -488,7 +491,7 @@ def test_pickled_arrays_are_refused(saved, tmp_path):
     arrays = io.BytesIO()
     np.savez(arrays, array_0=np.array([Exploding()]), allow_pickle=True)
     path = write(tmp_path, {**saved, "arrays.npz": arrays.getvalue()})
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    with pytest.raises(ValueError, match="holds no numbers or text, but the type object"):
         innvestigate.load_analyzer(path)
 
 
@@ -496,7 +499,7 @@ def test_code_in_the_model_is_refused(saved, tmp_path):
     with_lambda().save(tmp_path / "model.keras")
     content = (tmp_path / "model.keras").read_bytes()
     path = write(tmp_path, {**saved, "model_0.keras": content})
-    with pytest.raises(ValueError, match=r"(?s)Keras cannot load the model.*lambda"):
+    with pytest.raises(ValueError, match="a layer that holds a Python lambda"):
         innvestigate.load_analyzer(path)
 
 
@@ -524,6 +527,169 @@ def test_calls_of_anything_else_are_refused(saved, tmp_path, call):
         innvestigate.load_analyzer(path)
 
 
+@register
+class Thing:
+    """A class that is no part of analyzers."""
+
+    made = 0
+
+    def __init__(self):
+        Thing.made += 1
+
+    def __call__(self, x):
+        return np.zeros_like(x)
+
+    def get_config(self):
+        return {}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls()
+
+
+def test_other_classes_are_constructed_if_they_are_handed_over(path):
+    create("integrated_gradients", reference_inputs=Thing(), steps=2)[0].save(path)
+    made = Thing.made
+    with pytest.raises(FileRefusedError, match="Thing', which is registered, but no rule, layer"):
+        innvestigate.load_analyzer(path)
+    assert Thing.made == made
+    name = "storage_tests>Thing"
+    loaded = innvestigate.load_analyzer(path, custom_objects={name: Thing})
+    assert isinstance(loaded.get_config()["reference_inputs"], Thing)
+
+
+def with_config(saved, change):
+    """The parts of a file whose model's configuration is changed."""
+    parts = hostile.unzipped(saved["model_0.keras"])
+    config = json.loads(parts["config.json"])
+    change(config["config"]["layers"][1], config)
+    model = hostile.zipped(parts | {"config.json": json.dumps(config)})
+    return {**saved, "model_0.keras": model}
+
+
+@pytest.fixture
+def unsafe():
+    """Keras told to load unsafe files, as it may be anywhere in a program."""
+    keras.config.enable_unsafe_deserialization()
+    yield
+    keras.src.saving.serialization_lib.global_state.set_global_attribute("safe_mode_saving", None)
+
+
+def test_a_lambda_is_not_run_whatever_keras_is_told(saved, tmp_path, unsafe):
+    canary = tmp_path / "canary"
+    lines = {"name": "l", "function": hostile.code(canary), "arguments": {}}
+
+    def change(layer, config):
+        config["config"]["layers"].insert(2, hostile.of_keras("Lambda", lines))
+
+    parts = with_config(saved, change)
+    (tmp_path / "model.keras").write_bytes(parts["model_0.keras"])
+    keras.saving.load_model(tmp_path / "model.keras")  # to see that it would be
+    assert canary.exists()
+    canary.unlink()
+    with pytest.raises(FileRefusedError, match="a Python lambda, and files hold no code"):
+        innvestigate.load_analyzer(write(tmp_path, parts))
+    with pytest.raises(FileRefusedError, match="which the command line does not run"):
+        load_model(tmp_path / "model.keras")
+    assert not canary.exists()
+
+
+REFUSED_LAYERS = {
+    "more weights than values": ({"units": 10**9}, "more weights than the file has values for"),
+    "a file elsewhere": ({"vocabulary": "/etc/hostname"}, "reads another file: vocabulary="),
+    "a registered class": ({"activation": "storage_tests>Thing"}, "Thing', which is registered"),
+    "another function": (
+        {"activation": hostile.function("load_data", "keras.datasets.mnist")},
+        "keras.datasets.mnist.load_data is no part of models",
+    ),
+    "a module that is none": (
+        {"activation": hostile.of_keras("Test", {}, "keras.src.layers.core.dense_test")},
+        "dense_test.Test is no part of models",
+    ),
+    "a long list": ({"ngrams": 10**9}, "ngrams=1000000000 is more than 100"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_LAYERS)
+def test_layers_that_ask_for_too_much_are_refused(case, saved, tmp_path):
+    config, message = REFUSED_LAYERS[case]
+    parts = with_config(saved, lambda layer, _: layer["config"].update(config))
+    with pytest.raises(FileRefusedError, match=message):
+        innvestigate.load_analyzer(write(tmp_path, parts))
+
+
+def test_how_a_model_inside_was_trained_is_left_out(saved, tmp_path):
+    def change(layer, config):
+        layer["compile_config"] = {"optimizer": {"class_name": "os.system", "config": {}}}
+
+    assert innvestigate.load_analyzer(write(tmp_path, with_config(saved, change))).patterns
+
+
+def test_a_model_that_is_named_many_times_is_loaded_once(saved, monkeypatch):
+    parts = {name: Section(io.BytesIO(c), 0, len(c)) for name, c in saved.items()}
+    names = [{"is": "model", "name": "model_0.keras"}] * 100
+    found = _Decoder(parts, {}, None).decode(names)
+    assert len(found) == 100 and len({id(model) for model in found}) == 1
+
+
+def test_analyzers_of_endless_steps_take_no_memory(path):
+    network = build("mlp")[0]
+    made = innvestigate.create_analyzer("integrated_gradients", network, steps=5 * 10**12)
+    assert reload(made, path).get_config()["steps"] == 5 * 10**12
+    with pytest.raises(ValueError, match="<= 1000 for 'gauss_legendre'"):
+        made.rebuilt(quadrature="gauss_legendre")
+
+
+@pytest.mark.parametrize("name", ["Analyzer", "Wrapper", "_PathAnalyzer", "PerturbationAnalyzer"])
+def test_what_only_others_are_made_of_is_refused(saved, tmp_path, name):
+    call = json.dumps({"is": "analyzer", "class": name, "arguments": {}, "state": {}})
+    with pytest.raises(FileRefusedError, match=f"needs '{name}'"):
+        innvestigate.load_analyzer(write(tmp_path, {**saved, "analyzer.json": call.encode()}))
+
+
+def test_statistics_without_patterns_are_refused(saved, tmp_path):
+    description = json.loads(saved["analyzer.json"])
+    state = description["state"]
+    description["state"] = {k: v for k, v in state.items() if not k.startswith("pattern:")}
+    parts = {**saved, "analyzer.json": json.dumps(description).encode()}
+    with pytest.raises(FileRefusedError, match="no patterns that were made of them"):
+        innvestigate.load_analyzer(write(tmp_path, parts))
+
+
+REFUSED_WEIGHTS = {
+    **dict.fromkeys(["compressed", "external", "virtual", "objects"], "is no plain array"),
+    **dict.fromkeys(["external link", "soft link"], "is a link to somewhere else"),
+    **dict.fromkeys(["empty", "many"], "they are larger than the file"),
+    "circle": "could not be loaded",
+    "none": "could not be loaded",
+}
+
+
+@pytest.mark.parametrize("kind", hostile.WEIGHTS)
+def test_weights_that_lead_elsewhere_or_are_too_large_are_refused(kind, saved, tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(200))
+    parts = hostile.unzipped(saved["model_0.keras"])
+    parts["model.weights.h5"] = hostile.weights(kind, tmp_path / "secret")
+    path = write(tmp_path, {**saved, "model_0.keras": hostile.zipped(parts)})
+    with pytest.raises(FileRefusedError, match=REFUSED_WEIGHTS[kind]):
+        innvestigate.load_analyzer(path)
+
+
+def test_a_full_disk_is_no_damage(saved, tmp_path):
+    path = write(tmp_path, saved)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            innvestigate.load_analyzer(path)
+        with pytest.raises(OSError, match="File too large"):
+            create("gradient")[0].save(tmp_path / "new")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir(tmp_path) == ["analyzer.zip"]
+    assert innvestigate.load_analyzer(path).patterns
+
+
 def test_a_function_that_is_not_registered_where_the_file_is_loaded(path):
     analyzer = Holder(build("mlp")[0], halves)
     analyzer.save(path)
@@ -537,3 +703,38 @@ def test_a_function_that_is_not_registered_where_the_file_is_loaded(path):
         assert loaded.value is halves
     finally:
         registry[name] = halves
+
+
+# --- In memory ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("copied", [deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
+def test_copies_are_whole(copied):
+    made, x = create("pattern.net", project_bottlenecks=False)
+    copy = copied(made)
+    assert_equal(copy.analyze(x), made.analyze(x))
+    assert copy.statistics.samples == made.statistics.samples
+    model, found = (analyzer.get_config()["model"] for analyzer in (made, copy))
+    assert found is not model and found.get_weights()[0] is not model.get_weights()[0]
+
+
+def test_copies_know_what_was_registered_and_other_classes():
+    lines = [(is_dense, Scaled(factor=0.5)), (everywhere, Scaled)]
+    made = create("lrp", rule=lines)[0]
+    assert_equal(deepcopy(made).analyze(INPUT), made.analyze(INPUT))
+    made = create("integrated_gradients", reference_inputs=Thing(), steps=2)[0]
+    copy = pickle.loads(pickle.dumps(made))
+    assert_equal(copy.analyze(INPUT), made.analyze(INPUT))
+    with pytest.raises(TypeError, match=r"lambda.*code of your own"):
+        deepcopy(create("lrp", rule=[(lambda layer: True, "Z")])[0])
+
+
+def test_an_analyzer_says_what_it_is():
+    network = build("mlp")[0]
+    model = f"model=<Sequential {network.name!r}>"
+    made = innvestigate.create_analyzer("lrp.epsilon", network, epsilon=0.5, bias=False)
+    assert repr(made) == f"LRPEpsilon({model}, epsilon=0.5, bias=False)"
+    smooth = GaussianSmoother(create("gradient")[0], seed=1)
+    assert repr(smooth) == f"GaussianSmoother(analyzer=GradientAnalyzer({model}), seed=1)"
+    path = create("integrated_gradients", reference_inputs=INPUT)[0]
+    assert repr(path) == f"IntegratedGradients({model}, reference_inputs=<array (3, 5)>)"

@@ -276,8 +276,23 @@ def names() -> list[str]:
     return sorted(found.values())
 
 
-def model_of(name: str) -> keras.Model:
+class Called(keras.layers.Layer):
+    """A layer of the user's own that calls an operation."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, x):
+        return self.function(x)
+
+
+def model_of(name: str, within=lambda call: call) -> keras.Model:
     """A functional model of one operation.
+
+    Args:
+        name: The operation's name.
+        within: Makes of what calls the operation what the model holds, such as `Called`.
 
     Raises:
         ValueError: If nobody knows how to call it.
@@ -290,7 +305,7 @@ def model_of(name: str) -> keras.Model:
     for call in calls:
         x = keras.Input(batch_shape=(3, *shape))
         try:
-            found = keras.tree.flatten(call(x))
+            found = keras.tree.flatten(within(call)(x))
             numbers = [y for y in found if "float" in y.dtype] or found
             return keras.Model(x, _one_row_each(numbers[0]))
         except Exception as error:

@@ -38,11 +38,13 @@ def test_summary_reads_as_the_method():
         "conv.relu",
         "flat",
         "head",
+        "signal.largest",
         "signal.start",
         "head.Epsilon",
         "flat.Gradient",
         "conv.relu.Pass",
         "conv.AlphaBeta",
+        "explained",
         "input.0.result",
     ]
 
@@ -147,3 +149,11 @@ def test_whole_numbers_that_are_counted_with_and_say_which_places_exist(method):
     expected, nothing = analyzer.analyze([x.astype("float32"), x])
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
     assert found.any() and not nothing.any() and not found[x == 0].any()
+
+
+def test_inputs_may_have_names_that_are_no_scopes():
+    x = keras.Input((4,), name="my input {1}")
+    hidden = layers.Dense(3, "relu", name="hidden")
+    model = keras.Model(x, layers.Dense(2)(hidden(x)))
+    analyzer = innvestigate.create_analyzer("lrp.z", model, input_layer_rule=(-2.0, 2.0))
+    assert analyzer.analyze(np.ones((2, 4), "float32")).shape == (2, 4)

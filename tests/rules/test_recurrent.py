@@ -185,7 +185,8 @@ def test_unrolled_and_shorter_ones_are_the_same(method):
         assert gap(explained(twin, method, x), expected) < 1e-6
 
 
-def test_a_stateful_layer_starts_from_its_present_state():
+def stateful():
+    """A model with a stateful layer that has seen data, and its twin whose states are inputs."""
     x = keras.Input(batch_shape=(3, 4, 3))
     layer = layers.LSTM(4, stateful=True)
     model = built(layers.Dense(2)(layer(x)), x)
@@ -195,12 +196,41 @@ def test_a_stateful_layer_starts_from_its_present_state():
     x, h, c = keras.Input((4, 3)), keras.Input((4,)), keras.Input((4,))
     twin = keras.Model([x, h, c], layers.Dense(2)(layers.LSTM(4)(x, initial_state=[h, c])))
     twin.set_weights(model.get_weights())
-    for method in ("lrp.epsilon", "deeplift"):
-        arguments = {"reference_inputs": [0 * data, *states]} if method == "deeplift" else {}
-        expected = explained(twin, method, [data, *states], **arguments)[0]
-        assert gap(explained(model, method, data), expected) < 1e-5
-    for state, before in zip(layer.states, states, strict=True):
+    return model, twin, data, states
+
+
+COMPARE = ("deeplift", "integrated_gradients")
+
+
+@pytest.mark.parametrize(
+    "method", ["gradient", "lrp.epsilon", "deeplift", "integrated_gradients", "occlusion"]
+)
+def test_a_stateful_layer_starts_from_its_present_state(method):
+    """Each point of a path and each window starts from the state of its sample, too."""
+    model, twin, data, states = stateful()
+    arguments = {"reference_inputs": [0 * data, *states]} if method in COMPARE else {}
+    expected = explained(twin, method, [data, *states], **arguments)[0]
+    assert gap(explained(model, method, data), expected) < 1e-5
+    for state, before in zip(model.layers[1].states, states, strict=True):
         np.testing.assert_array_equal(state, before)
+
+
+def test_noise_on_the_input_of_a_stateful_layer():
+    model, _, data, _ = stateful()
+    still = innvestigate.create_analyzer("smoothgrad", model, noise_scale=0.0, augment_by_n=5)
+    gradient = innvestigate.create_analyzer("gradient", model)
+    np.testing.assert_allclose(still.analyze(data), gradient.analyze(data), rtol=1e-5, atol=1e-7)
+
+
+def test_a_stateful_layer_takes_as_many_samples_as_it_has_states():
+    model, _, data, _ = stateful()
+    analyzer = innvestigate.create_analyzer("integrated_gradients", model, steps=3)
+    twice = np.concatenate([data, data])
+    for wrong, size in ((data[:1], 32), (twice, 32), (twice, 4)):
+        with pytest.raises(ValueError, match=r"holds the states of 3 samples.*with batch_size=3"):
+            analyzer.analyze(wrong, batch_size=size)
+    found = analyzer.analyze(twice, batch_size=3)
+    np.testing.assert_array_equal(found[3:], found[:3])
 
 
 # --- What is kept ---------------------------------------------------------------------------------

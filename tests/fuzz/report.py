@@ -1,0 +1,77 @@
+"""Runs the fuzzers in full and writes what became of their cases to `docs/reliability.md`.
+
+`python -m tests.fuzz.report [part ...]`: without names all parts; the others stay as they are.
+"""
+
+import re
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from tests.fuzz import files, harness
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+HEAD = """# Reliability
+
+What innvestigate does with what it should not get. The numbers are those of `make fuzz`, which
+makes all cases anew from a seed; a tenth of them runs with the tests. A case is a fault if it ends
+in an error of another type than the documented ones, in a message of several lines, a wrong
+result, a crash, more memory than twice that of an honest case, or a minute without an end.
+"""
+
+
+def files_part():
+    """Damaged and forged files."""
+    found = harness.outcomes()
+    counts = defaultdict(lambda: defaultdict(int))
+    for outcome in found:
+        wrong = harness.faults(outcome)
+        for fault in wrong:
+            print(outcome["number"], outcome["family"], fault, file=sys.stderr)
+        counts[outcome["family"]]["fault" if wrong else outcome["became"]] += 1
+    rows = [
+        f"| {family} | {sum(n.values())} | {n['refused']} | {n['loaded']} | {n['fault']} |"
+        for family, n in counts.items()
+    ]
+    total = {kind: sum(n[kind] for n in counts.values()) for kind in ("refused", "loaded", "fault")}
+    most, honest = max(o["growth"] for o in found), found[0]["honest"]
+    written = sum("written" in seen or "left" in seen for o in found for seen in o["seen"])
+    executed = sum("was called" in s or "constructed" in s for o in found for s in o["seen"])
+    return f"""Analyzers, statistics of patterns, models of the command line, opened while Keras is
+told to load unsafe files (`keras.config.enable_unsafe_deserialization()`). A file is refused, by a
+`FileRefusedError` in one line, or it loads and explains. What is damaged without a forged checksum
+gives the arrays of the honest file then. What is forged may be another analyzer: who can write a
+file can choose the model. Files that ask for steps without end load, and are not run.
+
+| what is wrong | files | refused | loaded | faults |
+| --- | --- | --- | --- | --- |
+{chr(10).join(rows)}
+| **all** | {len(found)} | {total["refused"]} | {total["loaded"]} | {total["fault"]} |
+
+Executed: {executed}. Written or left outside: {written}. Most memory by which the process grew
+while a file was opened and used: {most / 1e6:.0f} MB; honest files: {honest / 1e6:.0f} MB.
+"""
+
+
+PARTS = {files.TITLE: files_part}
+
+
+def main(names):
+    """Run parts and put them into the page."""
+    sections = _sections()
+    for title, part in PARTS.items():
+        if not names or title.lower() in names:
+            sections[title] = part()
+    known = [title for title in PARTS if title in sections]
+    PAGE.write_text("\n".join([HEAD, *(f"## {title}\n\n{sections[title]}" for title in known)]))
+
+
+def _sections():
+    if not PAGE.exists():
+        return {}
+    _, *parts = re.split(r"^## (.*)\n\n", PAGE.read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+if __name__ == "__main__":
+    main([name.lower() for name in sys.argv[1:]])
