@@ -278,7 +278,8 @@ class _Tracer:
             inside, masks = _open(step)
         except RefusedError:
             return [], _put_on(step)
-        worn = [masks.get(t) for t in inside.flat_outputs]
+        tensors = [t if isinstance(t, KerasTensor) else None for t in inside.flat_outputs]
+        worn = [masks.get(t) for t in tensors]  # none on an array
         return [t for t, _ in step.masks if t not in masks], worn
 
     def _unique(self, name: str) -> str:

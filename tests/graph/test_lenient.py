@@ -227,6 +227,23 @@ def test_as_many_tensors_are_written_as_the_layer_has_said():
     assert [t.shape for t in likes] == [(2, 4), (2, 4)]
 
 
+class WithAnchors(layers.Layer):
+    """Writes an array beside what it makes of its input."""
+
+    def call(self, x):
+        return x * 2.0, ops.reshape(ops.arange(6, dtype="float32"), (1, 6))
+
+
+def test_an_output_that_depends_on_nothing():
+    x = keras.Input((6,))
+    y, anchors = WithAnchors()(x)
+    model = keras.Model(x, y * anchors)
+    data = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    found = innvestigate.create_analyzer("gradient", model, neuron_selection_mode="all")
+    expected = np.tile(2.0 * np.arange(6), (4, 1))
+    np.testing.assert_allclose(found.analyze(data).reshape(4, 6), expected, rtol=1e-6)
+
+
 def test_what_a_layer_writes_is_found_out_by_dense_tensors():
     """Keras takes a product with a number for sparse, and adds other things to what is sparse."""
     scaled = keras.KerasTensor((2, 3)) * 0.5

@@ -38,11 +38,13 @@ def test_summary_reads_as_the_method():
         "conv.relu",
         "flat",
         "head",
+        "signal.largest",
         "signal.start",
         "head.Epsilon",
         "flat.Gradient",
         "conv.relu.Pass",
         "conv.AlphaBeta",
+        "explained",
         "input.0.result",
     ]
 
