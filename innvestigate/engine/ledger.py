@@ -58,7 +58,7 @@ class Entry:
 
     @property
     def gap(self) -> float:
-        """What the books do not explain: arrived - sent - bias - stabiliser - dropped."""
+        """What the books do not explain, arrived - sent - bias - stabiliser - dropped."""
         return self.arrived - self.sent - self.bias - self.stabiliser - self.dropped
 
     def balances(self, tolerance: float = TOLERANCE) -> bool:
