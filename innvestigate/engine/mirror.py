@@ -78,11 +78,12 @@ class MirrorAnalyzer(Analyzer):
     def booked(self, batch: Batch, books: Books) -> dict[str, np.ndarray]:
         if self.adds_up_to != "output" or not books.in_detail:
             return self.explain(batch)
-        weights = batch.weights
-        if weights is None:
+        task, given, weights = self.task, batch.inputs, batch.weights
+        if weights is None and task.sizes:
             weights = one_hot_max(self.outputs(batch.inputs))
-        task, given = self.task.weighted.fitted([*batch.inputs, weights])
-        given[-1][len(batch) :] = 0  # rows that only fill up the batch
+        if weights is not None:
+            task, given = task.weighted.fitted([*batch.inputs, weights])
+            given[-1][len(batch) :] = 0  # rows that only fill up the batch
         mirror, steps = self._ledger(task)
         found = run_batch(mirror, given)
         books.note(steps, found.pop(NOTES))
