@@ -6,15 +6,27 @@ import keras
 import numpy as np
 from keras import KerasTensor
 
-from innvestigate.graph.step import Graph
+from innvestigate.graph.step import Graph, is_complex
 
 
 def choose_output(model: keras.Model, graph: Graph, output: str | int | None) -> KerasTensor:
     """The tensor of the output of a name or index; of a single one if neither is given.
 
     Raises:
-        ValueError: If there is no such output, or several and none was chosen.
+        ValueError: If there is no such output, or several and none was chosen, or it holds complex
+            numbers.
     """
+    tensor = _chosen(model, graph, output)
+    if is_complex(tensor):
+        raise ValueError(
+            f"The output of the model {model.name!r} holds complex numbers (dtype {tensor.dtype}), "
+            "of which none is larger than another, and which have no gradient by itself. Explain a "
+            "model that ends in keras.ops.real, keras.ops.imag or keras.ops.absolute of it."
+        )
+    return tensor
+
+
+def _chosen(model: keras.Model, graph: Graph, output: str | int | None) -> KerasTensor:
     tensors = graph.flat_outputs
     names = _output_names(model, graph)
     if output is None:

@@ -22,7 +22,7 @@ from innvestigate.graph.run import (
     forward,
     in_floats,
 )
-from innvestigate.graph.step import Graph, Step, is_float
+from innvestigate.graph.step import Graph, Step, is_complex, is_float
 from innvestigate.graph.task import EXPLAINED, OUTPUT, Method, Task
 
 
@@ -228,7 +228,8 @@ class Builder:
             weights = self.layer("signal.largest", _one_hot_max, output, [output])
         else:
             weights = keras.Input(output.shape[1:], dtype=self.dtype, name="signal.weights")
-        first = self.layer("signal.start", self.method.start, output, [weights, output])
+        start = lambda weights, y: self.method.start(weights, _ordered(y))  # noqa: E731
+        first = self.layer("signal.start", start, output, [weights, output])
         explained = lambda weights, *ys: _row_sums(self.method.value(weights, *ys))  # noqa: E731
         like, given = KerasTensor((None,), self.dtype), [weights, *(y for (y,) in values)]
         return (
@@ -288,7 +289,18 @@ def _row_sums(x):
     return ops.sum(ops.reshape(x, (ops.shape(x)[0], -1)), axis=1)
 
 
+def _ordered(output):
+    """The output, if its numbers are real: some operations of Keras keep it to themselves."""
+    if is_complex(output):
+        raise ValueError(
+            "The model's output holds complex numbers, of which none is larger than another. "
+            "Explain a model that ends in keras.ops.real, keras.ops.imag or keras.ops.absolute."
+        )
+    return output
+
+
 def _one_hot_max(output):
+    output = _ordered(output)
     shape = ops.shape(output)
     flat = ops.reshape(output, (shape[0], -1))
     chosen = ops.arange(ops.shape(flat)[1], dtype="int32") == ops.expand_dims(

@@ -289,3 +289,15 @@ def test_a_cell_without_a_rule_is_told_of():
     for method in ("lrp.epsilon", "deeplift"):
         with pytest.raises(innvestigate.NoRuleError, match="its cell is not made of Keras oper"):
             innvestigate.create_analyzer(method, model)
+
+
+@pytest.mark.parametrize("mode", ["max_activation", "all"])
+@pytest.mark.parametrize("told", [True, False])
+def test_complex_outputs_are_refused(told, mode):
+    """Also where Keras says of an operation that its results are real."""
+    x = keras.Input((4,))
+    size = keras.ops.absolute(x)
+    y = keras.ops.cast(size, "complex64") if told else keras.ops.polar(size, x)
+    with pytest.raises(ValueError, match=r"complex numbers[\s\S]*keras.ops.real"):
+        create = innvestigate.create_analyzer
+        create("gradient", keras.Model(x, y), neuron_selection_mode=mode).analyze(np.ones((2, 4)))
