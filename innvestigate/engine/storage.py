@@ -102,6 +102,8 @@ def load_analyzer(
 def reduced(analyzer: Configured) -> tuple[Callable, tuple]:
     """What `pickle` and `copy.deepcopy` keep of an analyzer: its file, and the user's code in it.
 
+    Its type is kept for its module, which a new process then imports before the file is read.
+
     Raises:
         TypeError: If an argument cannot be saved.
         ValueError: If Keras cannot save the model.
@@ -109,10 +111,10 @@ def reduced(analyzer: Configured) -> tuple[Callable, tuple]:
     encoder, content = _encoded(analyzer), io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         encoder.write(content, Path(folder))
-    return _restored, (content.getvalue(), encoder.custom)
+    return _restored, (type(analyzer), content.getvalue(), encoder.custom)
 
 
-def _restored(content: bytes, custom_objects: dict[str, Any]) -> Analyzer:
+def _restored(_: type, content: bytes, custom_objects: dict[str, Any]) -> Analyzer:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "analyzer"
         path.write_bytes(content)
