@@ -47,6 +47,7 @@ from innvestigate.rules.deeplift_structure import (
 )
 from innvestigate.rules.registry import in_order, registered_lines, stays_whole
 from innvestigate.utils.arguments import check_choice, check_flags
+from innvestigate.utils.words import shown
 
 RULES = {"rescale": Rescale, "reveal_cancel": RevealCancel}
 GENOMICS = "genomics_default"
@@ -320,7 +321,7 @@ def _as_difference_rule(rule) -> Rule | str:
         return rule
     if isinstance(rule, str) and rule not in RULES:
         raise ValueError(
-            f"There is no DeepLIFT rule called {rule!r}. Expected one of: "
+            f"There is no DeepLIFT rule called {shown(rule)}. Expected one of: "
             f"{', '.join((*RULES, GENOMICS))}."
         )
     made = as_rule(rule, RULES)

@@ -35,6 +35,7 @@ from innvestigate.rules import (
 from innvestigate.rules.composite import structure
 from innvestigate.rules.registry import in_order, registered_lines, stays_whole
 from innvestigate.utils.arguments import check_choice, check_flags, check_whole
+from innvestigate.utils.words import shown
 
 RuleLike = str | Rule | type[Rule]
 RuleList = Composite | list[tuple[Callable[[Any], bool], RuleLike]]
@@ -223,7 +224,7 @@ def check_box(name: str, low, high) -> None:
     if low is None or high is None:
         raise ValueError(
             f"{name} needs the least and greatest possible input: low=..., high=... Received: "
-            f"low={low!r}, high={high!r}. For images scaled to [0, 1]: low=0, high=1."
+            f"low={shown(low)}, high={shown(high)}. For images scaled to [0, 1]: low=0, high=1."
         )
 
 
@@ -257,7 +258,7 @@ def _input_lines(rule) -> list[Line]:
     if isinstance(rule, tuple):
         if len(rule) != 2:
             raise ValueError(
-                f"input_layer_rule takes a rule or a pair (low, high). Received: {rule!r}."
+                f"input_layer_rule takes a rule or a pair (low, high). Received: {shown(rule)}."
             )
         rule = ZBox(*rule)
     rule = as_rule(rule, argument="input_layer_rule")
@@ -279,14 +280,10 @@ def _until_lines(model, index: int | None, rule) -> list[Line]:
     if index is None or rule is None:
         raise ValueError(
             "until_layer_idx and until_layer_rule belong together. Received: "
-            f"until_layer_idx={index!r}, until_layer_rule={rule!r}."
+            f"until_layer_idx={shown(index)}, until_layer_rule={shown(rule)}."
         )
     layers = getattr(model, "layers", [])
-    if check_whole("until_layer_idx", index, 0) >= len(layers):
-        raise ValueError(
-            f"until_layer_idx must be an index of model.layers, 0 to {len(layers) - 1}. "
-            f"Received: {index!r}."
-        )
+    index = check_whole("until_layer_idx", index, 0, len(layers) - 1)
     until = {id(original_layer(layer)) for layer in layers[: index + 1]}
 
     def is_until(step: Step) -> bool:
@@ -322,7 +319,7 @@ def check_rule_list(rules) -> list[tuple]:
         if not isinstance(entry, (list, tuple)) or len(entry) != 2 or not callable(entry[0]):
             raise ValueError(
                 "A rule list holds pairs (condition, rule), the condition a function of the "
-                f"layer. Received in line {i}: {entry!r}."
+                f"layer. Received in line {i}: {shown(entry)}."
             )
     return list(rules)
 

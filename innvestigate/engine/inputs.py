@@ -9,8 +9,9 @@ import numpy as np
 
 from innvestigate.graph.step import Graph, is_float
 from innvestigate.graph.symbolic import layers_within
-from innvestigate.utils.arguments import as_array
-from innvestigate.utils.batching import is_dataset
+from innvestigate.utils.arguments import as_array, listed
+from innvestigate.utils.batching import as_given, is_dataset
+from innvestigate.utils.words import one_line, shown
 
 
 class InputSpec:
@@ -42,6 +43,7 @@ class InputSpec:
         """
         if is_dataset(x):
             return x, None
+        x = as_given(x)
         arrays = self._arrays(x)
         counts = {len(a) for a in arrays}
         if len(counts) != 1:
@@ -112,7 +114,7 @@ class InputSpec:
         if self._is_single(x):
             return [x]
         if not isinstance(x, (list, tuple)) or len(x) != len(self.tensors):
-            what = f"{len(x)} arrays" if isinstance(x, (list, tuple)) else type(x).__name__
+            what = f"{len(x)} entries" if isinstance(x, (list, tuple)) else shown(x)
             raise ValueError(
                 f"The model has {len(self.tensors)} inputs ({', '.join(self.names)}): expected a "
                 f"list of {len(self.tensors)} arrays or a dict by these names. Received: {what}."
@@ -149,13 +151,14 @@ class InputSpec:
         if len(self.tensors) != 1 or isinstance(x, dict):
             return False
         wrapped = isinstance(x, (list, tuple)) and len(x) == 1
-        return not (wrapped and np.ndim(x[0]) == len(self.tensors[0].shape))
+        rank = len(self.tensors[0].shape)
+        return not (wrapped and as_array(f"Input {self.names[0]!r}", x[0]).ndim == rank)
 
     def _by_name(self, given: dict, what: str) -> list:
         if set(given) != set(self.names):
             raise ValueError(
-                f"{what} does not match the model's inputs. Received the keys: {sorted(given)}; "
-                f"expected: {sorted(self.names)}."
+                f"{what} does not match the model's inputs. Received the keys: "
+                f"{listed(given) or 'none'}; expected: {listed(sorted(self.names))}."
             )
         return [given[name] for name in self.names]
 
@@ -168,10 +171,11 @@ class InputSpec:
         if tensor.dtype == "string":
             array = _as_strings(name, array)
         elif array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
-            hint = " A function that makes batches is to be called: x()." if callable(x) else ""
+            function = callable(x) and not isinstance(x, type)
+            hint = " A function that makes batches is to be called: x()." if function else ""
+            kind = one_line(f"{array.dtype} (of a {type(x).__name__})", 100)
             raise ValueError(
-                f"Input {name!r} must hold real numbers. Received the type {array.dtype} (of a "
-                f"{type(x).__name__}).{hint}"
+                f"Input {name!r} must hold real numbers. Received the type {kind}.{hint}"
             )
         array = _fitting(name, array, tuple(tensor.shape[1:]))
         if is_float(tensor) and array.dtype.kind in "iub":
@@ -187,7 +191,7 @@ def _as_strings(name: str, array: np.ndarray) -> np.ndarray:
     wrong = [x for x in strings.reshape(-1) if not isinstance(x, (str, bytes))]
     if wrong:
         raise ValueError(
-            f"Input {name!r} takes strings. Received: {wrong[0]!r} (of type "
+            f"Input {name!r} takes strings. Received: {shown(wrong[0])} (of type "
             f"{type(wrong[0]).__name__}). Replace what is missing by a string, such as ''."
         )
     return strings
@@ -205,7 +209,7 @@ def _fitting(name: str, array: np.ndarray, shape: tuple) -> np.ndarray:
     else:
         fitting = array[..., 0] if array.shape[len(shape) + 1 :] == (1,) else array
     if not _fits(fitting.shape[1:], shape):
-        missing = array.ndim == len(shape)
+        missing = _fits(array.shape, shape)
         hint = " Is the batch axis missing? Then pass x[None]." if missing else ""
         raise ValueError(
             f"Input {name!r} has the wrong shape. Received: {array.shape}; expected: "
@@ -222,7 +226,7 @@ def _fits(given: tuple, shape: tuple) -> bool:
 
 def _with_axes_of(x: Any, array: np.ndarray) -> np.ndarray:
     """An array that `_fitting` has made of x, or a result of its shape, in the shape of x."""
-    missing = np.ndim(x) - array.ndim
+    missing = as_array("x", x).ndim - array.ndim
     return array[..., 0] if missing == -1 else array[..., None] if missing == 1 else array
 
 

@@ -11,8 +11,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from innvestigate.utils.arguments import (
+    as_array,
+    check_flags,
+    check_keys,
+    check_number,
+    check_texts,
+    check_whole,
+)
 from innvestigate.visualization.scales import (
+    LARGEST,
     add_colorbar,
+    check_axes,
+    check_colour_map,
     colour_scale,
     luminance,
     numbers,
@@ -69,8 +80,10 @@ def plot_heatmap(
     relevance = _pixels(relevance)
     scale = colour_scale(relevance, percentile, signed)
     opacity = None
-    if not 0 < alpha <= 1:
-        raise ValueError(f"alpha must be in (0, 1]. Received: {alpha!r}.")
+    alpha = check_number("alpha", alpha, above=0, most=1)
+    check_flags(grey=grey, colorbar=colorbar)
+    check_colour_map("image_cmap", image_cmap)
+    check_axes(ax)
     if image is not None:
         image = _image(image, relevance.shape)
         opacity = alpha * np.minimum(np.abs(relevance) / scale.norm.vmax, 1)
@@ -122,10 +135,16 @@ def plot_comparison(
         ValueError: If there are not as many captions or relevances as images, or none; if a
             relevance has another height or width, or is not finite.
     """
-    images = np.asarray(images)
+    images = as_array("images", images)
+    relevances = {
+        name: as_array(f"relevance by {name!r}", given)
+        for name, given in check_keys("relevances", relevances).items()
+    }
+    captions = None if captions is None else check_texts("captions", captions)
     _check_counts(images, relevances, captions)
-    if max_columns < 1:
-        raise ValueError(f"max_columns must be at least 1. Received: {max_columns!r}.")
+    max_columns = check_whole("max_columns", max_columns, 1)
+    cell = check_number("cell", cell, above=0, most=LARGEST)
+    check_colour_map("image_cmap", image_cmap)
     pixels = {name: np.stack([_pixels(r) for r in array]) for name, array in relevances.items()}
     for size in {array.shape[1:] for array in pixels.values()}:
         images = np.stack([_image(image, size) for image in images])
@@ -206,7 +225,7 @@ def _pixels(relevance: Any) -> np.ndarray:
 
 def _image(image: Any, size: tuple[int, int]) -> np.ndarray:
     """An image `(height, width)` or `(height, width, 3 or 4)` in [0, 1], of the given size."""
-    bytes_given = np.asarray(image).dtype == "uint8"
+    bytes_given = as_array("image", image).dtype == "uint8"
     image = numbers(
         image, "image", ranks=(2, 3), expected="(height, width) or (height, width, channels)."
     )
@@ -223,10 +242,10 @@ def _image(image: Any, size: tuple[int, int]) -> np.ndarray:
 
 
 def _check_counts(images: np.ndarray, relevances: dict, captions: Sequence[str] | None) -> None:
-    given = [images, *relevances.values(), *([] if captions is None else [captions])]
-    counts = {len(values) for values in given}
+    given = [images, *relevances.values(), *([] if captions is None else [np.array(captions)])]
+    counts = {values.shape[0] if values.ndim else 0 for values in given}
     if len(counts) != 1 or 0 in counts or not relevances:
         raise ValueError(
-            f"Expected as many captions and relevances as images ({len(images)}), and at least "
+            f"Expected as many captions and relevances as images, (n, ...),, and at least "
             f"one. Received {len(relevances)} methods and the lengths {sorted(counts)}."
         )

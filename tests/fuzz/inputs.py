@@ -25,16 +25,17 @@ import keras
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from keras import layers, tree
 
 import innvestigate
-from tests.fuzz import surface
-from tests.fuzz.values import FORMS, HUGE, MUST, VALUES, WRONG
-from tests.models import MODELS, build
+from tests.fuzz import files, harness, surface
+from tests.fuzz.values import FORMS, MUST, VALUES, WRONG
+from tests.models import build
 
 TITLE = "Inputs"
 SECONDS = 30
-LONGEST = 700
+LONGEST = 1500
 ROOT = os.path.dirname(innvestigate.__file__)
 OWN = (ValueError, TypeError, KeyError, RuntimeError, OSError)
 NOT_RUN = ("steps", "samples", "augment_by_n", "draws", "subsets", "n")
@@ -48,14 +49,14 @@ class Case:
     Attributes:
         family: What is hostile about it.
         name: What is called with what.
-        call: Calls it.
+        prepare: Makes all that is needed, and returns what calls it.
         expected: Gives what it has to return if it is not refused; None where that is not known.
         must: `"must"` if it must not be refused, `"wrong"` if it must.
     """
 
     family: str
     name: str
-    call: Callable
+    prepare: Callable[[], Callable]
     expected: Callable | None = None
     must: str = ""
 
@@ -66,158 +67,175 @@ class Case:
 @cache
 def cases() -> list[Case]:
     """All of them, in an order that is always the same."""
-    return [*argument_cases(), *form_cases(), *model_cases()]
+    found = [*argument_cases(), *form_cases(), *model_cases()]
+    random.Random(harness.SEED).shuffle(found)
+    return found
 
 
 def argument_cases():
     """Every argument of every public callable with hostile values, one at a time."""
     seen = set()
     for number, call in enumerate(surface.calls()):
-        created = call.name.startswith("analyzer '")
-        for argument in surface.arguments_of(call):
-            values = VALUES
-            if created and argument in seen:  # the same argument of another analyzer
-                values = VALUES[(number + len(argument)) % 12 :: 12]
-            seen |= {argument} if created else set()
-            for value in values:
+        for place, argument in enumerate(surface.arguments_of(call)):
+            group = _group(call)
+            every = 12 if group == "analyzers" and argument in seen else EVERY.get(group, 2)
+            seen |= {argument} if group == "analyzers" else set()
+            for value in VALUES[(number + place) % every :: every]:
                 yield _argument_case(call, argument, value)
 
 
+EVERY = {"analyzers": 1, "methods of analyzers": 4, "testing": 8, "genomics": 1}
+"""Which share of the values arguments get."""
+
+
 def _argument_case(call, argument, value):
-    def run():
-        given, use = value.make(), call.use
-        endless = argument in NOT_RUN and isinstance(given, (int, float)) and given > 1e6
+    def prepare():
+        given = {**call.honest(), argument: value.make()}
+        number = given[argument]
+        endless = argument in NOT_RUN and isinstance(number, (int, float)) and number > 1e6
         if endless and isinstance(call.call, (type, partial)):
-            call.call(**{**call.honest(), argument: given})
-            return []
-        return use(call.call(**{**call.honest(), argument: given}))
+            return lambda: (call.call(**given), [])[1]
+        return lambda: call.use(call.call(**given))
 
     expected = None
     if value.plain is not None:
         expected = partial(plain_result, call, argument, value)
     family = f"arguments of {_group(call)}"
-    return Case(family, f"{call.name}({argument}={value.name})", run, expected)
+    return Case(family, f"{call.name}({argument}={value.name})", prepare, expected)
 
 
 def _group(call):
     if " ." in call.name:
         return "methods of analyzers"
-    kind = call.name.split(".")[0]
-    return {"analyzer": "analyzers", "rules": "rules"}.get(kind.split(" ")[0], kind)
+    if call.name.startswith("analyzer"):
+        return "analyzers"
+    kind, dot, _ = call.name.partition(".")
+    return kind if dot else "functions"
 
 
 def plain_result(call, argument, value):
+    """What a call does with a value in its plain form."""
     return call(**{argument: value.plain()})
 
 
 def form_cases():
     """Data in every form, for every analyzer."""
+    made = Made(surface.analyzer, lambda name: surface.X)
     for name in innvestigate.analyzers:
-        for form, (must, make) in FORMS.items():
-            yield _form_case("forms of data", name, _analyzer, partial(_data, make), form, must)
+        for form in FORMS:
+            yield _form_case("forms of data", name, made, form, *FORMS[form])
 
 
-def _data(make):
-    return make(surface.X.copy())
+class Made:
+    """Analyzers by name, and the data that they explain; each made once."""
+
+    def __init__(self, analyzer, x):
+        self.analyzer, self.x = cache(analyzer), x
+        self.plain = cache(lambda name: _explained(self.analyzer(name), x(name)))
 
 
-@cache
-def _analyzer(name):
-    return surface.analyzer(name)
+def _form_case(family, name, made, form, must, make):
+    def prepare():
+        analyzer, x = made.analyzer(name), make(tree.map_structure(np.array, made.x(name)))
+        return lambda: _explained(analyzer, x)
+
+    expected = partial(made.plain, name)
+    return Case(family, f"{name}.analyze({form})", prepare, expected, must)
 
 
-def _form_case(family, name, made, data, form, must):
-    def expected():
-        return _plain(made, name)
-
-    return Case(family, f"{name}.analyze({form})", lambda: _explained(made(name), data()), expected, must)
+def _explained(analyzer, x):
+    return analyzer.analyze(x)
 
 
-def _explained(made, x):
-    return made.analyze(x, {"index": 0}.get(made.neuron_selection_mode))
-
-
-@cache
-def _plain(made, name):
-    return _explained(made(name), made.x(name))
-
-
-_analyzer.x = lambda name: surface.X
-
-
-SHAPES = ("cnn", "two_inputs", "dict_inputs", "embedding", "uint8", "float64", "lstm", "variable_size")
+SHAPES = (
+    *("cnn", "two_inputs", "dict_inputs", "embedding", "uint8", "float64", "lstm"),
+    *("variable_size", "strings"),
+)
 
 
 @cache
-def _of_model(name):
-    return surface.analyzer("gradient", build(name)[0])
+def _model(name):
+    return files.tokens() if name == "strings" else build(name)
 
 
-_of_model.x = lambda name: build(name)[1]
-
-
-@cache
-def _column(name):
+def _column_model(name):
     keras.utils.set_random_seed(0)
     parts = layers.Input((1,), name="input"), layers.Dense(3, activation="relu"), layers.Dense(1)
-    return surface.analyzer("gradient", keras.Sequential(list(parts)))
-
-
-_column.x = lambda name: surface.X[:, :1]
+    return surface.analyzer(name, keras.Sequential(list(parts)))
 
 
 def model_cases():
     """Forms of data, for models that take other data."""
+    family = "forms of data of other models"
+    made = Made(lambda n: surface.analyzer("gradient", _model(n)[0]), lambda n: _model(n)[1])
     for name in SHAPES:
-        x = MODELS[name]()[1]
-        forms = dict(_structures(x)) if isinstance(x, (dict, list, tuple)) else _fitting(name, x)
-        for form, (must, make) in forms.items():
-            data = partial(_copied, make, name)
-            yield _form_case("forms of data of other models", name, _of_model, data, form, must)
-    vector = {"a vector for (n, 1)": (MUST, lambda x: x[:, 0]), "a list": (MUST, lambda x: x[:, 0].tolist())}
-    vector["a series"] = MUST, lambda x: __import__("pandas").Series(x[:, 0])
-    for form, (must, make) in vector.items():
-        data = partial(lambda make: make(surface.X[:, :1].copy()), make)
-        yield _form_case("forms of data of other models", "(n, 1)", _column, data, form, must)
+        x = _model(name)[1]
+        structured = isinstance(x, (dict, list, tuple))
+        forms = dict(_structures(x)) if structured else _fitting(name, x)
+        for form in forms:
+            yield _form_case(family, name, made, form, *forms[form])
+    column = Made(_column_model, lambda name: surface.X[:, :1])
+    for form, make in COLUMNS.items():
+        yield _form_case(family, "gradient", column, f"for (n, 1) {form}", MUST, make)
 
 
-def _copied(make, name):
-    return make(tree.map_structure(np.array, build(name)[1]))
+COLUMNS = {
+    "a vector": lambda x: x[:, 0],
+    "a list": lambda x: x[:, 0].tolist(),
+    "a series": lambda x: pd.Series(x[:, 0]),
+    "a tensor": lambda x: keras.ops.convert_to_tensor(x[:, 0]),
+    "a list of a vector": lambda x: [x[:, 0]],
+    "a generator of vectors": lambda x: (part for part in (x[:2, 0], x[2:, 0])),
+    "one axis more": lambda x: x[..., None],
+}
 
 
 def _fitting(name, x):
-    """Forms that say the same, where whole numbers are not floats."""
-    skipped = {"one axis too few", "other size"} if name == "variable_size" else set()
-    skipped |= {"NaN", "infinite", "beyond float32"} if x.dtype.kind in "iu" else set()
-    skipped |= {"beyond float32"} if x.dtype == "float64" else set()
-    skipped |= {"other size"} if name in ("embedding", "lstm") else set()
-    return {k: v for k, v in FORMS.items() if k not in skipped and "longdouble" not in k or k == "an array"}
+    """The forms that say of some data what they say of three floats."""
+    skipped = {
+        "variable_size": {"one axis too few", "other size", "memoryview"},
+        "strings": {*FORMS} - {"an array", "generator", "tf.data", "empty list", "None", "objects"},
+        "float64": {"beyond float32"},
+        "lstm": {"other size"},
+        "embedding": {"other size", "a subclass"},
+    }.get(name, set())
+    if x.dtype.kind in "iu":
+        skipped = skipped | {"NaN", "infinite", "beyond float32", "complex"}
+    return {form: found for form, found in FORMS.items() if form not in skipped}
 
 
 def _structures(x):
     leaves = list(x.values()) if isinstance(x, dict) else list(x)
     names = list(x) if isinstance(x, dict) else [str(i) for i in range(len(leaves))]
-    other = leaves[0].reshape(-1)[:1]
+    named = dict(zip(names, leaves, strict=True))
+    own = isinstance(x, dict)
     yield "as it is", (MUST, lambda x: x)
-    yield "a dict", (WRONG if not isinstance(x, dict) else MUST, lambda x: dict(zip(names, leaves, strict=True)))
-    yield "keys in another order", ("", lambda x: dict(list(zip(names, leaves, strict=True))[::-1]))
-    yield "a list", ("", lambda x: list(leaves))
-    yield "a tuple", ("", lambda x: tuple(leaves))
+    yield "a dict", (MUST if own else WRONG, lambda x: dict(named))
+    yield "keys in another order", (MUST if own else "", lambda x: dict(list(named.items())[::-1]))
+    yield "a list", (WRONG if own else MUST, lambda x: list(leaves))
+    yield "a tuple", (WRONG if own else MUST, lambda x: tuple(leaves))
     yield "nested", (WRONG, lambda x: [[leaves[0]], leaves[1:]])
     yield "too few", (WRONG, lambda x: leaves[:1])
     yield "too many", (WRONG, lambda x: [*leaves, leaves[0]])
     yield "one array", (WRONG, lambda x: leaves[0])
     yield "missing key", (WRONG, lambda x: {names[0]: leaves[0]})
     yield "mixed keys", (WRONG, lambda x: {names[0]: leaves[0], 1: leaves[1]})
-    yield "further key", (WRONG, lambda x: {**dict(zip(names, leaves, strict=True)), "more": other})
+    yield "further key", (WRONG, lambda x: {**named, "more": leaves[0]})
     yield "None in it", (WRONG, lambda x: [None, *leaves[1:]])
     yield "text in it", (WRONG, lambda x: ["a", *leaves[1:]])
     yield "ragged in it", (WRONG, lambda x: [[[1], [2, 3]], *leaves[1:]])
     yield "other lengths", (WRONG, lambda x: [leaves[0][:1], *leaves[1:]])
     yield "empty", (WRONG, lambda x: [a[:0] for a in leaves])
-    yield "swapped", ("", lambda x: leaves[::-1])
     yield "object array", (WRONG, lambda x: np.array([*leaves, None], object)[:-1])
     yield "generator", (MUST, lambda x: (part for part in (x,)))
+    yield (
+        "generator with an empty batch",
+        (
+            MUST,
+            lambda x: (part for part in (tree.map_structure(lambda a: a[:0], x), x)),
+        ),
+    )
+    yield "generator of lists, then dicts", (WRONG, lambda x: (p for p in (leaves, dict(named))))
 
 
 # --- What became of them --------------------------------------------------------------------------
@@ -225,27 +243,31 @@ def _structures(x):
 
 def outcome(case):
     """`"refused"` or `"right"`, or else what is wrong."""
+    call = case.prepare()
     before, seen = _state(), []
     signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(SECONDS)
+    harness.WATCHED[:] = os.path.dirname(tempfile.tempdir), seen
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            became = _called(case, seen)
+            became = _called(case, call)
         seen += [_warned(w) for w in caught if not _is_own(w)]
     except BaseException as error:
         became = _foreign(error)
     finally:
         signal.alarm(0)
+        harness.WATCHED.clear()
         plt.close("all")
     seen += [f"{name} changed" for name, value in _state().items() if value != before[name]]
     return {"became": became, "seen": sorted(set(seen))}
 
 
-def _called(case, seen):
+def _called(case, call):
+    broken = (AssertionError,) if "testing" in case.family else ()
     try:
-        found = case.call()
-    except OWN as error:
+        found = call()
+    except OWN + broken as error:
         return _refused(case, error)
     if case.must == WRONG:
         return "what is wrong was taken"
@@ -302,22 +324,21 @@ def _is_own(warning):
 
 
 def _warned(warning):
-    return f"{warning.category.__name__} of {warning.filename[-40:]}:{warning.lineno}: {warning.message}"[:200]
+    place = f"{warning.filename[-40:]}:{warning.lineno}"
+    return f"{warning.category.__name__} of {place}: {warning.message}"[:200]
 
 
 def _state():
     """What no call may change."""
-    _, keys, *rest = np.random.get_state()
+    _, keys, *rest = np.random.get_state()  # noqa: NPY002
     config = (keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format())
     return {
         "the model's weights": b"".join(w.tobytes() for w in surface.mlp().get_weights()),
         "numpy's random state": (keys.tobytes(), *rest),
-        "Python's random state": random.getstate(),
         "Keras's settings": config,
         "numpy's error handling": tuple(np.geterr().items()),
         "matplotlib's settings": repr(dict(mpl.rcParams)),
         "the data": surface.X.tobytes() + surface.RELEVANCE.tobytes(),
-        "the folder": os.listdir(),
     }
 
 
@@ -328,10 +349,12 @@ def _too_long(*_):
 def run(first, step, write=print):
     """Run cases in a folder of their own, and write what became of each."""
     mpl.use("agg")
+    sys.addaudithook(harness.watch)
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "here").mkdir()
-        os.chdir(Path(folder) / "here")
-        tempfile.tempdir = folder
+        place = Path(os.path.realpath(folder)) / "temporary"
+        place.mkdir()
+        os.chdir(place)
+        tempfile.tempdir = str(place)
         for number in range(first, len(cases()), step):
             case = cases()[number]
             print(number, case.name[:200], file=sys.stderr) if "-v" in sys.argv else None

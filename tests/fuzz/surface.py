@@ -135,6 +135,13 @@ def _line():
     return rules.Line(rules.Z(), _everywhere, "everywhere")
 
 
+def built():
+    """A layer that has its weights."""
+    layer = layers.Dense(2)
+    layer.build((None, 3))
+    return layer
+
+
 def _structured(*lines):
     return rules.Composite((*lines, *rules.composite.structure(lambda value, signal: signal)))
 
@@ -168,16 +175,19 @@ def _saved():
     return {"path": path}
 
 
-def _without_last(model):
+def _predicted(model):
     return model.predict(X, verbose=0)
 
 
 HONEST: dict[str, Honest] = {
     "create_analyzer": (_honest_model(name="gradient"), explained),
     "load_analyzer": (_saved, explained),
-    "model_wo_softmax": (lambda: {"model": ends_in_softmax()}, _without_last),
-    "model_wo_output_activation": (lambda: {"model": ends_in_softmax()}, _without_last),
-    "register_rule": (lambda: {"layer_type": type("Own", (layers.Layer,), {}), "rule": "linear"}, id),
+    "model_wo_softmax": (lambda: {"model": ends_in_softmax()}, _predicted),
+    "model_wo_output_activation": (lambda: {"model": ends_in_softmax()}, _predicted),
+    "register_rule": (
+        lambda: {"layer_type": type("Own", (layers.Layer,), {}), "rule": "linear"},
+        id,
+    ),
     "analyzer.PathIntegrator": (lambda: {"analyzer": analyzer("gradient"), "steps": 4}, explained),
     "analyzer.GaussianSmoother": (
         lambda: {"analyzer": analyzer("gradient"), "augment_by_n": 4, "seed": 0},
@@ -211,7 +221,7 @@ HONEST: dict[str, Honest] = {
     "visualization.graymap": (lambda: {"X": RELEVANCE[None]}, as_it_is),
     "visualization.gamma": (lambda: {"X": RELEVANCE}, as_it_is),
     "visualization.clip_quantile": (lambda: {"X": RELEVANCE}, as_it_is),
-    "visualization.batch_flatten": (lambda: {"X": RELEVANCE}, as_it_is),
+    "visualization.batch_flatten": (lambda: {"X": RELEVANCE}, np.nan_to_num),
     "visualization.plot_heatmap": (
         lambda: {"relevance": RELEVANCE, "image": np.abs(RELEVANCE), "colorbar": True},
         as_it_is,
@@ -238,7 +248,7 @@ HONEST: dict[str, Honest] = {
     "genomics.one_hot_decode": (lambda: {"x": _sequence()}, as_it_is),
     "genomics.dinucleotide_shuffle": (lambda: {"sequence": "ACGTACAA", "seed": 0}, as_it_is),
     "genomics.ShuffledReferences": (dict, lambda found: found(_sequence())),
-    "testing.check_rule": (lambda: {"rule": "Z", "layer": layers.Dense(2), "x": X}, as_it_is),
+    "testing.check_rule": (lambda: {"rule": "Z", "layer": built(), "x": X}, as_it_is),
     "testing.check_analyzer": (
         lambda: {"create": innvestigate.analyzers["gradient"], "model": mlp(), "x": X},
         as_it_is,
@@ -250,7 +260,9 @@ def public() -> dict[str, Any]:
     """Every public callable by its name; what is offered twice once."""
     found: dict[int, tuple[str, Any]] = {}
     for module in map(importlib.import_module, MODULES):
-        own = [n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
+        own = [
+            n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__
+        ]
         for name in getattr(module, "__all__", own):
             thing = getattr(module, name)
             if callable(thing) and not name.startswith("_"):
@@ -284,7 +296,9 @@ def partial_call(name: str) -> Call:
         seeded = {"seed": 0} if "seed" in known else {}
         return {"model": mlp(), **REQUIRED.get(name, {}), **seeded}
 
-    return Call(f"analyzer {name!r}", partial(innvestigate.create_analyzer, name), honest, explained)
+    return Call(
+        f"analyzer {name!r}", partial(innvestigate.create_analyzer, name), honest, explained
+    )
 
 
 def arguments_of(call: Call) -> list[str]:
@@ -364,6 +378,11 @@ def settled(found: Any) -> list[np.ndarray]:
         return []
     if isinstance(found, pd.DataFrame):
         return [found.to_numpy()]
-    if isinstance(found, (np.ndarray, str, list, float)):
+    if isinstance(found, (np.ndarray, np.generic, str, int, float)):
         return [np.asarray(found)]
-    return [np.asarray(v) for v in found.values()] if isinstance(found, dict) else []
+    parts = found.values() if isinstance(found, dict) else found
+    return [part for each in parts for part in settled(each)] if _is_nested(found) else []
+
+
+def _is_nested(found):
+    return isinstance(found, (dict, list, tuple))
