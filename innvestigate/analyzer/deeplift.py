@@ -47,7 +47,6 @@ from innvestigate.rules.deeplift_structure import (
 )
 from innvestigate.rules.registry import in_order, registered_lines, stays_whole
 from innvestigate.utils.arguments import check_choice, check_flags
-from innvestigate.utils.words import shown
 
 RULES = {"rescale": Rescale, "reveal_cancel": RevealCancel}
 GENOMICS = "genomics_default"
@@ -319,11 +318,8 @@ def _checked(rule) -> list[tuple]:
 def _as_difference_rule(rule) -> Rule | str:
     if isinstance(rule, str) and rule == GENOMICS:
         return rule
-    if isinstance(rule, str) and rule not in RULES:
-        raise ValueError(
-            f"There is no DeepLIFT rule called {shown(rule)}. Expected one of: "
-            f"{', '.join((*RULES, GENOMICS))}."
-        )
+    if isinstance(rule, str):
+        check_choice("rule", rule, (*RULES, GENOMICS))
     made = as_rule(rule, RULES)
     if isinstance(made, Gradient):
         return AtInput(made)

@@ -152,13 +152,13 @@ class InputSpec:
             return False
         wrapped = isinstance(x, (list, tuple)) and len(x) == 1
         rank = len(self.tensors[0].shape)
-        return not (wrapped and as_array(f"Input {self.names[0]!r}", x[0]).ndim == rank)
+        return not (wrapped and _rank(x[0]) == rank)
 
     def _by_name(self, given: dict, what: str) -> list:
         if set(given) != set(self.names):
             raise ValueError(
                 f"{what} does not match the model's inputs. Received the keys: "
-                f"{listed(given) or 'none'}; expected: {listed(sorted(self.names))}."
+                f"[{listed(given)}]; expected: [{listed(sorted(self.names))}]."
             )
         return [given[name] for name in self.names]
 
@@ -224,9 +224,14 @@ def _fits(given: tuple, shape: tuple) -> bool:
     )
 
 
+def _rank(x: Any) -> int:
+    """The number of axes of an array, a tensor, a symbolic one or nested lists."""
+    return len(x.shape) if hasattr(x, "shape") else as_array("The input", x).ndim
+
+
 def _with_axes_of(x: Any, array: np.ndarray) -> np.ndarray:
     """An array that `_fitting` has made of x, or a result of its shape, in the shape of x."""
-    missing = as_array("x", x).ndim - array.ndim
+    missing = _rank(x) - array.ndim
     return array[..., 0] if missing == -1 else array[..., None] if missing == 1 else array
 
 

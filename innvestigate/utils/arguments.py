@@ -7,7 +7,7 @@ plainest form: a number of Python, whatever kind of number was given.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,13 +57,18 @@ def check_number(
     """
     number = _as_number(value)
     if number is None or not least <= number <= most or number <= above:
-        bounds = {f" >= {least:g}": least, f" > {above:g}": above, f" <= {most:g}": -most}
-        limits = " and".join(text for text, bound in bounds.items() if bound > -np.inf)
-        limits += _sizes(value)
-        raise ValueError(
-            f"{name} must be a finite number{limits}. Received: {shown(value)}.{advice}"
-        )
+        limits = _limits(least, above, most) + _sizes(value)
+        raise ValueError(f"{name} must be {limits}. Received: {shown(value)}.{advice}")
     return number
+
+
+def _limits(least: float, above: float, most: float) -> str:
+    """Bounds of a number in words."""
+    if most < np.inf:
+        return f"in ({above:g}, {most:g}]" if above > -np.inf else f"in [{least:g}, {most:g}]"
+    bounds = {f" >= {least:g}": least, f" > {above:g}": above}
+    limits = " and".join(text for text, bound in bounds.items() if bound > -np.inf)
+    return f"a finite number{limits}"
 
 
 def _as_number(value: Any) -> int | float | None:
@@ -82,11 +87,10 @@ def _as_number(value: Any) -> int | float | None:
 
 def _sizes(value: Any) -> str:
     """Words on sizes, where a number of Python has one that is not allowed."""
-    extreme = (
-        isinstance(value, (int, float)) and value == value and value not in (0, np.inf, -np.inf)
-    )
-    inside = extreme and _SMALLEST <= abs(value) <= _GREATEST
-    return "" if inside or not extreme else f", of a size from {_SMALLEST:g} to {_GREATEST:g}"
+    if not isinstance(value, (int, float)) or value == 0 or not abs(value) < np.inf:
+        return ""
+    inside = _SMALLEST <= abs(value) <= _GREATEST
+    return "" if inside else f", of a size from {_SMALLEST:g} to {_GREATEST:g}"
 
 
 _SMALLEST, _GREATEST = 1e-30, 1e30
@@ -145,19 +149,25 @@ def check_texts(name: str, value: Any) -> list[str]:
     Raises:
         TypeError: If it is not.
     """
-    several = isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 1
-    if not several or not all(isinstance(each, str) for each in value):
+    if not _is_list(value) or not all(isinstance(each, str) for each in value):
         raise TypeError(f"{name} must be a list of strings. Received: {shown(value)}.")
     return [str(each) for each in value]
 
 
+def _is_list(value: Any) -> bool:
+    """Whether a value is a sequence, an array or a series, but no text."""
+    if isinstance(value, Sequence):
+        return not isinstance(value, (str, bytes, bytearray, memoryview))
+    return getattr(value, "ndim", 0) == 1
+
+
 def check_list(name: str, value: Any) -> list:
-    """The argument as a list, if it is a list, tuple, array or series with one axis.
+    """The argument as a list, if it is a sequence, or an array or series with one axis.
 
     Raises:
         TypeError: If it is not.
     """
-    if not isinstance(value, (list, tuple)) and getattr(value, "ndim", 0) != 1:
+    if not _is_list(value):
         raise TypeError(f"{name} must be a list. Received: {shown(value)}.")
     return list(value)
 

@@ -11,6 +11,7 @@ import numpy as np
 from keras import tree
 
 from innvestigate.utils.arguments import check_whole, listed
+from innvestigate.utils.words import shown
 
 
 def is_dataset(x: Any) -> bool:
@@ -122,8 +123,11 @@ def map_batches(
         The structure that `function` returns, of concatenated arrays.
 
     Raises:
-        ValueError: If there is no sample, `batch_size` is no whole number >= 1, or `verbose` none.
+        TypeError: If `batch_size` is no whole number.
+        ValueError: If there is no sample, `batch_size` is less than one, or `verbose` no number.
     """
+    if not isinstance(batch_size, (int, np.integer)):
+        raise TypeError(f"batch_size must be a whole number. Received: {shown(batch_size)}.")
     batch_size = check_whole("batch_size", batch_size, 1)
     check_whole("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
     count = count_batches(x, batch_size)

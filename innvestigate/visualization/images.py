@@ -136,12 +136,8 @@ def plot_comparison(
             relevance has another height or width, or is not finite.
     """
     images = as_array("images", images)
-    relevances = {
-        name: as_array(f"relevance by {name!r}", given)
-        for name, given in check_keys("relevances", relevances).items()
-    }
     captions = None if captions is None else check_texts("captions", captions)
-    _check_counts(images, relevances, captions)
+    relevances = _checked(images, relevances, captions)
     max_columns = check_whole("max_columns", max_columns, 1)
     cell = check_number("cell", cell, above=0, most=LARGEST)
     check_colour_map("image_cmap", image_cmap)
@@ -241,11 +237,15 @@ def _image(image: Any, size: tuple[int, int]) -> np.ndarray:
     return (image - low) / ((high - low) or 1) if low < 0 or high > 1 else image
 
 
-def _check_counts(images: np.ndarray, relevances: dict, captions: Sequence[str] | None) -> None:
-    given = [images, *relevances.values(), *([] if captions is None else [np.array(captions)])]
-    counts = {values.shape[0] if values.ndim else 0 for values in given}
-    if len(counts) != 1 or 0 in counts or not relevances:
+def _checked(images: np.ndarray, relevances: Any, captions: Sequence[str] | None) -> dict:
+    """The relevances as arrays, one for each image."""
+    given = check_keys("relevances", relevances)
+    found = {name: as_array(f"relevance by {name!r}", x) for name, x in given.items()}
+    counts = {len(array) if array.ndim else 0 for array in (images, *found.values())}
+    counts |= set() if captions is None else {len(captions)}
+    if len(counts) != 1 or 0 in counts or not found:
         raise ValueError(
-            f"Expected as many captions and relevances as images, (n, ...),, and at least "
-            f"one. Received {len(relevances)} methods and the lengths {sorted(counts)}."
+            "Expected as many captions and relevances as images, and at least one. Received "
+            f"{len(found)} methods and the lengths {sorted(counts)}."
         )
+    return found
