@@ -148,7 +148,7 @@ class ShuffledReferences:
     seed: int = 0
 
     def __post_init__(self):
-        n, seed = check_whole("n", self.n, 1, MOST), check_whole("seed", self.seed, 0)
+        n, seed = check_whole("n", self.n, 1, MOST), check_whole("seed", self.seed, 0, np.inf)
         settle(self, n=n, seed=seed)
 
     def __call__(self, x: Any) -> np.ndarray:

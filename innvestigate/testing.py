@@ -274,7 +274,7 @@ def _check_refused(what: str, analyzer: Analyzer, wrong: Any, x: Any) -> None:
 
 
 def _fingerprint(model: keras.Model) -> dict[str, Any]:
-    weights = [ops.convert_to_numpy(ops.convert_to_tensor(v)).tobytes() for v in model.variables]
+    weights = [ops.convert_to_numpy(v).tobytes() for v in model.variables]
     found: dict[str, Any] = {"weights": weights, "calls": count_nodes(model)}
     with contextlib.suppress(NotImplementedError):  # as of subclassed models
         found["config"] = repr(model.get_config())

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from innvestigate.engine.inputs import check_broadcasts
 from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.warn import warn
 from innvestigate.graph.layers import original_layer
@@ -132,13 +133,22 @@ class LRP(MirrorAnalyzer):
             if not isinstance(line.rule, ZBox):
                 continue
             matching = [step for step in deep_steps(task) if line.matches(step)]
-            if any(step.first for step in matching):
-                self.input_spec.check_constants(low=line.rule.low, high=line.rule.high)
+            for step in matching:
+                self._check_box(line.rule, step)
             if not matching:
                 warn(
                     f"{line.rule!r} applies to no layer of this model ({line.why}). A first kernel "
                     "layer is one that the input reaches through shape-only steps."
                 )
+
+    def _check_box(self, rule: ZBox, step: Step) -> None:
+        """Whether the bounds fit what they bound: in a first step the model's input."""
+        bounds = {"low": rule.low, "high": rule.high}
+        if step.first:
+            self.input_spec.check_constants(**bounds)
+            return
+        for name, bound in bounds.items():
+            check_broadcasts(name, bound, step.inputs[0], f"the input of {step.name!r}")
 
     def start(self, weights, output):
         return weights * output

@@ -299,10 +299,7 @@ class _Patterns:
         return {n: ops.convert_to_numpy(x.kernel).astype("float64") for n, x in linears}
 
     def get(self) -> dict[str, np.ndarray]:
-        return {
-            name: ops.convert_to_numpy(ops.convert_to_tensor(v))
-            for name, v in self.variables.items()
-        }
+        return {name: ops.convert_to_numpy(v) for name, v in self.variables.items()}
 
     def set(self, patterns: dict, inactive: dict | None = None) -> None:
         """Put patterns into the variables, if they fit."""

@@ -34,7 +34,7 @@ from innvestigate.graph.step import Graph
 from innvestigate.graph.task import EXPLAINED, OUTPUT, Task
 from innvestigate.graph.trace import Shapes, trace
 from innvestigate.utils.arguments import check_flags
-from innvestigate.utils.batching import map_batches
+from innvestigate.utils.batching import check_batch_size, map_batches
 
 
 class Analyzer(Audited, Configured):
@@ -255,6 +255,7 @@ class Analyzer(Audited, Configured):
 
     def _answer(self, books, x, neuron_selection, batch_size, verbose) -> Any:
         """What `analyze` returns; what becomes of the relevance goes into the books, if any."""
+        batch_size = check_batch_size(batch_size)
         x, count = self.input_spec.check(self.text.to_tokens(x))
         shape = self.task.output_shape
         selection = Selection(self.neuron_selection_mode, neuron_selection, shape, count)

@@ -83,14 +83,7 @@ class InputSpec:
         """
         for argument, value in constants.items():
             for name, tensor in zip(self.names, self.tensors, strict=True):
-                shape = tuple(tensor.shape[1:])
-                given = np.shape(value)
-                sizes = zip(given[::-1], shape[::-1], strict=False)
-                if len(given) > len(shape) or any(n not in (1, m or n) for n, m in sizes):
-                    raise ValueError(
-                        f"{argument} of the shape {given} does not broadcast over the input "
-                        f"{name!r}, whose samples have the shape {shape}."
-                    )
+                check_broadcasts(argument, value, tensor, f"the input {name!r}")
 
     def restore(self, arrays: list, x: Any) -> Any:
         """A flat list of arrays, in the structure of x and with as many axes (see `_fitting`)."""
@@ -183,6 +176,27 @@ class InputSpec:
         elif "int" in tensor.dtype and array.dtype.kind == "f":
             _check_whole(name, array)
         return array
+
+
+def check_broadcasts(argument: str, value: Any, tensor: keras.KerasTensor, what: str) -> None:
+    """Whether a number or array broadcasts over a sample of a tensor.
+
+    Args:
+        argument: The argument that it was given as.
+        value: The number or array.
+        tensor: The tensor.
+        what: The tensor in words.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    shape, given = tuple(tensor.shape[1:]), np.shape(value)
+    sizes = zip(given[::-1], shape[::-1], strict=False)
+    if len(given) > len(shape) or any(n not in (1, m or n) for n, m in sizes):
+        raise ValueError(
+            f"{argument} of the shape {given} does not broadcast over {what}, whose samples have "
+            f"the shape {shape}."
+        )
 
 
 def _as_strings(name: str, array: np.ndarray) -> np.ndarray:

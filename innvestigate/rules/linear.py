@@ -327,7 +327,9 @@ class ZBox(KernelRule):
 
     def shares(self, linear, x, z, r, at_low=None, at_high=None):
         if at_low is None:
-            at_low, at_high = (ops.zeros_like(x) + bound for bound in self.probes)
+            at_low, at_high = (
+                ops.zeros_like(x) + ops.convert_to_tensor(bound, x.dtype) for bound in self.probes
+            )
         low, high = ops.minimum(at_low, at_high), ops.maximum(at_low, at_high)
         kernel = linear.kernel
         parts = [(x, kernel), (-low, positive(kernel)), (-high, negative(kernel))]

@@ -16,17 +16,20 @@ from innvestigate.utils.words import one_line, shown
 
 _LONGEST = 20
 """How many names a message lists."""
+_LARGEST = 2**63 - 1
+"""What whole numbers may be at most: arrays count up to it."""
 
 
-def check_whole(name: str, value: Any, least: int, most: int | None = None) -> int:
+def check_whole(name: str, value: Any, least: int, most: float = _LARGEST) -> int:
     """The argument as an int, if it is a whole number of at least `least`, and at most `most`.
 
     Raises:
         ValueError: If it is not.
     """
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):
-        limits = f">= {least}" if most is None else f"from {least} to {most}"
+    if not whole or not least <= value <= most:
+        open_end = most >= _LARGEST and not (whole and value > most)
+        limits = f">= {least}" if open_end else f"from {least} to {most}"
         raise ValueError(f"{name} must be a whole number {limits}. Received: {shown(value)}.")
     return int(value)
 
@@ -55,7 +58,7 @@ def check_number(
     Raises:
         ValueError: If it is not.
     """
-    number = _as_number(value)
+    number = _as_number(name, value)
     if number is None or not least <= number <= most or number <= above:
         limits = _limits(least, above, most) + _sizes(value)
         raise ValueError(f"{name} must be {limits}. Received: {shown(value)}.{advice}")
@@ -71,12 +74,12 @@ def _limits(least: float, above: float, most: float) -> str:
     return f"a finite number{limits}"
 
 
-def _as_number(value: Any) -> int | float | None:
+def _as_number(name: str, value: Any) -> int | float | None:
     """A finite number of Python, if the value is a number."""
     if not isinstance(value, (int, float, np.generic)):
         if not hasattr(value, "dtype") or getattr(value, "shape", None) != ():
             return None
-        value = np.asarray(value)[()] if hasattr(value, "__array__") else None
+        value = as_array(name, value)[()]
     if isinstance(value, np.floating):
         value = float(value)
     elif isinstance(value, np.integer):
@@ -271,7 +274,7 @@ def check_seed(seed: Any) -> int | None:
     Raises:
         ValueError: If it is neither.
     """
-    return None if seed is None else check_whole("seed", seed, 0)
+    return None if seed is None else check_whole("seed", seed, 0, np.inf)
 
 
 def seed_or_fresh(seed: int | None) -> int:

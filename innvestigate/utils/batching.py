@@ -107,6 +107,18 @@ class Progress:
             self._bar.update(int(self._end + 1e-6), finalize=False)
 
 
+def check_batch_size(batch_size: Any) -> int:
+    """The batch size as an int.
+
+    Raises:
+        TypeError: If it is no whole number.
+        ValueError: If it is less than one.
+    """
+    if not isinstance(batch_size, (int, np.integer)):
+        raise TypeError(f"batch_size must be a whole number. Received: {shown(batch_size)}.")
+    return check_whole("batch_size", batch_size, 1)
+
+
 def map_batches(
     function: Callable[[Any, int, Progress], Any], x: Any, batch_size: int = 32, verbose: int = 0
 ) -> Any:
@@ -126,9 +138,7 @@ def map_batches(
         TypeError: If `batch_size` is no whole number.
         ValueError: If there is no sample, `batch_size` is less than one, or `verbose` no number.
     """
-    if not isinstance(batch_size, (int, np.integer)):
-        raise TypeError(f"batch_size must be a whole number. Received: {shown(batch_size)}.")
-    batch_size = check_whole("batch_size", batch_size, 1)
+    batch_size = check_batch_size(batch_size)
     check_whole("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
     count = count_batches(x, batch_size)
     bar = _bar(count) if verbose else None

@@ -54,17 +54,18 @@ def as_path(path: str | os.PathLike | bytes) -> Path:
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(f"path must be the path of a file. Received: {shown(path)}.")
     found = os.fsdecode(path)
-    if not found or "\0" in found or (not found.isascii() and not _can_be_encoded(found)):
+    if not _is_possible(found):
         raise ValueError(f"path must be the path of a file. Received: {shown(path)}.")
     return Path(found)
 
 
-def _can_be_encoded(path: str) -> bool:
+def _is_possible(path: str) -> bool:
+    """Whether a file can be called so."""
     try:
-        os.fsencode(path)
+        longest = max(map(len, os.fsencode(path).split(os.fsencode(os.sep))))
     except UnicodeEncodeError:
         return False
-    return True
+    return bool(path) and "\0" not in path and longest <= 255
 
 
 @contextmanager
