@@ -67,7 +67,9 @@ def check_rule(
     check_flags(linear=linear, conserves=conserves)
     tolerance = check_number("tolerance", tolerance, least=0)
     check_kind("layer", layer, keras.Layer, "a layer")
-    x = _as_samples(x)
+    x = tree.map_structure(
+        lambda a: a.astype(layer.compute_dtype) if a.dtype.kind == "f" else a, _as_samples(x)
+    )
     analyzer = _in_a_mirror(rule := as_rule(rule), layer, x)
     output, send = _without_mirror(analyzer, rule, x)
     r, other = np.random.default_rng(0).normal(size=(2, *output.shape)).astype(output.dtype)

@@ -33,7 +33,7 @@ from innvestigate.rules import (
     ZBox,
     as_rule,
 )
-from innvestigate.rules.composite import structure
+from innvestigate.rules.composite import is_condition, structure
 from innvestigate.rules.registry import in_order, registered_lines, stays_whole
 from innvestigate.utils.arguments import check_choice, check_flags, check_whole
 from innvestigate.utils.words import shown
@@ -326,7 +326,7 @@ def check_rule_list(rules) -> list[tuple]:
         ValueError: If an entry is no pair of a condition and a rule.
     """
     for i, entry in enumerate(rules):
-        if not isinstance(entry, (list, tuple)) or len(entry) != 2 or not callable(entry[0]):
+        if not isinstance(entry, (list, tuple)) or len(entry) != 2 or not is_condition(entry[0]):
             raise ValueError(
                 "A rule list holds pairs (condition, rule), the condition a function of the "
                 f"layer. Received in line {i}: {shown(entry)}."

@@ -143,9 +143,11 @@ class InputSpec:
     def _is_single(self, x: Any) -> bool:
         if len(self.tensors) != 1 or isinstance(x, dict):
             return False
-        wrapped = isinstance(x, (list, tuple)) and len(x) == 1
-        rank = len(self.tensors[0].shape)
-        return not (wrapped and _rank(x[0]) == rank)
+        if not isinstance(x, (list, tuple)) or len(x) != 1:
+            return True
+        shape, rank = self.tensors[0].shape, _rank(x[0])
+        column = tuple(shape[1:]) == (1,) and rank == 1 and hasattr(x[0], "shape")
+        return not (rank == len(shape) or column)
 
     def _by_name(self, given: dict, what: str) -> list:
         if set(given) != set(self.names):

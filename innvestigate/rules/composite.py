@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import keras
 
 from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.step import Step
@@ -50,7 +53,7 @@ class Line:
 
     def __post_init__(self):
         check_kind("rule", self.rule, Rule, "an innvestigate.rules.Rule")
-        if not callable(self.condition):
+        if not is_condition(self.condition):
             raise TypeError(
                 f"condition must be a function of a step. Received: {shown(self.condition)}."
             )
@@ -61,6 +64,11 @@ class Line:
     def matches(self, step: Step) -> bool:
         """Whether the line's rule is made for the step and its condition holds."""
         return self.rule.fits(kind_of(step)) and bool(self.condition(step))
+
+
+def is_condition(value: Any) -> bool:
+    """Whether a value may be asked about steps or layers: a function, and no layer itself."""
+    return callable(value) and not isinstance(value, keras.Operation)
 
 
 class NoRuleError(ValueError):

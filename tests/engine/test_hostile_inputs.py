@@ -125,7 +125,7 @@ def test_longdoubles_beyond_other_floats():
         explain(network(4))(X * np.longdouble("1e400"))
 
 
-@pytest.mark.parametrize("form", [np.array, list, pd.Series, tf.convert_to_tensor])
+@pytest.mark.parametrize("form", [np.array, list, pd.Series, tf.convert_to_tensor, tuple])
 def test_a_vector_for_columns_of_one_number_as_predict_takes_it(form):
     column = keras.Sequential([layers.Input((1,)), layers.Dense(3, "relu"), layers.Dense(2)])
     x = X[:, 0]
@@ -133,6 +133,15 @@ def test_a_vector_for_columns_of_one_number_as_predict_takes_it(form):
     found = explain(column)(form(x))
     assert found.shape == (5,)
     equal(found, explain(column)(x[:, None])[:, 0])
+
+
+def test_a_list_of_one_vector_is_no_row():
+    column = keras.Sequential([layers.Input((1,)), layers.Dense(2)])
+    (found,) = explain(column)([X[:, 0]])
+    equal(found, explain(column)(X[:, 0]))
+    (found,) = explain(network(5, 1))([np.ones((2, 5, 1))])
+    assert found.shape == (2, 5, 1)
+    assert np.shape(explain(network(5, 1))([np.ones((5, 1))])) == (1, 5, 1)
 
 
 def test_vectors_for_columns_among_several_inputs():
@@ -248,12 +257,19 @@ def test_numbers_of_numpy_are_numbers(kind):
     half = kind(0.5)
     assert rules.Epsilon(half) == rules.Epsilon(0.5)
     assert rules.Gamma(half) == rules.Gamma(0.5)
-    for name, more in {
-        "lrp.epsilon": {"epsilon": half},
-        "random": {"stddev": half, "seed": 0},
-    }.items():
-        plain = {**more, **{key: 0.5 for key in ("epsilon", "stddev") if key in more}}
-        equal(explain(network(4), name, **more)(X), explain(network(4), name, **plain)(X))
+    model = network(4)
+    for name, argument in {"lrp.epsilon": "epsilon", "random": "stddev"}.items():
+        seed = {"seed": 0} if name == "random" else {}
+        found = explain(model, name, **{argument: half}, **seed)(X)
+        equal(found, explain(model, name, **{argument: 0.5}, **seed)(X))
+
+
+def test_a_layer_is_no_condition_on_layers():
+    layer = layers.Dense(2)
+    with pytest.raises(ValueError, match="the condition a function of the layer"):
+        innvestigate.create_analyzer("lrp", network(4), rule=[(layer, "Z")])
+    with pytest.raises(TypeError, match="condition must be a function of a step"):
+        rules.Line(rules.Z(), layer, "that layer")
 
 
 def test_as_many_steps_as_you_like_may_be_asked_for():
