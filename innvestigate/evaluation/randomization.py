@@ -12,7 +12,8 @@ import pandas as pd
 
 from innvestigate.evaluation.metric import Metric, correlation, mean_and_error
 from innvestigate.evaluation.subject import Subject
-from innvestigate.utils.arguments import check_choices, check_texts, numbers_of, settle
+from innvestigate.utils.arguments import check_choices, numbers_of, settle
+from innvestigate.utils.words import shown
 
 MODES = ("cascading", "independent")
 SIMILARITIES = ("signed", "absolute")
@@ -45,12 +46,17 @@ class Randomization(Metric):
 
     def __post_init__(self):
         settle(self, modes=check_choices("modes", self.modes, MODES))
-        if self.layers is not None and not check_texts("layers", self.layers):
-            raise ValueError("layers must be names of layers, at least one. Received: none.")
+        if self.layers is not None and not _are_names(self.layers):
+            raise ValueError(f"layers must be names of layers. Received: {shown(self.layers)}.")
 
     def begin(self, model: keras.Model, seed: int) -> Metric:
         """One run, which copies the model."""
         return _Run(self, model, seed)
+
+
+def _are_names(layers: Any) -> bool:
+    several = isinstance(layers, (list, tuple)) and len(layers) > 0
+    return several and all(isinstance(name, str) for name in layers)
 
 
 class _Run(Metric):

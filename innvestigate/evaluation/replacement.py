@@ -23,8 +23,8 @@ def check_perturbation(given: Any) -> None:
     """
     if isinstance(given, str) and given not in PERTURBATIONS:
         raise ValueError(
-            f"perturbation must be one of: {', '.join(PERTURBATIONS)}; a number, an array or a "
-            f"function. Received: {shown(given)}."
+            f"Unknown perturbation: {shown(given)}. Expected one of: {', '.join(PERTURBATIONS)}; a "
+            "number, an array or a function."
         )
     if not isinstance(given, str) and not callable(given):
         check_array("perturbation", given)

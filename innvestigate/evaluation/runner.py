@@ -161,7 +161,7 @@ def _as_samples(batch: Any, offset: int) -> np.ndarray:
             "evaluate takes an array of numbers with a batch axis. Received: shape "
             f"{x.shape}, type {x.dtype}."
         )
-    bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1)) + offset
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=tuple(range(1, x.ndim)))) + offset
     if len(bad):
         raise ValueError(
             f"x holds NaN or infinite values in sample {bad[:10].tolist()}. Remove or repair it."
@@ -186,8 +186,8 @@ def _as_metrics(given: Any) -> list[Metric]:
             metric = METRICS[metric]()
         if not isinstance(metric, Metric):
             raise ValueError(
-                f"metrics must be out of {', '.join(METRICS)}; or with arguments, such as "
-                f"RegionPerturbation(region_shape=4). Received: {shown(metric)}."
+                f"Unknown metric: {shown(metric)}. Expected in metrics: {', '.join(METRICS)}; or "
+                "some with arguments, such as RegionPerturbation(region_shape=4)."
             )
         found.append(metric)
     if len({type(metric) for metric in found}) < len(found) or not found:

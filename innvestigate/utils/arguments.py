@@ -130,7 +130,7 @@ def check_choices(name: str, value: Any, options: Collection[str]) -> tuple[str,
     given = tuple(value) if isinstance(value, (list, tuple)) else ()
     if not given or not all(isinstance(each, str) and each in options for each in given):
         raise ValueError(
-            f"{name} must be a list of at least one of {listed(options)}. Received: {shown(value)}."
+            f"{name} must be out of {listed(options)}, at least one. Received: {shown(value)}."
         )
     return given
 
