@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 from keras import layers
 
 import innvestigate
@@ -108,7 +107,7 @@ def test_batches_of_unlike_structure_are_not_joined():
         np.asfortranarray,
         lambda x: np.repeat(x, 2, 1)[:, ::2],
         pd.DataFrame,
-        tf.convert_to_tensor,
+        keras.ops.convert_to_tensor,
         lambda x: iter([memoryview(x[:2]), x[2:].astype(np.longdouble)]),
     ],
     ids=["longdouble", "big-endian", "memoryview", "F", "strided", "frame", "tensor", "batches"],
@@ -125,7 +124,7 @@ def test_longdoubles_beyond_other_floats():
         explain(network(4))(X * np.longdouble("1e400"))
 
 
-@pytest.mark.parametrize("form", [np.array, list, pd.Series, tf.convert_to_tensor, tuple])
+@pytest.mark.parametrize("form", [np.array, list, pd.Series, keras.ops.convert_to_tensor, tuple])
 def test_a_vector_for_columns_of_one_number_as_predict_takes_it(form):
     column = keras.Sequential([layers.Input((1,)), layers.Dense(3, "relu"), layers.Dense(2)])
     x = X[:, 0]
