@@ -130,8 +130,8 @@ class Analyzer(Audited, Configured):
         Args:
             x: Samples with a batch axis: an array, a list or dict as the model takes it, a
                 `tf.data.Dataset` or a `keras.utils.PyDataset` of batches, of which empty ones are
-                passed over. Any numeric type, or strings where the model reads them. As for `predict`, a last axis of size one may be
-                left out, or be one too many.
+                passed over. Any numeric type, or strings where the model reads them. As for
+                `predict`, a last axis of size one may be left out, or be one too many.
             neuron_selection: In the mode `"index"` an int or, for outputs with k axes, a k-tuple
                 that holds for all samples, or an integer array with one index for each sample
                 (`(batch,)` or `(batch, k)`). All axes but the last may be counted from the end:
