@@ -74,6 +74,10 @@ or it is right: finite, and what the plain form of the same value gives. It is a
 numpy or Keras warn, if a file is written elsewhere, or if the model's weights, Keras's settings,
 numpy's global seed, matplotlib's settings or the data change.
 
+An argument that several analyzers share gets all values once and a twelfth of them at each other
+analyzer; methods get a quarter of the values, `testing` an eighth, functions of pictures, rules and
+metrics half. Of arguments without end (`steps=10**18`) only the creation is asked for.
+
 | what is hostile | calls | refused | right | faults |
 | --- | --- | --- | --- | --- |
 {chr(10).join(rows)}

@@ -10,8 +10,6 @@ from innvestigate.utils.arguments import check_whole
 from tests.fuzz import inputs, surface
 from tests.fuzz.values import VALUES
 
-CASES = {case.name: case for case in inputs.cases()}
-
 
 @pytest.mark.slow
 def test_calls_are_refused_or_right():
