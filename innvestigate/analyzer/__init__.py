@@ -49,6 +49,7 @@ from innvestigate.engine.plan import Plan, PlanLine
 from innvestigate.engine.storage import load_analyzer
 from innvestigate.engine.without import model_wo_output_activation, model_wo_softmax
 from innvestigate.utils.suggest import did_you_mean
+from innvestigate.utils.words import shown
 
 analyzers: dict[str, Callable[..., Analyzer]] = {
     "input": Input,
@@ -142,7 +143,7 @@ def create_analyzer(
     """
     if not isinstance(name, str) or name not in analyzers:
         raise KeyError(
-            f"There is no analyzer called {name!r}. {did_you_mean(name, analyzers)}All names: "
+            f"There is no analyzer called {shown(name)}. {did_you_mean(name, analyzers)}All names: "
             f"{', '.join(analyzers)}."
         )
     create = analyzers[name]

@@ -34,6 +34,7 @@ from innvestigate.engine.models import load_model, save_model
 from innvestigate.engine.vetting import Names, UnknownNameError
 from innvestigate.genomics import ShuffledReferences
 from innvestigate.utils.archive import KINDS, pack, read_arrays, unpacked, write_arrays
+from innvestigate.utils.arguments import check_keys
 from innvestigate.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def load_analyzer(
         >>> analyzer.save("analyzer.zip")
         >>> analyzer = innvestigate.load_analyzer("analyzer.zip")
     """
+    if custom_objects is not None:
+        custom_objects = check_keys("custom_objects", custom_objects)
     with unpacked(path, _KIND, _VERSION, _is_part) as parts:
         decoder = _Decoder(parts, read_arrays(parts[_ARRAYS]), custom_objects)
         analyzer = decoder.decode(json.loads(parts[_ANALYZER].read()))
