@@ -165,6 +165,11 @@ def load_model(path: Path) -> keras.Model:
         model = load_model_file(path)
     except FileRefusedError as error:
         raise FileRefusedError(_why_not_loaded(path, str(error))) from error
+    if not model.built:
+        raise ValueError(
+            f"The model in {printable(path)} was saved before it knew its inputs. Call it on data, "
+            "or begin it with keras.Input(shape), and save it again."
+        )
     counts = len(model.inputs), len(model.outputs)
     if counts != (1, 1):
         raise ValueError(

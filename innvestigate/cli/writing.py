@@ -177,7 +177,7 @@ class Explanations:
 
     def _alone(self, method: str, i: int) -> Figure:
         figure, ax = plt.subplots(figsize=(4.5, 4), layout="constrained")
-        self._draw(ax, method, i)
+        replace(self, accounted={})._draw(ax, method, i)  # which is said below it
         return figure
 
     def _sum(self, method: str, i: int) -> str:
@@ -277,10 +277,18 @@ def save_scores(evaluation: Any, path: Path) -> None:
 
 
 def save(path: Path, write: Callable[[BinaryIO], Any]) -> Path:
-    """Write a file, which takes its place when it is complete. Its folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        write(file)
+    """Write a file, which takes its place when it is complete. Its folder is made if need be.
+
+    Raises:
+        OSError: If that is not possible; what was there before stays.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            write(file)
+    except OSError as error:
+        why = error.strerror or error
+        raise OSError(f"{printable(path)} cannot be written: {why}.") from error
     return path
 
 
