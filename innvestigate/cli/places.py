@@ -198,17 +198,17 @@ def _check_kind(path: Path) -> None:
 
 
 def _check_output(out: Path, kinds: Sequence[str]) -> None:
-    kind, shown = out.suffix.lower(), printable(out)
+    kind, shown, real = out.suffix.lower(), printable(out), _real(out)
     if kind not in kinds:
         raise ValueError(f"{shown} has the extension {kind!r}. Expected: {_in_words(kinds)}.")
-    if kind and out.is_dir():
+    if kind and real.is_dir():
         raise ValueError(f"{shown} is a folder. Expected: a file, or a folder without a dot.")
-    if not kind and os.path.lexists(out) and not out.is_dir():
+    if not kind and os.path.lexists(real) and not real.is_dir():
         raise ValueError(f"{shown} is a file. Expected: a folder, or a file with an extension.")
-    if kind and os.path.exists(out) and not out.is_file():
+    if kind and os.path.lexists(real) and not real.is_file():
         raise ValueError(f"{shown} is a device or a pipe, which is not written to: name a file.")
-    above = next((parent for parent in out.absolute().parents if os.path.lexists(parent)), None)
-    if above is not None and not above.is_dir():
+    above = next((parent for parent in real.parents if os.path.lexists(parent)), real)
+    if not above.is_dir():
         raise ValueError(f"{printable(above)} is no folder, so {shown} cannot be written.")
 
 
@@ -223,13 +223,14 @@ def _in_words(kinds: Sequence[str]) -> str:
 
 
 def _refuse_old(out: Path) -> None:
-    if out.is_dir():
-        if next(out.iterdir(), None) is not None:
+    real = _real(out)
+    if real.is_dir():
+        if next(real.iterdir(), None) is not None:
             raise FileExistsError(
                 f"The folder {printable(out)} is not empty. --force writes into it, and replaces "
                 "files of the same names."
             )
-    elif os.path.lexists(out):
+    elif os.path.lexists(real):
         raise FileExistsError(f"{printable(out)} exists. --force replaces it.")
 
 
@@ -237,13 +238,17 @@ def _would_be_read(out: Path, folder: Path, recursive: bool) -> bool:
     """Whether what is written there is an image that is found in a folder."""
     if out.suffix and out.suffix.lower() not in IMAGES:
         return False
-    place, home = Path(os.path.realpath(out)), Path(os.path.realpath(folder))
+    place, home = _real(out), _real(folder)
     home_of = place.parent if out.suffix else place
     return home_of == home or (recursive and home in home_of.parents)
 
 
 def _identity(path: Path) -> object:
-    """What two names of one file have in common."""
-    if path.exists():
-        return path.stat().st_dev, path.stat().st_ino
-    return os.path.realpath(path)
+    """What all names of one file have in common."""
+    real = _real(path)
+    return (real.stat().st_dev, real.stat().st_ino) if real.exists() else real
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads, though there may be nothing yet: `new/../x` is `x`."""
+    return Path(os.path.realpath(path))

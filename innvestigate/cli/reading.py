@@ -185,7 +185,7 @@ def read_names(path: Path, count: int) -> list[str]:
         raise ValueError(
             f"{printable(path.name)} names {len(names)} classes; the model has {count}."
         )
-    return names
+    return [printable(name) for name in names]
 
 
 def _names_from_json(file: str, text: str) -> list[str]:

@@ -73,7 +73,15 @@ OF_METHODS = (
 OUTPUTS = (
     *("x.npy", "x.npz", "x.png", "x.svg", "x.pdf", "x.jpg", "x.webp", "x.csv", "x.html", "x.htm"),
     *("x", "x.", ".", "..", "/", "", ".png", "x.gif", "x.tif", "x.keras", "x.PNG", "new/x/y.png"),
-    *("photo0.png", "./folder/../photo0.png", "soft.png", "hard.png", "photos", "photos/x.png"),
+    *(
+        "photo0.png",
+        "./folder/../photo0.png",
+        "no/../photo0.png",
+        "soft.png",
+        "hard.png",
+        "photos",
+        "photos/x.png",
+    ),
     *("photos/x", "photos/x.npz", "image.keras", "images.npy", "classes.txt", "train.npy"),
     *("folder", "folder.png", "old.npz", "old", "loop.png", "nowhere.png", "pipe.npy"),
     *("/dev/null", "/dev/full", "/dev/stdout", "/proc/x.npz", "/proc/self/x.png"),
@@ -153,7 +161,7 @@ def _values():
     """Values in the place of each argument and option, dealt out among those of long commands."""
     for command, line in LINES.items():
         arguments, valued, flags = parameters(command)
-        every = {"explain": 2, "evaluate": 6}.get(command, 1)
+        every = {"explain": 3, "evaluate": 6}.get(command, 1)
         for i, name in enumerate(arguments + valued):
             for value in VALUES[i % every :: every]:
                 yield Command("wrong values", written(command, line | {name: [value]}))
@@ -206,14 +214,16 @@ def _outputs():
 
 def _files():
     """Hostile and odd files in the place of each file."""
-    for name in (*HOSTILE, "pipe.npy", "folder", "folder.png", "loop.png", "nowhere.png"):
-        for option in ("INPUT", "--reference", "--fit", "--class-names", "MODEL"):
-            line = LINES["explain"] | {option: [name]}
-            if option == "--reference":
-                line |= {"--method": ["deeplift"]}
-            if option == "--fit":
-                line |= {"--method": ["pattern.net"]}
-            yield Command("hostile files", written("explain", line))
+    names = (*HOSTILE, "pipe.npy", "folder", "folder.png", "loop.png", "nowhere.png")
+    methods = {"--reference": ["deeplift"], "--fit": ["pattern.net"]}
+    for i, name in enumerate(names):
+        further = ("--reference", "--fit", "--class-names")[i % 3]
+        for option in ("INPUT", "MODEL", further):
+            line = LINES["explain"] | {"--method": methods.get(option, ["gradient"])}
+            yield Command("hostile files", written("explain", line | {option: [name]}))
+    for name in ("surrogate.json", "no.json", "deep.json", "latin.txt", "many.txt", "zeros.txt"):
+        line = LINES["explain"] | {"--class-names": [name]}
+        yield Command("hostile files", written("explain", line))
 
 
 def _methods(random):
@@ -223,7 +233,7 @@ def _methods(random):
         for name, create in innvestigate.analyzers.items()
         for argument in argument_names(create)
     ]
-    for i in random.permutation(len(pairs))[:150]:
+    for i in random.permutation(len(pairs))[:100]:
         name, argument = pairs[i]
         value = random.choice(OF_METHODS)
         line = LINES["explain"] | {"--method": [f"{name}({argument}={value})"]}

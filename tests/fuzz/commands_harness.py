@@ -59,9 +59,10 @@ def run(first, step, write=print):
         start = _state(folder)
         shutil.copytree(folder, folder.parent / "kept", symlinks=True, ignore=_pipes)
         for number, case in list(enumerate(listed))[first::step]:
-            became, seen = _outcome(case, folder, start)
+            became, said, seen = _outcome(case, folder, start)
             line = {"number": number, "family": case.family, "became": became, "seen": seen}
-            write(json.dumps(line | {"line": " ".join(case.arguments)[:300]}), flush=True)
+            line |= {"line": " ".join(case.arguments)[:300], "said": said}
+            write(json.dumps(line), flush=True)
         tempfile.tempdir = None
         os.chdir("/")
 
@@ -71,8 +72,8 @@ def _pipes(folder, names):
 
 
 def _outcome(case, folder, start):
-    """What became of a command line, and what is wrong with it."""
-    seen = []
+    """What became of a command line, what it said last, and what is wrong with it."""
+    seen, said = [], ""
     _WATCHED[:] = (str(folder.parent), "/dev/shm"), seen
     signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(SECONDS)
@@ -83,6 +84,7 @@ def _outcome(case, folder, start):
             warnings.simplefilter("ignore")
             result = CliRunner().invoke(app, list(case.arguments))
             became, wrong = _judged(case, result)
+            said = result.stderr[-600:]
     except BaseException as error:
         became, wrong = "fault", [f"{type(error).__name__}: {error}"[:300]]
     finally:
@@ -98,7 +100,7 @@ def _outcome(case, folder, start):
     if became != "done":
         seen += [f"{name!r} was left" for name in made.keys() - start.keys()]
     _restore(folder, made, start)
-    return became if not wrong + seen else "fault", wrong + seen
+    return became if not wrong + seen else "fault", said, wrong + seen
 
 
 def _too_long(*_):

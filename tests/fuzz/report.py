@@ -66,9 +66,9 @@ def commands_part():
         for family, n in counts.items()
     ]
     total = {kind: sum(n[kind] for n in counts.values()) for kind in ("refused", "done", "fault")}
-    return f"""Made from every argument and option of every command. A line is refused, with the exit
-code 1 or 2 and one line `Error: ...`, and leaves nothing behind; or it is done, and what it has
-written can be read. It changes no input, replaces nothing without `--force`, and writes nothing
+    return f"""Made from every argument and option of every command. A line is refused, with the
+exit code 1 or 2 and one line `Error: ...`, and leaves nothing behind; or it is done, and what it
+has written can be read. It changes no input, replaces nothing without `--force`, and writes nothing
 elsewhere. The lines that are right give the numbers of Python. From "late checks" on each is a
 process of its own.
 
