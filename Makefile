@@ -9,7 +9,7 @@ help:
 	@echo "make demo    explain real digits and photographs with every method -> demo/*.png"
 	@echo "make test    lint, and run the whole test suite"
 	@echo "make quick   run a part of the tests, under 3 minutes"
-	@echo "make fuzz    open all damaged and forged files -> docs/reliability.md"
+	@echo "make fuzz    hostile files, inputs and command lines, all of them -> docs/reliability.md"
 	@echo "make docs    the documentation as a site -> build/docs/index.html"
 	@echo "make notebooks   run all notebooks from a clean kernel and keep their outputs"
 	@echo "make lint    check the style and the types; make format mends the style"

@@ -81,5 +81,10 @@ def asks_for_layers(method: str) -> bool:
 
 
 def shortened(text: str) -> str:
-    """What the user has written, in quotation marks, cut where it is too long for a message."""
-    return repr(text if len(text) <= 200 else f"{text[:100]} ... {text[-40:]}")
+    """What the user has written, in quotation marks, and cut."""
+    return repr(cut(text))
+
+
+def cut(text: str) -> str:
+    """A text, cut where it is too long for a message."""
+    return text if len(text) <= 200 else f"{text[:100]} ... {text[-40:]}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from innvestigate.cli.calls import asks_for_layers, shortened
+from innvestigate.cli.calls import asks_for_layers, cut, shortened
 
 PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg", ".webp")
 NUMBERS = (".npy", ".npz", ".csv")
@@ -64,8 +64,10 @@ def existing(path: Path) -> Path:
     """
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a name with a zero in it
-        raise FileNotFoundError(f"There is no file {printable(path)}.") from None
+    except PermissionError:
+        raise
+    except (OSError, ValueError):  # of names that no file may have
+        raise FileNotFoundError(f"There is no file {cut(printable(path))}.") from None
     return path
 
 

@@ -126,26 +126,29 @@ def parameters(command):
     return arguments, valued, [max(p.opts, key=len) for p in options if p.is_flag]
 
 
+NEEDED = {
+    "lrp.alpha_beta": "alpha=2, beta=1",
+    "lrp.epsilon_gamma_box": "low=0, high=1",
+    "deep_taylor.bounded": "low=0, high=1",
+    "region_perturbation": "region_shape=3, steps=2",
+    "sensitivity_n": "region_shape=2",
+}
+"""Arguments without which a method or metric does not work here."""
+
+
 def _honest():
     for name in innvestigate.analyzers:
-        line = LINES["explain"] | {"--method": [name]}
+        method = f"{name}({NEEDED[name]})" if name in NEEDED else name
+        line = LINES["explain"] | {"--method": [method]}
         if name.startswith("pattern"):
             line |= {"--fit": ["train.npy"]}
-        if name == "deep_taylor.bounded":
-            line |= {"--method": ["deep_taylor.bounded(low=0, high=1)"]}
         if name == "occlusion":
             line |= {"--reference": ["0"]}
-        yield Command("right", written("explain", line), line["--method"][0])
+        yield Command("right", written("explain", line), method)
     for name in METRICS:
-        short = {"randomization": "", "region_perturbation": "region_shape=3, steps=2"}
-        text = f"{name}({short.get(name, '')})"
-        yield Command(
-            "right",
-            written(
-                "evaluate",
-                LINES["evaluate"] | {"--metric": [text, LINES["evaluate"]["--metric"][0]]},
-            ),
-        )
+        metric = f"{name}({NEEDED.get(name, '')})"
+        line = LINES["evaluate"] | {"--metric": [metric], "--out": ["x.csv"]}
+        yield Command("right", written("evaluate", line))
     for name in ("photo0.png", "deep.png", "float.tif", "photos", "\udcffphoto.png", "$x$.png"):
         line = LINES["explain"] | {"INPUT": [name], "--out": ["x.npz", "x.png", "x.html", "x"]}
         yield Command("right", written("explain", line | {"--scale": ["0.01"]}))
@@ -161,7 +164,7 @@ def _values():
     """Values in the place of each argument and option, dealt out among those of long commands."""
     for command, line in LINES.items():
         arguments, valued, flags = parameters(command)
-        every = {"explain": 3, "evaluate": 6}.get(command, 1)
+        every = {"explain": 4, "evaluate": 9}.get(command, 1)
         for i, name in enumerate(arguments + valued):
             for value in VALUES[i % every :: every]:
                 yield Command("wrong values", written(command, line | {name: [value]}))
@@ -193,7 +196,7 @@ def _shuffled(random):
     """The words of a line in other orders, or without one of them."""
     for command in ("plan", "explain", "evaluate"):
         words = written(command, LINES[command])
-        for _ in range(20):
+        for _ in range(12):
             yield Command("words in another order", [command, *random.permutation(words[1:])])
             keep = random.permutation(len(words))[1:]
             yield Command("words left out", [words[i] for i in sorted(keep)])
@@ -205,6 +208,7 @@ def _outputs():
             line = LINES["explain"] | {"INPUT": ["photo0.png", "photos"], "--out": [out]}
             line |= {"--scale": ["0.01"], "--class-names": ["classes.txt"]}
             yield Command("outputs", written("explain", line) + more)
+    for out in OUTPUTS[::3]:
         yield Command("outputs", written("evaluate", LINES["evaluate"] | {"--out": [out]}))
     for out in ("photos/sub/x.png", "photos/sub", "photos/new", "photos/x.csv"):
         for more in (["--force"], ["--force", "--recursive"]):
@@ -233,7 +237,7 @@ def _methods(random):
         for name, create in innvestigate.analyzers.items()
         for argument in argument_names(create)
     ]
-    for i in random.permutation(len(pairs))[:100]:
+    for i in random.permutation(len(pairs))[:80]:
         name, argument = pairs[i]
         value = random.choice(OF_METHODS)
         line = LINES["explain"] | {"--method": [f"{name}({argument}={value})"]}
@@ -267,7 +271,7 @@ def _methods(random):
 def _metrics(random):
     pairs = [(n, a) for n, create in METRICS.items() for a in argument_names(create)]
     for name, argument in pairs:
-        for value in random.choice(OF_METHODS, 3, replace=False):
+        for value in random.choice(OF_METHODS, 2, replace=False):
             line = LINES["evaluate"] | {"--metric": [f"{name}({argument}={value})"]}
             line |= {"--out": ["x.csv"]}
             yield Command("arguments of metrics", written("evaluate", line))

@@ -51,9 +51,9 @@ def run(first, step, write=print):
     listed = commands.cases()
     sys.addaudithook(_watch)
     with tempfile.TemporaryDirectory() as outside:
-        folder = Path(os.path.realpath(outside), "folder")
+        folder = Path(os.path.realpath(outside), "above", "folder")
+        folder.mkdir(parents=True)
         (folder.parent / "temporary").mkdir()
-        folder.mkdir()
         commands.make_folder(folder)
         tempfile.tempdir = str(folder.parent / "temporary")
         start = _state(folder)
@@ -74,7 +74,7 @@ def _pipes(folder, names):
 def _outcome(case, folder, start):
     """What became of a command line, what it said last, and what is wrong with it."""
     seen, said = [], ""
-    _WATCHED[:] = (str(folder.parent), "/dev/shm"), seen
+    _WATCHED[:] = (str(folder.parent.parent), "/dev/shm"), seen
     signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(SECONDS)
     try:
@@ -91,6 +91,8 @@ def _outcome(case, folder, start):
         signal.alarm(0)
         _WATCHED.clear()
         keras.backend.clear_session()
+    if case.family == "right" and became == "refused":
+        wrong.append(said)
     made = _state(folder)
     changed = [name for name in start if made.get(name) != start[name]]
     if "--force" in case.arguments:
