@@ -20,11 +20,15 @@ FAILED, WRONG, INTERRUPTED = 1, 2, 130
 """Exit codes: the analysis failed; the command line is wrong; Ctrl-C, by the shells' custom."""
 
 
+LONGEST = 2_000
+"""Letters of an error: enough for the names of all methods."""
+
+
 class Stopped(typer.TyperException):
     """What ends a command, in one line."""
 
     def __init__(self, message: Any, exit_code: int):
-        super().__init__(one_line(str(message)))
+        super().__init__(one_line(str(message), LONGEST))
         self.exit_code = exit_code
 
 
@@ -41,8 +45,10 @@ class Commands(typer.core.TyperGroup):
                     raise Stopped("interrupted. What is not complete is not written.", INTERRUPTED)
                 _flush()
         except typer.TyperException as error:
-            hint = "" if isinstance(error, Stopped) else f" See: {_help_of(error)}"
-            complain(f"Error: {one_line(error.format_message())}{hint}")
+            words = one_line(error.format_message(), LONGEST)
+            if not isinstance(error, Stopped):
+                words = f"{words.removesuffix('.')}. See: {_help_of(error)}"
+            complain(f"Error: {words}")
             code = error.exit_code
         sys.exit(code)
 

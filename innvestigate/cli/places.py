@@ -212,6 +212,8 @@ def _check_output(out: Path, kinds: Sequence[str]) -> None:
     above = next((parent for parent in real.parents if os.path.lexists(parent)), real)
     if not above.is_dir():
         raise ValueError(f"{printable(above)} is no folder, so {shown} cannot be written.")
+    if not os.access(real if real.is_dir() else above, os.W_OK):
+        raise PermissionError(f"{shown} cannot be written: nothing may be put into its folder.")
 
 
 def _in_words(kinds: Sequence[str]) -> str:

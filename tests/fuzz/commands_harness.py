@@ -119,7 +119,7 @@ def _judged(case, result):
         return "done", wrong + _results(case, result.stdout)
     if code not in (1, 2):
         wrong.append(f"the exit code {code}")
-    if len(own) != 1 or not own[0].startswith("Error: ") or len(own[0]) > 1_000:
+    if len(own) != 1 or not own[0].startswith("Error: ") or len(own[0]) > 2_100:
         wrong.append(f"not one line: {result.stderr[:600]}")
     if "This is unexpected" in result.stderr or "Traceback" in result.output:
         wrong.append(own[0][:400] if own else "a traceback")

@@ -82,7 +82,7 @@ CASES = [
     Process("Ctrl-C", SLOW, 130, interrupt=1.0),
     Process("Ctrl-C", SLOW, 130, interrupt="running"),
     Process("no room on the disk", MANY, 1, before=_no_room, says="x.npz cannot be written"),
-    Process("no rights", (*EXPLAIN[:-1], "locked/x.npz"), 1, user=True, says="Permission denied"),
+    Process("no rights", (*EXPLAIN[:-1], "locked/x.npz"), 2, user=True, says="cannot be written"),
     Process("no rights", ("plan", "secret.keras", "gradient"), 2, user=True, says="not readable"),
 ]
 
