@@ -127,11 +127,13 @@ def parameters(command):
 
 
 NEEDED = {
+    "lrp": "rule='Epsilon'",
     "lrp.alpha_beta": "alpha=2, beta=1",
     "lrp.epsilon_gamma_box": "low=0, high=1",
     "deep_taylor.bounded": "low=0, high=1",
     "region_perturbation": "region_shape=3, steps=2",
     "sensitivity_n": "region_shape=2",
+    "infidelity": "region_shape=2",
 }
 """Arguments without which a method or metric does not work here."""
 
