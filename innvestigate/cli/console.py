@@ -159,7 +159,9 @@ def starting() -> Iterator[None]:
         backend = os.environ.get("KERAS_BACKEND")
         which = f" with KERAS_BACKEND={backend!r}" if backend else ""
         raise Stopped(
-            f"Keras cannot be started{which}: {error} Backends: tensorflow, jax, torch.", WRONG
+            f"Keras cannot be started{which}: {error}. Backends: tensorflow, jax and torch; pip "
+            "install 'innvestigate[jax]' installs one.",
+            WRONG,
         ) from error
 
 
