@@ -96,7 +96,7 @@ def _outcome(case, folder, start):
     made = _state(folder)
     changed = [name for name in start if made.get(name) != start[name]]
     if "--force" in case.arguments:
-        read = ("photo", "image", "classes", "hard", "soft")  # what the line reads
+        read = ("photo", "image.keras", "classes", "hard", "soft")  # what the line reads
         changed = [name for name in changed if name.startswith(read)]
     seen += [f"{name!r} was changed" for name in changed]
     if became != "done":
