@@ -43,9 +43,12 @@ else:
         f"received: {keras.backend.backend()!r}. Set KERAS_BACKEND before importing keras."
     )
 
+NAME = keras.backend.backend()
+"""Which backend runs, to be told: nothing is decided by it elsewhere."""
 holds_strings = keras.backend.backend() == "tensorflow"
 
 __all__ = [
+    "NAME",
     "SYNONYMS",
     "after",
     "call_once",

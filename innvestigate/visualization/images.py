@@ -192,10 +192,11 @@ def _margins(
 def _write(
     axes: np.ndarray, titles: list[str], captions: Sequence[str] | None, slant: float
 ) -> None:
+    style: dict[str, Any] = {"fontsize": FONT, "parse_math": False}
     for ax, title in zip(axes[0], titles, strict=False):
-        ax.set_title(title, rotation=slant, ha="left" if slant else "center", fontsize=FONT)
+        ax.set_title(title, rotation=slant, ha="left" if slant else "center", **style)
     for ax, caption in zip(axes[:, 0], [] if captions is None else captions, strict=False):
-        ax.set_ylabel(caption, rotation=0, ha="right", va="center", fontsize=FONT)
+        ax.set_ylabel(caption, rotation=0, ha="right", va="center", **style)
 
 
 def _draw_image(ax: Axes, image: np.ndarray, cmap: str, grey: bool = False) -> None:

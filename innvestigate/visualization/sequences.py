@@ -181,10 +181,10 @@ def plot_time_series(
     ax.set(xlim=edges[[0, -1]], ylim=(rows[-1][1][0], rows[0][1][1]), xlabel="time")
     if count > 1:
         labels = [str(i) for i in range(count)] if names is None else names
-        ax.set_yticks(np.arange(count)[::-1] + 0.5, labels)
+        ax.set_yticks(np.arange(count)[::-1] + 0.5, labels, parse_math=False)
         ax.tick_params(axis="y", length=0)
     elif names is not None:
-        ax.set_ylabel(names[0])
+        ax.set_ylabel(names[0], parse_math=False)
     if colorbar:
         add_colorbar(scale, ax, relevance)
     say_sum(ax, relevance, accounted, below=26)

@@ -90,7 +90,7 @@ def plot_tabular(
     for bar in bars[len(shown) :]:
         bar.set_alpha(0.5)
     ax.bar_label(bars, fmt="{:+#.3g}", padding=3, fontsize=8)
-    ax.set_yticks(np.arange(len(lengths)), labels)
+    ax.set_yticks(np.arange(len(lengths)), labels, parse_math=False)
     _style_bars(ax)
     _leave_room(ax, min(0.0, *lengths), max(0.0, *lengths))
     say_sum(ax, relevance, accounted, below=26)
@@ -130,7 +130,7 @@ def plot_audit(ledger: pd.DataFrame, ax: Axes | None = None) -> Axes:
         side = (lengths > 0).astype(int)
         ax.barh(places, lengths, left=ends[side, places], height=0.7, color=colour, label=part)
         ends[side, places] += lengths
-    ax.set_yticks(places, ledger["step"])
+    ax.set_yticks(places, ledger["step"], parse_math=False)
     _style_bars(ax)
     ax.legend(fontsize=8, frameon=False)
     return ax
@@ -193,7 +193,9 @@ def plot_perturbation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Axe
         _draw_curve(ax, rows, label=method, color="0.4", ls="--")
     ax.set(xlabel="fraction of regions replaced", ylabel="output", xlim=(0, None))
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend = ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return ax
 
 

@@ -8,7 +8,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from tests.fuzz import files, harness, inputs
+from tests.fuzz import commands, commands_harness, commands_processes, files, harness, inputs
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 HEAD = """# Reliability
@@ -85,7 +85,37 @@ metrics half. Of arguments without end (`steps=10**18`) only the creation is ask
 """
 
 
-PARTS = {files.TITLE: files_part, inputs.TITLE: inputs_part}
+def commands_part():
+    """Command lines in one process, and processes on bad days."""
+    found = commands_harness.outcomes() + commands_processes.outcomes()
+    counts = defaultdict(lambda: defaultdict(int))
+    for outcome in found:
+        for fault in outcome["seen"]:
+            print(outcome["family"], outcome["line"], fault, file=sys.stderr)
+        counts[outcome["family"]]["fault" if outcome["seen"] else outcome["became"]] += 1
+    rows = [
+        f"| {family} | {sum(n.values())} | {n['refused']} | {n['done']} | {n['fault']} |"
+        for family, n in counts.items()
+    ]
+    total = {kind: sum(n[kind] for n in counts.values()) for kind in ("refused", "done", "fault")}
+    return f"""Made from every argument and option of every command. A line is refused, with the
+exit code 1 or 2 and one line `Error: ...`, and leaves nothing behind; or it is done, and what it
+has written can be read. It changes no input, replaces nothing without `--force`, and writes nothing
+elsewhere. The lines that are right give the numbers of Python. From "late checks" on each is a
+process of its own.
+
+| what is wrong | lines | refused | done | faults |
+| --- | --- | --- | --- | --- |
+{chr(10).join(rows)}
+| **all** | {len(found)} | {total["refused"]} | {total["done"]} | {total["fault"]} |
+"""
+
+
+PARTS = {
+    files.TITLE: files_part,
+    inputs.TITLE: inputs_part,
+    commands.TITLE: commands_part,
+}
 
 
 def main(names):
