@@ -166,6 +166,9 @@ class DeepLIFT(MirrorAnalyzer):
                 total[name] = total.get(name, 0.0) + summed
         return {name: (y / count).astype(found[name].dtype) for name, y in total.items()}
 
+    def constants(self) -> list[np.ndarray]:
+        return self._references.fixed()
+
     def rewrite(self, graph: Graph) -> Graph:
         self._class_axis = _class_axis(self.final)
         if self._mean_normalize and self._class_axis is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import keras
@@ -11,6 +12,7 @@ from keras import ops
 from innvestigate.backend import run_batch
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.batch import Batch
+from innvestigate.engine.export import ExportError, Servable
 from innvestigate.engine.ledger import Books
 from innvestigate.engine.plan import Plan, plan_line
 from innvestigate.engine.selection import one_hot_max
@@ -21,6 +23,7 @@ from innvestigate.graph.mirror import build_mirror
 from innvestigate.graph.operations import body_of
 from innvestigate.graph.recurrent import deep_steps
 from innvestigate.graph.task import Method, Task
+from innvestigate.graph.unrolled import unrolled
 from innvestigate.rules import Composite
 
 
@@ -89,6 +92,17 @@ class MirrorAnalyzer(Analyzer):
         books.note(steps, found.pop(NOTES))
         return {name: y[: len(batch)] for name, y in found.items()}
 
+    def servable(self, weights: np.ndarray | None) -> Servable:
+        mode = "max_activation" if weights is None else "weights"
+        task = self._exported_task(mode)
+        method = self._method(self._checked_composite(task))
+        mirror = self.build_model(task, method, type(self).__name__)
+        return Servable(mirror, list(task.targets), self.by_layer, self.constants(), weights)
+
+    def constants(self) -> list[np.ndarray]:
+        """What the mirror is given beside the inputs where it is exported, one sample of each."""
+        return []
+
     @cached_property
     def vectors(self) -> Vectors:
         """What is asked, for the vectors of the model's tokens."""
@@ -119,6 +133,20 @@ class MirrorAnalyzer(Analyzer):
         composite = self.composite(task)
         composite.check(step for step in deep_steps(task) if body_of(step) is None)
         return composite
+
+    def _exported_task(self, mode: str) -> Task:
+        """The question in a mode, for known sizes, and with loops that can be unrolled."""
+        if self.task.sizes is None:
+            graph = unrolled(self.task.graph)
+            return replace(self.task, graph=graph, mode=mode)
+        shapes = tuple((None, *t.shape[1:]) for t in self.input_spec.tensors)
+        if self.task.sizes.example[0][0] is not None or any(None in s[1:] for s in shapes):
+            raise ExportError(
+                "The model computes with the sizes of its inputs, and gets a mirror for each. "
+                f"Received inputs of the shapes {', '.join(map(str, shapes))}. Build it with "
+                "inputs whose sizes are known, all but that of the batch."
+            )
+        return replace(self.task.sizes.at(shapes), mode=mode)
 
     def _ledger(self, task: Task) -> tuple[keras.Model, list[tuple[str, str]]]:
         """The mirror that keeps books, and the steps that it notes with their rules."""
