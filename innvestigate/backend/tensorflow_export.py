@@ -20,12 +20,12 @@ from innvestigate.backend.tensorflow import portable
 
 def _saved_model(model, inputs, path: str) -> None:
     with _quiet("tensorflow"):
-        model.export(path, format="tf_saved_model", verbose=False, input_signature=[inputs])
+        _export(model, inputs, path, "tf_saved_model")
 
 
 def _onnx(model, inputs, path: str) -> None:
     with portable(), _quiet("tf2onnx"):
-        model.export(path, format="onnx", verbose=False, input_signature=[inputs])
+        _export(model, inputs, path, "onnx")
     import_module("onnx").checker.check_model(path)  # operations that it lacks stay in silence
 
 
@@ -33,9 +33,7 @@ def _litert(model, inputs, path: str) -> None:
     own = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
     with portable(), _quiet("tensorflow"):
         try:
-            model.export(
-                path, format="litert", verbose=False, input_signature=[inputs], target_spec=own
-            )
+            _export(model, inputs, path, "litert", target_spec=own)
         except Exception as error:
             lacking = sorted(set(re.findall(r"'tf\.(\w+)' op", str(error))))
             if not lacking:
@@ -43,16 +41,22 @@ def _litert(model, inputs, path: str) -> None:
             raise TypeError(f"LiteRT has no {', '.join(lacking)}.") from error
 
 
+def _export(model, inputs, path: str, format: str, **options) -> None:
+    """Keras's own export, for the number of rows that inputs have, known or not."""
+    own = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype, t.name), inputs)
+    model.export(path, format=format, verbose=False, input_signature=[own], **options)
+
+
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Within it, a logger is silent."""
+    """Within it, a logger is silent, and those below it are."""
     logger = logging.getLogger(name)
-    before = logger.disabled
-    logger.disabled = True
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.disabled = before
+        logger.setLevel(before)
 
 
 EXPORTS: dict[str, Callable] = {

@@ -18,7 +18,7 @@ from innvestigate.backend import EXPORTS
 from innvestigate.engine.inputs import InputSpec
 from innvestigate.engine.selection import Selected, Selection
 from innvestigate.graph.layers import MirrorLayer
-from innvestigate.utils.arguments import check_choice
+from innvestigate.utils.arguments import check_choice, check_whole
 from innvestigate.utils.files import one_line, replacing, replacing_folder
 
 FORMATS = ("tf_saved_model", "onnx", "litert")
@@ -51,11 +51,11 @@ class Servable:
     further: list[np.ndarray]
     weights: np.ndarray | None
 
-    def model(self, spec: InputSpec, structure: Any) -> keras.Model:
-        """The model from inputs to relevance, both in a structure of the inputs' tensors."""
+    def model(self, spec: InputSpec, structure: Any, rows: int | None) -> tuple:
+        """The model from inputs to relevance, both in a structure, and its inputs in that."""
         named = zip(spec.names, spec.tensors, strict=True)
         flat = [
-            keras.Input(batch_shape=(None, *t.shape[1:]), dtype=t.dtype, name=name)
+            keras.Input(batch_shape=(rows, *t.shape[1:]), dtype=t.dtype, name=name)
             for name, t in named
         ]
         inputs = tree.pack_sequence_as(structure, flat)
@@ -73,7 +73,7 @@ class Servable:
         results = {name: found[name] for name in self.targets}
         if not self.by_layer:
             results = tree.pack_sequence_as(structure, list(results.values()))
-        return keras.Model(inputs, results, name="explainer")
+        return keras.Model(inputs, results, name="explainer"), inputs
 
 
 class Exported:
@@ -90,6 +90,7 @@ class Exported:
         path: str | os.PathLike | bytes,
         format: str = "tf_saved_model",
         neuron_selection: Any = None,
+        batch_size: int | None = None,
     ) -> None:
         """Write the explainer itself, as a model from x to relevance that runs without Keras.
 
@@ -109,6 +110,8 @@ class Exported:
                 operations of TensorFlow. In the last two recurrent layers are unrolled.
             neuron_selection: As in `analyze`, one for all samples, fixed from now on. None in the
                 modes `"max_activation"` and `"all"`.
+            batch_size: How many samples the explainer takes at a time, no more and no fewer; by
+                default any number. Models that compute with it need it (KerasHub's transformers).
 
         Raises:
             ExportError: A ValueError: if the method has no mirror, the backend is not TensorFlow,
@@ -120,14 +123,21 @@ class Exported:
         check_choice("format", format, FORMATS)
         _check_means(format)
         spec = self.input_spec
+        if batch_size is not None:
+            check_whole("batch_size", batch_size, 1)
         structure = spec.structure
         if format == "onnx" and isinstance(structure, dict):  # which has no structures
             structure = spec.tensors
-        servable = self.servable(self._fixed_weights(neuron_selection))
-        write_model(servable.model(spec, structure), structure, path, format)
+        servable = self.servable(self._fixed_weights(neuron_selection), batch_size)
+        model, inputs = servable.model(spec, structure, batch_size)
+        write_model(model, inputs, path, format)
 
-    def servable(self, weights: np.ndarray | None) -> Servable:
+    def servable(self, weights: np.ndarray | None, rows: int | None) -> Servable:
         """What is exported, for neurons of given weights or the largest of each sample.
+
+        Args:
+            weights: `(1, *output_shape)`, or None.
+            rows: How many samples it takes at a time; None for any number.
 
         Raises:
             ExportError: If the method has no mirror.
@@ -157,13 +167,13 @@ class Exported:
 
 
 def write_model(
-    model: keras.Model, structure: Any, path: str | os.PathLike | bytes, format: str
+    model: keras.Model, inputs: Any, path: str | os.PathLike | bytes, format: str
 ) -> None:
     """Write a model, beside its name first.
 
     Args:
         model: A functional model.
-        structure: Its inputs in their structure.
+        inputs: Its inputs in their structure.
         path: Where to.
         format: One of `FORMATS`.
 
@@ -172,20 +182,20 @@ def write_model(
     """
     if format == "tf_saved_model":
         with replacing_folder(path, lambda folder: (folder / _MARK).is_file()) as folder:
-            _write(model, structure, folder, format)
+            _write(model, inputs, folder, format)
             (folder / _MARK).parent.mkdir()
             (folder / _MARK).write_text(json.dumps({"format": format, "keras": keras.__version__}))
         return
     with replacing(path) as file:
         written = Path(file.name).with_name(f"model{_SUFFIXES[format]}")
-        _write(model, structure, written, format)
+        _write(model, inputs, written, format)
         with written.open("rb") as content:
             shutil.copyfileobj(content, file)
 
 
-def _write(model: keras.Model, structure: Any, path: Path, format: str) -> None:
+def _write(model: keras.Model, inputs: Any, path: Path, format: str) -> None:
     try:
-        EXPORTS[format](model, structure, str(path))
+        EXPORTS[format](model, inputs, str(path))
     except Exception as error:  # converters raise what they like
         if isinstance(error, OSError):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import keras
 import numpy as np
@@ -33,10 +34,12 @@ class MirrorAnalyzer(Analyzer):
     Attributes:
         model: The mirror, a `keras.Model` whose summary reads as the method.
         sends_one_signal: Whether the mirror needs the model's inputs only, not references, too.
+        references: What samples are compared with (`References`); None where the mirror needs no references.
     """
 
     build_model = staticmethod(build_mirror)
     sends_one_signal = True
+    references: Any = None
 
     def build(self) -> None:
         self._mirrors: dict[Task, keras.Model] = {}
@@ -92,16 +95,13 @@ class MirrorAnalyzer(Analyzer):
         books.note(steps, found.pop(NOTES))
         return {name: y[: len(batch)] for name, y in found.items()}
 
-    def servable(self, weights: np.ndarray | None) -> Servable:
+    def servable(self, weights: np.ndarray | None, rows: int | None) -> Servable:
         mode = "max_activation" if weights is None else "weights"
-        task = self._exported_task(mode)
+        task = replace(self._exported_task(rows), mode=mode)
         method = self._method(self._checked_composite(task))
         mirror = self.build_model(task, method, type(self).__name__)
-        return Servable(mirror, list(task.targets), self.by_layer, self.constants(), weights)
-
-    def constants(self) -> list[np.ndarray]:
-        """What the mirror is given beside the inputs where it is exported, one sample of each."""
-        return []
+        further = [] if self.references is None else self.references.fixed()
+        return Servable(mirror, list(task.targets), self.by_layer, further, weights)
 
     @cached_property
     def vectors(self) -> Vectors:
@@ -134,19 +134,23 @@ class MirrorAnalyzer(Analyzer):
         composite.check(step for step in deep_steps(task) if body_of(step) is None)
         return composite
 
-    def _exported_task(self, mode: str) -> Task:
-        """The question in a mode, for known sizes, and with loops that can be unrolled."""
+    def _exported_task(self, rows: int | None) -> Task:
+        """The question for known sizes, and with loops that can be unrolled."""
         if self.task.sizes is None:
-            graph = unrolled(self.task.graph)
-            return replace(self.task, graph=graph, mode=mode)
-        shapes = tuple((None, *t.shape[1:]) for t in self.input_spec.tensors)
-        if self.task.sizes.example[0][0] is not None or any(None in s[1:] for s in shapes):
+            return replace(self.task, graph=unrolled(self.task.graph))
+        shapes = tuple((rows, *t.shape[1:]) for t in self.input_spec.tensors)
+        if any(None in shape[1:] for shape in shapes):
             raise ExportError(
                 "The model computes with the sizes of its inputs, and gets a mirror for each. "
-                f"Received inputs of the shapes {', '.join(map(str, shapes))}. Build it with "
-                "inputs whose sizes are known, all but that of the batch."
+                f"Received inputs of the shapes {', '.join(map(str, shapes))}. Build the model "
+                "with inputs whose sizes are known, all but that of the batch."
             )
-        return replace(self.task.sizes.at(shapes), mode=mode)
+        if rows is None and self.task.sizes.example[0][0] is not None:
+            raise ExportError(
+                "The model computes with the number of its samples, and gets a mirror for each. "
+                "Pass batch_size=..., which is how many the exported explainer will take."
+            )
+        return self.task.sizes.at(shapes)
 
     def _ledger(self, task: Task) -> tuple[keras.Model, list[tuple[str, str]]]:
         """The mirror that keeps books, and the steps that it notes with their rules."""

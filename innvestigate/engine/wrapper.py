@@ -84,12 +84,12 @@ class Wrapper(VariantsAnalyzer):
             found = self._ask(replace(batch, inputs=inputs, progress=progress))
             self.analyzer.verify(self.task, batch.inputs, found.get(OUTPUT))
 
-    def servable(self, weights: np.ndarray | None) -> Servable:
+    def servable(self, weights: np.ndarray | None, rows: int | None) -> Servable:
         warn(
             f"{type(self).__name__} runs {type(self.analyzer).__name__} at many points. Exported "
             "is what it runs: the explainer of one point, without the points and their mean."
         )
-        return self.analyzer.servable(weights)
+        return self.analyzer.servable(weights, rows)
 
     @abstractmethod
     def reduced(self, batch: Batch, start: Batch) -> dict[str, np.ndarray]:
