@@ -34,7 +34,7 @@ class MirrorAnalyzer(Analyzer):
     Attributes:
         model: The mirror, a `keras.Model` whose summary reads as the method.
         sends_one_signal: Whether the mirror needs the model's inputs only, not references, too.
-        references: What samples are compared with (`References`); None where the mirror needs no references.
+        references: What samples are compared with (`References`); None where nothing is.
     """
 
     build_model = staticmethod(build_mirror)
