@@ -1,9 +1,30 @@
-"""Settings for every test: reproducible weights, and graphs that are checked after each rewrite."""
+"""Settings for every test: reproducible weights, and graphs that are checked after each rewrite.
+
+`--every N` runs every Nth test of each file: the samples that `.ci/run` takes on other backends.
+"""
+
+from collections import defaultdict
 
 import keras
 import pytest
 
 from innvestigate.graph.step import Graph
+from tests.frameworks import NAME
+
+
+def pytest_addoption(parser):
+    parser.addoption("--every", type=int, default=1, help="run every Nth test of each file")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what names TensorFlow on another backend, and what `--every` leaves out."""
+    files = defaultdict(list)
+    for item in items:
+        if NAME == "tensorflow" or not item.get_closest_marker("tensorflow"):
+            files[item.path].append(item)
+    kept = [item for tests in files.values() for item in tests[:: config.getoption("every")]]
+    config.hook.pytest_deselected(items=[*({*items} - {*kept})])
+    items[:] = kept
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from tests.frameworks import closed
+
 BATCH = 3
 ARGUMENTS = {"two_outputs": {"output": "b"}}
 SOFTMAX_MODELS = ("mlp", "cnn", "branches", "embedding", "two_outputs", "segmentation")
@@ -55,13 +57,11 @@ def integers(*shape, low=0, high=10, dtype="int32", seed=1):
 
 
 class ClosedCell(layers.SimpleRNNCell):
-    """A recurrent cell with a function of TensorFlow that Keras has nothing like."""
+    """A recurrent cell with a function of the framework that Keras has nothing like."""
 
     def call(self, sequence, states, training=False):
-        import tensorflow as tf
-
         (before,) = states
-        y = tf.raw_ops.Tanh(x=sequence @ self.kernel + before @ self.recurrent_kernel)
+        y = ops.tanh(closed(sequence @ self.kernel + before @ self.recurrent_kernel))
         return y, [y]
 
 

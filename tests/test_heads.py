@@ -7,10 +7,10 @@ model itself.
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers, ops, tree
 
 import innvestigate
+from tests.frameworks import gradients
 
 RNG = np.random.default_rng(0)
 FAMILIES = ("guided_backprop", "lrp.alpha_1_beta_0", "integrated_gradients", "occlusion")
@@ -122,7 +122,7 @@ def total(relevance):
 @pytest.mark.parametrize("name", HEADS)
 def test_what_is_explained_is_shared_out(name):
     model, x, selection = HEADS[name]()
-    expected = np.asarray(chosen(model(x), selection))
+    expected = np.array(chosen(model(x), selection))
     for method in ("lrp.z", "deeplift"):
         found = total(explained(method, model, x, selection))
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
@@ -131,11 +131,7 @@ def test_what_is_explained_is_shared_out(name):
 @pytest.mark.parametrize("name", HEADS)
 def test_the_gradient_is_that_of_the_model(name):
     model, x, selection = HEADS[name]()
-    inputs = tree.map_structure(tf.constant, x)
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        y = chosen(model(inputs), selection)
-    expected = tree.map_structure(np.asarray, tape.gradient(y, inputs))
+    expected = gradients(lambda x: chosen(model(x), selection), x)
     found = explained("gradient", model, x, selection)
     for a, b in zip(tree.flatten(found), tree.flatten(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
@@ -158,4 +154,4 @@ def test_one_analyzer_for_images_of_several_sizes():
     for size in [(8, 6), (4, 10), (8, 6)]:
         x = uniform(*size, 3)
         found = total(analyzer.analyze(x, (1, 2, 0)))
-        np.testing.assert_allclose(found, np.asarray(model(x))[:, 1, 2, 0], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found, np.array(model(x))[:, 1, 2, 0], rtol=1e-4, atol=1e-6)

@@ -20,12 +20,12 @@ from itertools import pairwise
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from keras import layers, tree
+from keras import layers, ops, tree
 
 import innvestigate
+from tests.frameworks import gradients, with_gradient
 from tests.models import MODELS, TOKEN_MODELS, build, randomize
 from tests.test_table import (
     METHODS,
@@ -457,14 +457,8 @@ GRADIENTS = {
 
 
 def taped(model, x):
-    """The gradient of each sample's largest output, by TensorFlow alone."""
-    x = tree.map_structure(tf.constant, x)
-    with tf.GradientTape() as tape:
-        tree.map_structure(tape.watch, x)
-        y = model(x)
-        y = tf.reshape(y, (len(y), -1))
-        largest = tf.gather(y, tf.argmax(y, axis=1), axis=1, batch_dims=1)
-    return tree.map_structure(np.array, tape.gradient(largest, x))
+    """The gradient of each sample's largest output, by the framework alone."""
+    return gradients(lambda x: ops.max(ops.reshape(model(x), (3, -1)), axis=1), x)
 
 
 @cache
@@ -492,19 +486,13 @@ def test_gradients_of_a_probability_are_those_of_a_tape(method):
     assert_close(found, GRADIENTS[method](x, taped(model, x)), 1e-6)
 
 
-@tf.custom_gradient
-def deconvolved(x):
-    """A rectifier that rectifies the signal instead on the way back."""
-    return tf.nn.relu(x), tf.nn.relu
-
-
-@tf.custom_gradient
-def guided(x):
-    """A rectifier that rectifies the signal as well on the way back."""
-    return tf.nn.relu(x), lambda signal: tf.where(x > 0, tf.nn.relu(signal), 0)
-
-
-RECTIFIERS = {"deconvnet": deconvolved, "guided_backprop": guided, "gradient": tf.nn.relu}
+RECTIFIERS = {  # the signal is rectified instead on the way back, or as well
+    "deconvnet": with_gradient(ops.relu, lambda x, signal: ops.relu(signal)),
+    "guided_backprop": with_gradient(
+        ops.relu, lambda x, signal: ops.where(x > 0, ops.relu(signal), 0.0)
+    ),
+    "gradient": ops.relu,
+}
 
 
 @pytest.mark.parametrize("method", slow_but("guided_backprop", RECTIFIERS))

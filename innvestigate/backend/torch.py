@@ -2,14 +2,35 @@
 
 import torch
 from keras import tree
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 jit_compile = False
 
 
 def vjp(function, inputs):
-    """`function(*inputs)` and the map from cotangents of its outputs to gradients of its inputs."""
-    outputs, pullback = torch.func.vjp(function, *inputs)
-    return outputs, lambda cotangents: list(pullback(list(cotangents)))
+    """`function(*inputs)` and the map from cotangents of its outputs to gradients of its inputs.
+
+    By torch's tape: `torch.func.vjp` refuses functions with a gradient of their own, such as those
+    of quantized layers. Inside another vjp the gradients are differentiated in their turn.
+
+    Attention is computed step by step: the gradient of torch's fused kernel is n times too large
+    where Keras masks all n places of a query.
+    """
+    inside = torch.is_grad_enabled()
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        inputs = [x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in inputs]
+        outputs = function(*inputs)
+
+    def pullback(cotangents):
+        pairs = zip(outputs, cotangents, strict=True)
+        reached = [(y, c.to(y.dtype)) for y, c in pairs if y.requires_grad]
+        if not reached:
+            return [torch.zeros_like(x) for x in inputs]
+        ys, cs = zip(*reached, strict=True)
+        options = {"retain_graph": True, "create_graph": inside, "materialize_grads": True}
+        return list(torch.autograd.grad(ys, inputs, cs, **options))
+
+    return outputs, pullback
 
 
 def scan(function, start, elements, backwards=False):

@@ -225,4 +225,6 @@ def _types(graph: Graph) -> set[str]:
     written = [t for step in graph.steps for t in step.outputs]
     types = {t.dtype for t in (*graph.flat_inputs, *written) if is_real(t)}
     layers = {layer for step in graph.steps for layer in step.layers}
-    return types | {layer.compute_dtype for layer in layers}
+    types |= {layer.compute_dtype for layer in layers}
+    # Keras multiplies matrices of float64 in float32, except on TensorFlow
+    return {keras.backend.result_type(t, t) for t in types if t in _ROUNDING}

@@ -86,7 +86,7 @@ def test_constant_weights_conserve_relevance(name):
     """All biases of a fresh network are zero."""
     model = built(name)
     analyzer = innvestigate.create_analyzer("lrp.attn", model, attention_rule="cp", epsilon=1e-9)
-    output = np.asarray(model(TOKENS)).max(axis=1)
+    output = np.array(model(TOKENS)).max(axis=1)
     np.testing.assert_allclose(analyzer.analyze(TOKENS).sum(axis=1), output, rtol=1e-4, atol=1e-4)
 
 
@@ -112,6 +112,6 @@ def test_contributions_add_up(name):
         "deeplift", model, reference_inputs=REFERENCE, neuron_selection_mode="index"
     )
     found = analyzer.analyze(TOKENS, 0)
-    difference = np.asarray(model(TOKENS))[:, 0] - np.asarray(model(REFERENCE))[:, 0]
+    difference = np.array(model(TOKENS))[:, 0] - np.array(model(REFERENCE))[:, 0]
     scale = 1 + np.abs(found).sum(axis=1)
     np.testing.assert_allclose(found.sum(axis=1) / scale, difference / scale, rtol=0, atol=1e-5)

@@ -185,7 +185,7 @@ def test_a_final_sigmoid_is_taken_off_with_a_warning():
     logits = innvestigate.model_wo_output_activation(model)
     np.testing.assert_allclose(total(found), np.array(logits(x) - logits(0 * x))[:, 1], atol=1e-5)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         kept = analyzer(model, keep_output_activation=True).analyze(x, 1)
     np.testing.assert_allclose(total(kept), np.array(model(x) - model(0 * x))[:, 1], atol=1e-5)
 

@@ -211,7 +211,7 @@ def test_uses_of_a_shared_layer_are_pooled():
     x, shared = layers.Input((4,)), layers.Dense(4, activation="relu", name="shared")
     model = randomize(keras.Model(x, layers.Dense(3, name="head")(shared(shared(x)))))
     data = normal(50, 4)
-    first = np.asarray(shared(data))
+    first = np.array(shared(data))
     expected = patterns_of_patches(shared, np.concatenate([data, first]), REGIMES["relu"])
     found = create(model).fit(data, batch_size=20).patterns
     assert set(found) == {"shared", "head"}

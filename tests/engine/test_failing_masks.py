@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 import innvestigate
+from tests.frameworks import gradients, on_tensorflow
 from tests.masked import precise
 from tests.test_table import assert_close, slow, slow_but
 
@@ -40,12 +41,8 @@ def kernel_of(layer):
 
 
 def taped(model, x):
-    """The gradient of the explained neuron by TensorFlow alone."""
-    x = tf.constant(x)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = model(x)[:, NEURON]
-    return np.array(tape.gradient(y, x))
+    """The gradient of the explained neuron by the framework alone."""
+    return gradients(lambda x: model(x)[:, NEURON], x)
 
 
 def differences(model, x, step=1e-6):
@@ -350,6 +347,7 @@ def test_the_input_analyzer_at_a_layer():
     np.testing.assert_array_equal(found["input"], samples)
 
 
+@on_tensorflow
 def test_the_softmax_of_tensorflow():
     """It is taken off, with one warning, as Keras's own."""
     model = keras.Sequential([layers.Input((4,)), layers.Dense(3, activation=tf.nn.softmax)])

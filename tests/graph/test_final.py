@@ -22,6 +22,7 @@ from innvestigate.graph.final import (
 from innvestigate.graph.operations import Kind, activation_name, kind_of
 from innvestigate.graph.run import run
 from innvestigate.graph.trace import trace
+from tests.frameworks import here, on_tensorflow
 
 X = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
 
@@ -183,7 +184,7 @@ MIXES = {
     "average": lambda x: layers.Average()([head("softmax")(x), head("softmax")(x)]),
     "add": lambda x: head("softmax")(x) + head("sigmoid")(x),
     "multiply": lambda x: layers.Multiply()([head("softmax")(x), head("softmax")(x)]),
-    "maximum": lambda x: layers.Maximum()([head("softmax")(x), head(tf.nn.softmax)(x)]),
+    "maximum": lambda x: layers.Maximum()([head("softmax")(x), head(lambda x: ops.softmax(x))(x)]),
     "concatenate": lambda x: layers.Concatenate()([head("softmax")(x), head("softmax")(x)]),
     "nested": lambda x: layers.Average()([nested(head("softmax"))(x), functional(Head())(x)]),
     "average, reshaped": lambda x: layers.Reshape((3, 1))(MIXES["average"](x)),
@@ -219,7 +220,7 @@ def check_taken_off(model, wanted, name):
     return graph, final
 
 
-@pytest.mark.parametrize("name", PROBABILITIES)
+@pytest.mark.parametrize("name", here(PROBABILITIES))
 def test_a_probability_is_found_in_every_form(name):
     make, activation = PROBABILITIES[name]
     model = functional(*make())
@@ -227,7 +228,7 @@ def test_a_probability_is_found_in_every_form(name):
         check_taken_off(model, wanted, activation)
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", here(OTHERS))
 def test_other_activations_go_where_their_sign_may_differ(name):
     make, activation = OTHERS[name]
     model = functional(*make())
@@ -335,7 +336,7 @@ def test_the_steps_that_are_left_are_named_as_before():
     assert graph.layer_outputs == {"a": [final.logits], "b": [final.output]}
 
 
-@pytest.mark.parametrize("name", SOFTMAXES)
+@pytest.mark.parametrize("name", here(SOFTMAXES))
 def test_models_without_their_softmax(name):
     model = functional(*SOFTMAXES[name]())
     logits = innvestigate.model_wo_softmax(model)
@@ -398,6 +399,7 @@ def test_functions_go_by_one_name(function, name):
     assert activation_name(function) == name
 
 
+@on_tensorflow
 def test_a_lambda_of_a_frameworks_function_is_that_activation():
     kinds = [kind_of(step) for step in trace(functional(layers.Lambda(tf.nn.elu))).steps]
     assert kinds == [Kind.ACTIVATION]

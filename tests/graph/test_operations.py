@@ -139,7 +139,7 @@ def test_tensors_called_nonnegative_are(seed):
     for step in graph.steps:
         if step.nonnegative:
             for value in run(graph, [x], [t for t in step.inputs if is_float(t)]):
-                assert np.min(value) >= 0, step
+                assert np.min(np.array(value)) >= 0, step
 
 
 def test_gates_are_found_through_shape_steps():

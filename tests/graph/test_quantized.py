@@ -61,7 +61,7 @@ def test_every_mode_conserves(mode, lora):
     model.quantize(MODES[mode][0], config=MODES[mode][1])
     if lora:
         learn(model)
-    y = np.asarray(model(X))
+    y = np.array(model(X))
     assert np.abs(explained("gradient", model)).max() > 0
     np.testing.assert_allclose(explained("lrp.z", model).sum((1, 2)), y.max(1), rtol=1e-4)
     np.testing.assert_allclose(explained("deeplift", model).sum((1, 2)), y.max(1), rtol=1e-4)
@@ -78,7 +78,7 @@ def test_modes_that_show_their_kernel_conserve(mode):
     setattr(dense, f"is_{mode}_calibrated", True)
     x = RNG.normal(size=(3, 8)).astype("float32")
     np.testing.assert_allclose(
-        explained("lrp.z", model, x).sum(1), np.asarray(model(x)).max(1), rtol=1e-4
+        explained("lrp.z", model, x).sum(1), np.array(model(x)).max(1), rtol=1e-4
     )
 
 
@@ -116,7 +116,7 @@ def test_logits_of_a_quantized_embedding(mode, tied):
     x = np.arange(10).reshape(2, 5) % 9
     analyzer = innvestigate.create_analyzer("lrp.z", model, neuron_selection_mode="index")
     np.testing.assert_allclose(
-        analyzer.analyze(x, (2, 3)).sum(1), np.asarray(model(x))[:, 2, 3], rtol=1e-4
+        analyzer.analyze(x, (2, 3)).sum(1), np.array(model(x))[:, 2, 3], rtol=1e-4
     )
 
 
@@ -137,7 +137,7 @@ def test_a_quantized_transformer_is_seen_into():
     model = keras.Model(inputs, y)
     model.quantize("int8")
     found = explained("deeplift", model).sum((1, 2))
-    np.testing.assert_allclose(found, np.asarray(model(X)).max(1), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found, np.array(model(X)).max(1), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:GuidedBackprop has a rule")

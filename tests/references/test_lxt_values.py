@@ -23,10 +23,10 @@ def rotated(x):
 
 def encoder(x, mask):
     norm = lambda name: layers.LayerNormalization(epsilon=cases.EPSILON, name=name)  # noqa: E731
-    h = norm("norm.1")(x)
+    h = norm("norm_1")(x)
     attention = layers.MultiHeadAttention(2, cases.SIZE, name="attention")
     x = layers.Add()([x, attention(h, h, attention_mask=mask[:, None])])
-    hidden = layers.Dense(cases.HIDDEN, "gelu", name="up")(norm("norm.2")(x))
+    hidden = layers.Dense(cases.HIDDEN, "gelu", name="up")(norm("norm_2")(x))
     x = layers.Add()([x, layers.Dense(cases.WIDTH, name="down")(hidden)])
     return layers.Dense(cases.CLASSES, name="head")(x[:, 0])
 
@@ -42,15 +42,15 @@ def llama(x, mask):
         shape = (None, heads, cases.SIZE)
         return layers.EinsumDense("btd,dnh->btnh", shape, name=name)(x)
 
-    h = norm("norm.1")(x)
+    h = norm("norm_1")(x)
     query, key = rotated(projected(h, "query", 4)), rotated(projected(h, "key", 2))
     attended = ops.dot_product_attention(query, key, projected(h, "value", 2), is_causal=True)
     out = layers.EinsumDense("btnh,nhd->btd", (None, cases.WIDTH), name="out")
     x = layers.Add()([x, out(attended)])
-    h = norm("norm.2")(x)
+    h = norm("norm_2")(x)
     gated = ops.silu(dense(cases.HIDDEN, "gate")(h)) * dense(cases.HIDDEN, "up")(h)
     x = x + dense(cases.WIDTH, "down")(gated)
-    return dense(cases.CLASSES, "head")(norm("norm.3")(x)[:, -1])
+    return dense(cases.CLASSES, "head")(norm("norm_3")(x)[:, -1])
 
 
 NETWORKS = {"encoder": encoder, "llama": llama}
@@ -70,9 +70,9 @@ def built(name):
 
 
 def _name(path):
-    """What a variable of this path is called among the cases: `norm.1/beta` `norm.1.bias`."""
+    """What a variable of this path is called among the cases: `norm_1/beta` `norm.1.bias`."""
     *_, layer, last = path.split("/")
-    layer = "out" if layer == "attention_output" else layer
+    layer = "out" if layer == "attention_output" else layer.replace("norm_", "norm.")
     return f"{layer}.bias" if last in ("bias", "beta") else layer
 
 

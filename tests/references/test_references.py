@@ -14,11 +14,13 @@ import pytest
 
 import innvestigate
 from innvestigate.rules import Pass
+from tests.frameworks import NAME
 from tests.references import cases, networks
 
 FOLDER = Path(__file__).parent
 DOCS = FOLDER.parents[1] / "docs" / "differences.md"
 TOLERANCE = 1e-5
+ROUNDING = 0 if NAME == "tensorflow" else 1e-7  # sums are taken in another order
 QUICK = {
     *(("cnn_bn", label) for label in ("gradient", "lrp.alpha_2_beta_1", "deep_taylor.bounded")),
     *(("residual", label) for label in ("lrp.z", "lrp.sequential_preset_b_flat_until_idx, 3")),
@@ -87,7 +89,7 @@ def check(program, network, label, found):
     expected = stored["values"][list(stored["labels"]).index(label)]
     for mode, a, b in zip(cases.MODES, found, expected, strict=True):
         error, largest = np.abs(a - b).max(), np.abs(b).max()
-        assert error <= TOLERANCE * largest, f"{mode}: {error / largest:.1e}"
+        assert error <= TOLERANCE * largest + ROUNDING, f"{mode}: {error / largest:.1e}"
 
 
 def marked(pairs):

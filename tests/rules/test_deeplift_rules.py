@@ -233,7 +233,7 @@ def total(r):
 
 
 def explained(model, x):
-    y = np.asarray(model(x))
+    y = np.array(model(x))
     return total([y * np.linspace(-1, 2, y.shape[-1])])
 
 

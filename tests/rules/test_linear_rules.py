@@ -524,7 +524,7 @@ def check_folded(stack, shape, rule, merge):
     model = model_of(*stack, layers.Activation("tanh"), shape=shape, draw=signed)
     maps = merge([naive.affine_maps(layer, layer.input.shape[1:]) for layer in stack])
     x = inputs_for(rule, shape)
-    w = abs(weights_for(model, x)) * np.sign(model(x))
+    w = abs(weights_for(model, x)) * np.sign(np.array(model(x)))
     ours, formula = RULES[rule]
     r = abs(naive.flat(w) * np.tanh(naive.forward(maps, x)))
     expected = naive.backward(maps, formula, x, r)

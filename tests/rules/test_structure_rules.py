@@ -67,7 +67,7 @@ def samples(shapes, draw=naive.samples):
 
 
 def output_of(model, xs):
-    return np.asarray(model(xs if len(xs) > 1 else xs[0]), "float64")
+    return np.array(model(xs if len(xs) > 1 else xs[0]), "float64")
 
 
 def weights_for(model, xs):

@@ -1,0 +1,97 @@
+"""What a test needs of the framework behind Keras: derivatives and closed functions.
+
+Nothing here uses innvestigate: its gradients are compared with these. Rules are derived in
+float64, which Keras rounds to float32 on all frameworks but TensorFlow, by a table: not here.
+"""
+
+import importlib
+import re
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops, tree
+from keras.src.backend.common import dtypes
+
+NAME = keras.backend.backend()
+framework = importlib.import_module(NAME)
+on_tensorflow = pytest.mark.tensorflow
+
+dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
+if NAME == "jax":
+    framework.config.update("jax_enable_x64", True)
+
+
+def _numbers(tensor, dtype=None, copy=None) -> np.ndarray:
+    """What numpy reads of torch's tensors. Tests may read what torch is about to differentiate."""
+    caller = sys._getframe(1).f_globals["__name__"]
+    if caller.startswith("innvestigate.") and tensor.requires_grad:
+        raise RuntimeError("A tensor that requires a gradient is read as an array.")
+    return np.array(tensor.detach().cpu().numpy(), dtype)
+
+
+if NAME == "torch":
+    framework.Tensor.__array__ = _numbers
+
+
+def here(cases: dict) -> dict:
+    """The cases there are here: those with `tf` in their name are TensorFlow's alone."""
+    return {
+        name: case
+        for name, case in cases.items()
+        if NAME == "tensorflow" or "tf" not in re.split(r"\W+", name)
+    }
+
+
+def gradients(function, x):
+    """The derivatives of the sum of what a function makes of some tensors, in their structure."""
+    flat = [ops.convert_to_tensor(a) for a in tree.flatten(x)]
+
+    def total(tensors):
+        return ops.sum(function(tree.pack_sequence_as(x, tensors)))
+
+    found = {"tensorflow": _tape, "jax": _jax, "torch": _autograd}[NAME](total, flat)
+    return tree.pack_sequence_as(x, [np.array(gradient) for gradient in found])
+
+
+def _tape(total, tensors):
+    with framework.GradientTape() as tape:
+        tape.watch(tensors)
+        y = total(tensors)
+    zero = framework.UnconnectedGradients.ZERO
+    return tape.gradient(y, tensors, unconnected_gradients=zero)
+
+
+def _jax(total, tensors):
+    return framework.grad(total)(tensors)
+
+
+def _autograd(total, tensors):
+    attention = framework.nn.attention
+    tensors = [tensor.detach().requires_grad_() for tensor in tensors]
+    with attention.sdpa_kernel(attention.SDPBackend.MATH):  # the fused one's is wrong under masks
+        y = total(tensors)
+    return framework.autograd.grad(y, tensors, allow_unused=True, materialize_grads=True)
+
+
+def with_gradient(forward, backward):
+    """A function of a tensor; signals go back by a function of the tensor and the signal."""
+
+    @ops.custom_gradient
+    def function(x):
+        def grad(*signals, upstream=None):
+            return backward(x, signals[0] if upstream is None else upstream)
+
+        return forward(x), grad
+
+    return function
+
+
+def closed(x):
+    """The tensor itself, by a function that Keras cannot call on symbolic tensors."""
+    if NAME == "tensorflow":
+        return framework.raw_ops.Identity(input=x)
+    if NAME == "jax":
+        return framework.lax.optimization_barrier(x)
+    return framework.ops.aten.alias(x)
