@@ -8,21 +8,20 @@ import keras
 import numpy as np
 from keras import layers
 
-METHODS: dict[str, dict] = {
-    **dict.fromkeys(("gradient", "saliency", "input_t_gradient"), {}),
-    **dict.fromkeys(("deconvnet", "guided_backprop"), {}),
-    **dict.fromkeys(("lrp.z", "lrp.epsilon", "lrp.epsilon_IB", "lrp.gamma"), {}),
+METHODS = (
+    *("gradient", "saliency", "input_t_gradient", "deconvnet", "guided_backprop"),
+    *("lrp.z", "lrp.epsilon", "lrp.epsilon_IB", "lrp.gamma", "lrp.alpha_beta", "lrp.z_plus"),
+    *("lrp.alpha_1_beta_0", "lrp.flat", "lrp.w_square", "lrp.sequential_preset_a"),
+    *("lrp.sequential_preset_b_flat", "lrp.epsilon_plus_flat", "lrp.epsilon_alpha_2_beta_1"),
+    *("lrp.epsilon_gamma_box", "lrp.attn", "lrp.excitation_backprop", "deep_taylor"),
+    *("deep_taylor.bounded", "deeplift", "deeplift.reveal_cancel", "pattern.net"),
+    "pattern.attribution",
+)
+ARGUMENTS: dict[str, dict] = {
     "lrp.alpha_beta": {"alpha": 2},
-    **dict.fromkeys(("lrp.alpha_1_beta_0", "lrp.z_plus", "lrp.flat", "lrp.w_square"), {}),
-    **dict.fromkeys(("lrp.sequential_preset_a", "lrp.sequential_preset_b_flat"), {}),
-    **dict.fromkeys(("lrp.epsilon_plus_flat", "lrp.epsilon_alpha_2_beta_1"), {}),
     "lrp.epsilon_gamma_box": {"low": -4.0, "high": 4.0},
-    **dict.fromkeys(("lrp.attn", "lrp.excitation_backprop", "deep_taylor"), {}),
     "deep_taylor.bounded": {"low": -4.0, "high": 4.0},
-    **dict.fromkeys(("deeplift", "deeplift.reveal_cancel"), {}),
-    **dict.fromkeys(("pattern.net", "pattern.attribution"), {}),
 }
-"""The analyzers that are exported, and their arguments."""
 
 
 def mlp():
@@ -59,7 +58,7 @@ def transformer():
     x = layers.Input((6, 4))
     y = layers.Dense(8)(x)
     y = layers.LayerNormalization()(layers.Add()([y, layers.MultiHeadAttention(2, 4)(y, y)]))
-    y = layers.LayerNormalization()(layers.Add()([y, layers.Dense(8, "gelu")(y)]))
+    y = layers.LayerNormalization()(layers.Add()([y, layers.Dense(8, "relu")(y)]))
     return keras.Model(x, layers.Dense(4)(layers.GlobalAveragePooling1D()(y)))
 
 
