@@ -63,9 +63,9 @@ def transformer():
 
 
 def lstm():
-    """A recurrent layer over six points in time."""
+    """A recurrent layer over three points in time."""
     return keras.Sequential(
-        [layers.Input((6, 3)), layers.Dense(4, "relu"), layers.LSTM(5), layers.Dense(4)]
+        [layers.Input((3, 3)), layers.Dense(4, "relu"), layers.LSTM(4), layers.Dense(4)]
     )
 
 

@@ -1,6 +1,6 @@
 """Exports methods from models in all formats, and compares what the files compute with `analyze`.
 
-Writes `results/export.csv`, and the table and the counts of `docs/export.md`, between its marks.
+Writes `results/export.csv`, where models that are not named keep their rows, and the table and the counts of `docs/export.md`, between its marks.
 
     python benchmarks/export_table.py [model ...]
 """
@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 RESULTS, PAGE = HERE / "results" / "export.csv", HERE.parent / "docs" / "export.md"
 BEGIN, END = "<!-- table: made by benchmarks/export_table.py -->", "<!-- end of the table -->"
 PACKAGES = ("keras", "tensorflow", "numpy", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert")
+COLUMNS = ("model", "method", "format", "difference", "says")
 TOLERANCE = 1e-4
 
 
@@ -58,7 +59,7 @@ def table(rows: list[dict]) -> str:
         "|---|" + "---|" * len(models),
     ]
     for method in METHODS:
-        columns = [" / ".join(cells[method, m, f] for f in RUNTIMES) for m in models]
+        columns = [" / ".join(cells.get((method, m, f), "–") for f in RUNTIMES) for m in models]
         lines.append(f"| `{method}` | " + " | ".join(columns) + " |")
     return "\n".join(lines)
 
@@ -84,25 +85,37 @@ def versions() -> str:
     return f"Measured with {', '.join(found)}, on a CPU."
 
 
-def main(names: list[str]) -> None:
-    warnings.simplefilter("ignore")
-    rows = []
-    for model_name in names or MODELS:
-        for method in METHODS:
-            rows += measure(model_name, method)
-            print(
-                *(r["difference"] or "refused" for r in rows[-3:]), model_name, method, flush=True
-            )
-    if names:
-        return
+def known() -> list[dict]:
+    """The rows that were measured before."""
+    if not RESULTS.exists():
+        return []
+    with RESULTS.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(rows: list[dict]) -> None:
+    """Write the results and the page."""
     with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["model", "method", "format", "difference", "says"])
+        writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     made = "\n\n".join([BEGIN, counts(rows), versions(), table(rows), END])
     PAGE.write_text(before + made + after)
+
+
+def main(names: list[str]) -> None:
+    warnings.simplefilter("ignore")
+    measured = names or list(MODELS)
+    rows = [row for row in known() if row["model"] not in measured]
+    for model_name in measured:
+        for method in METHODS:
+            rows += measure(model_name, method)
+            print(
+                *(r["difference"] or "refused" for r in rows[-3:]), model_name, method, flush=True
+            )
+    write(rows)
 
 
 if __name__ == "__main__":
