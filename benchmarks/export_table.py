@@ -1,6 +1,7 @@
 """Exports methods from models in all formats, and compares what the files compute with `analyze`.
 
-Writes `results/export.csv`, where models that are not named keep their rows, and the table and the counts of `docs/export.md`, between its marks.
+Writes `results/export.csv`, where models that are not named keep their rows, and the table and the
+counts of `docs/export.md`, between its marks.
 
     python benchmarks/export_table.py [model ...]
 """
