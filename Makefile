@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test quick fuzz docs notebooks lint format evaluation bench bench-peers coverage clean
+.PHONY: help demo test test-jax test-torch quick fuzz docs notebooks lint format evaluation bench bench-peers coverage clean
 
 help:
 	@echo "make demo    explain real digits and photographs with every method -> demo/*.png"
 	@echo "make test    lint, and run the whole test suite"
+	@echo "make test-jax, make test-torch   the suite on another backend; EVERY=5 runs every fifth test of each file"
 	@echo "make quick   run a part of the tests, under 3 minutes"
 	@echo "make fuzz    open all damaged and forged files -> docs/reliability.md"
 	@echo "make docs    the documentation as a site -> build/docs/index.html"
@@ -30,6 +31,19 @@ demo: .venv/ready
 
 test: .venv/ready lint
 	$(BIN)/python -m pytest -n 2
+
+# A small model takes longer to compile than to run: XLA is asked not to optimise.
+EVERY ?= 1
+test-jax: .venv/ready
+	KERAS_BACKEND=jax XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true" \
+		$(BIN)/python -m pytest -n 2 --every $(EVERY)
+
+test-torch: .venv/ready .venv/torch
+	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --every $(EVERY)
+
+.venv/torch: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test-torch]"
+	touch $@
 
 quick: .venv/ready
 	$(BIN)/python -m pytest -n 2 -m "not slow"

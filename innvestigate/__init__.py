@@ -55,12 +55,26 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: the command line starts without Keras."""
     if name in _PACKAGES:
-        return importlib.import_module(f"{__name__}.{name}")
+        return _imported(name)
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = _HOMES.get(name, "analyzer")
-    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    value = globals()[name] = getattr(_imported(home), name)
     return value
+
+
+def _imported(module: str) -> Any:
+    """A module of the package. A plain install brings no framework, as that of Keras."""
+    try:
+        return importlib.import_module(f"{__name__}.{module}")
+    except ModuleNotFoundError as error:
+        if error.name not in ("tensorflow", "jax", "torch"):
+            raise
+        raise ImportError(
+            f"Keras is to run on {error.name}, which is not installed. Install it by "
+            f"`pip install 'innvestigate[{error.name}]'`, or set the environment variable "
+            f"KERAS_BACKEND to one of tensorflow, jax and torch that is there."
+        ) from error
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,10 @@ import keras
 import pytest
 
 from innvestigate.graph.step import Graph
-from tests.frameworks import NAME
+from tests.frameworks import NAME, compute_in_float64, read_any_tensor
+
+compute_in_float64()
+read_any_tensor()
 
 
 def pytest_addoption(parser):

@@ -1,7 +1,6 @@
 """What a test needs of the framework behind Keras: derivatives and closed functions.
 
-Nothing here uses innvestigate: its gradients are compared with these. Rules are derived in
-float64, which Keras rounds to float32 on all frameworks but TensorFlow, by a table: not here.
+Nothing here uses innvestigate: its gradients are compared with these.
 """
 
 import importlib
@@ -18,9 +17,12 @@ NAME = keras.backend.backend()
 framework = importlib.import_module(NAME)
 on_tensorflow = pytest.mark.tensorflow
 
-dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
-if NAME == "jax":
-    framework.config.update("jax_enable_x64", True)
+
+def compute_in_float64() -> None:
+    """Rules are derived in float64, which Keras rounds on all frameworks but one, by a table."""
+    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
+    if NAME == "jax":
+        framework.config.update("jax_enable_x64", True)
 
 
 def _numbers(tensor, dtype=None, copy=None) -> np.ndarray:
@@ -31,8 +33,10 @@ def _numbers(tensor, dtype=None, copy=None) -> np.ndarray:
     return np.array(tensor.detach().cpu().numpy(), dtype)
 
 
-if NAME == "torch":
-    framework.Tensor.__array__ = _numbers
+def read_any_tensor() -> None:
+    """Let numpy read every tensor on torch, as it does on other frameworks."""
+    if NAME == "torch":
+        framework.Tensor.__array__ = _numbers
 
 
 def here(cases: dict) -> dict:

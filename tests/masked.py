@@ -27,7 +27,9 @@ import numpy as np
 from keras import layers, ops
 
 import innvestigate
-from tests.frameworks import gradients
+from tests.frameworks import compute_in_float64, gradients
+
+compute_in_float64()
 
 SIZE = 4
 TOKENS = 9

@@ -40,7 +40,7 @@ class Share:
         """The relevance of the inputs; the map of the given step is applied to every part."""
         _, s = self._divided(linear)
         weigh = lambda kernel: kernel if self.weight == 1 else self.weight * kernel  # noqa: E731
-        return sum(_back(linear, x, weigh(kernel), s) for x, kernel in self.parts)
+        return sum(_back(linear, x, weigh(kernel), s) for x, kernel in self._alike())
 
     def absorbed(self, linear) -> Absorbed:
         """The relevance that no input gets."""
@@ -49,11 +49,15 @@ class Share:
         rest = self.weight * ops.sum(self.r - z * s)
         return Absorbed(bias, stabiliser=rest) if self.epsilon else Absorbed(bias, dropped=rest)
 
+    def _alike(self) -> list:
+        """The parts in the type of the relevance: Keras makes float32 of some float64 on torch."""
+        return [[ops.cast(array, self.r.dtype) for array in part] for part in self.parts]
+
     def _divided(self, linear) -> tuple:
         """z and s."""
         z = self.total
         if z is None:
-            z = reduce(add, [linear.map(x, kernel) for x, kernel in self.parts])
+            z = reduce(add, [linear.map(x, kernel) for x, kernel in self._alike()])
             z = z if self.bias is None else z + self.bias
         if not self.epsilon:
             return z, divide(self.r, z)
