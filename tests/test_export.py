@@ -111,8 +111,7 @@ def test_wrappers_export_what_they_run_and_say_so(explainer):
 
 @pytest.mark.parametrize("name", ["occlusion", "shapley_sampling", "random", "input"])
 def test_methods_without_a_mirror_are_refused(name, explainer):
-    arguments = {"patch_size": 1} if name == "occlusion" else {}
-    analyzer = innvestigate.create_analyzer(name, build("mlp")[0], **arguments)
+    analyzer = innvestigate.create_analyzer(name, build("mlp")[0])
     with pytest.raises(ExportError, match="no mirror"):
         analyzer.export(explainer)
     assert not explainer.exists()

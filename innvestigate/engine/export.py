@@ -40,7 +40,7 @@ class Servable:
     Attributes:
         mirror: From the flat inputs, then `further`, then the weights, to results by name.
         targets: The names of the results that are returned.
-        by_layer: Whether they are returned by these names.
+        by_layer: Whether they are returned by layer, those at the inputs as `"input"`.
         further: Constants, one sample of each.
         weights: The weights of the output's neurons, `(1, *shape)`; None where the mirror chooses.
     """
@@ -70,9 +70,11 @@ class Servable:
                 "given",
             )(given)
         )
-        results = {name: found[name] for name in self.targets}
-        if not self.by_layer:
-            results = tree.pack_sequence_as(structure, list(results.values()))
+        at_inputs = [found[name] for name in self.targets if name.startswith("input:")]
+        results = tree.pack_sequence_as(structure, at_inputs) if at_inputs else None
+        if self.by_layer:
+            hidden = {name: found[name] for name in self.targets if not name.startswith("input:")}
+            results = hidden | ({"input": results} if at_inputs else {})
         return keras.Model(inputs, results, name="explainer"), inputs
 
 
