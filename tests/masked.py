@@ -3,7 +3,8 @@
 A description can be built again: for longer sequences, in another process, on another backend.
 Right is what the user's model does when it is called. Nothing here computes with masks in place of
 Keras: `Case.outputs` calls the model, `differences` are the central differences of that, and
-`derivative` is the backend's own differentiation of the same call. All of it is float64.
+`derivative` is the backend's own differentiation of the same call. All of it is float64 with
+TensorFlow; elsewhere Keras rounds to float32 inside whatever the policy.
 
 A description holds
 
@@ -27,10 +28,9 @@ import numpy as np
 from keras import layers, ops
 
 import innvestigate
-from tests.frameworks import compute_in_float64, gradients
+from tests.frameworks import NAME, gradients
 
-compute_in_float64()
-
+FLOAT = "float64" if NAME == "tensorflow" else "float32"
 SIZE = 4
 TOKENS = 9
 NEURON = 1
@@ -162,7 +162,7 @@ RECURRENT = ("lstm", "gru", "bidirectional")
 def precise():
     """All layers that are made inside compute in the type of this module."""
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float64")
+    keras.config.set_dtype_policy(FLOAT)
     try:
         yield
     finally:
@@ -218,7 +218,7 @@ class _Builder:
         return HEADS[kind]()(x, value, use_causal_mask=causal, **given)
 
     def _sequential(self, parts, x):
-        inner = keras.Sequential([layers.Input((self.length, SIZE), dtype="float64")])
+        inner = keras.Sequential([layers.Input((self.length, SIZE), dtype=FLOAT)])
         for part in parts:
             form = part["kind"] == "nested" and _Builder(self.length)._alone(part["parts"])
             inner.add(form or {**PLAIN, **MASKED}[part["kind"]]())
@@ -226,14 +226,14 @@ class _Builder:
 
     def _alone(self, parts):
         """A Sequential model of parts, to stand in another one."""
-        x = layers.Input((self.length, SIZE), dtype="float64")
+        x = layers.Input((self.length, SIZE), dtype=FLOAT)
         inner = keras.Sequential([x])
         for part in parts:
             inner.add({**PLAIN, **MASKED}[part["kind"]]())
         return inner
 
     def _functional(self, parts, x):
-        inside = layers.Input((self.length, SIZE), dtype="float64")
+        inside = layers.Input((self.length, SIZE), dtype=FLOAT)
         if self.mask is None:
             return keras.Model(inside, self.append_all(parts, inside))(x)
         mask = layers.Input((self.length,), dtype="bool")
@@ -307,10 +307,10 @@ def build(description, more=0):
     _weigh(model, description["seed"])
     twin.set_weights(model.get_weights())
     x, counts = _samples(description, more)
-    kept = np.where(counts[..., None], 1, 0).astype("float64")
+    kept = np.where(counts[..., None], 1, 0).astype(FLOAT)
     if description["source"] == "tokens":
         table = model.get_weights()[0]
-        shift = np.zeros((*x.shape, SIZE), "float64")
+        shift = np.zeros((*x.shape, SIZE), FLOAT)
         return Case(description, model, x, twin, shift, table[0] - table[x] + shift, counts, [x])
     if description["source"] == "masking":
         return Case(description, model, x * kept, twin, x * kept, 1e-9 * x * kept, counts)
@@ -320,7 +320,7 @@ def build(description, more=0):
 
 def _model(description, length, shifted=False):
     source = description["source"]
-    inputs = [layers.Input((length, SIZE), dtype="float64", name="vectors")]
+    inputs = [layers.Input((length, SIZE), dtype=FLOAT, name="vectors")]
     if source == "tokens":
         tokens = layers.Input((length,), dtype="int32", name="tokens")
         x = layers.Embedding(TOKENS, SIZE, mask_zero=True, name="embedding")(tokens)
@@ -347,7 +347,7 @@ def _samples(description, more):
     if description["source"] == "tokens":
         x = random.integers(1, TOKENS, (len(lengths), longest)).astype("int32")
     else:
-        x = random.normal(size=(len(lengths), longest, SIZE)).astype("float64")
+        x = random.normal(size=(len(lengths), longest, SIZE)).astype(FLOAT)
     place = np.arange(longest) if end else np.arange(longest)[::-1]
     added = ((0, more) if end else (more, 0), *[(0, 0)] * (x.ndim - 2))
     x, counts = np.pad(x, ((0, 0), *added)), np.pad(place < lengths, ((0, 0), added[0]))
@@ -403,8 +403,8 @@ MODELS = {
 
 def differences(case):
     """Central differences of fourth order of the explained output in each vector's numbers."""
-    x, step = case.vectors, 1e-4
-    basis = (step * np.eye(x[0].size)).reshape(-1, 1, *x.shape[1:]).astype("float64")
+    x, step = case.vectors, 1e-4 if FLOAT == "float64" else 0.03
+    basis = (step * np.eye(x[0].size)).reshape(-1, 1, *x.shape[1:]).astype(FLOAT)
     values = [case.explained((x + k * basis).reshape(-1, *x.shape[1:])) for k in (1, -1, 2, -2)]
     up, down, far_up, far_down = (v.reshape(-1, len(x)).T.reshape(x.shape) for v in values)
     return (8 * (up - down) - (far_up - far_down)) / (12 * step)
@@ -431,7 +431,7 @@ def is_proof(case):
     if case.description["source"] == "masking":
         return True
     noise = np.random.default_rng(0).normal(size=case.vectors.shape) * ~case.counts[..., None]
-    moved = case.outputs(case.vectors + 3 * noise.astype("float64"))
+    moved = case.outputs(case.vectors + 3 * noise.astype(FLOAT))
     return _same(moved, case.outputs(case.vectors))
 
 
@@ -441,7 +441,7 @@ def grows(case, longer):
 
 
 def _same(a, b):
-    return bool(np.allclose(a, b, rtol=0, atol=1e-9))
+    return bool(np.allclose(a, b, rtol=0, atol=1e-9 if FLOAT == "float64" else 1e-5))
 
 
 # --- How far an analyzer is from it ---------------------------------------------------------------

@@ -16,6 +16,7 @@ from keras import layers
 import innvestigate
 from innvestigate.backend import scan, vjp
 from innvestigate.graph.decompositions import DECOMPOSITIONS
+from tests.frameworks import on_tensorflow
 from tests.graph import operation_cases
 
 METHODS = (
@@ -129,11 +130,24 @@ def test_scan_stacks_what_it_carries(backwards):
     np.testing.assert_array_equal(found["t"][0], [3, 2, 1] if backwards else [1, 2, 3])
 
 
+def test_a_framework_that_is_missing_is_named():
+    script = "import sys; sys.modules['tensorflow'] = None; import innvestigate as i; i.analyzers"
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+    )
+    last = run.stderr.strip().splitlines()[-1]
+    assert "pip install 'innvestigate[tensorflow]'" in last and "KERAS_BACKEND" in last
+
+
 def test_jax_is_tested():
     assert "jax" in OTHERS
 
 
 @pytest.mark.slow
+@on_tensorflow
 @pytest.mark.filterwarnings("ignore:GuidedBackprop has a rule")
 @pytest.mark.parametrize("backend", OTHERS)
 @pytest.mark.parametrize("case", CASES)
@@ -190,6 +204,7 @@ def explained_operations(names: list[str]) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
+@on_tensorflow
 def test_operations_that_are_taken_apart_give_the_same_numbers_on_jax(tmp_path):
     """Quantiles and norms among them, along an axis."""
     names = [*decomposed(), "quantile"]
@@ -210,6 +225,7 @@ def test_operations_that_are_taken_apart_give_the_same_numbers_on_jax(tmp_path):
             np.testing.assert_allclose(found[key], values, rtol=0, atol=tolerance, err_msg=key)
 
 
+@on_tensorflow
 def test_many_analyzers_bring_no_advice_of_tensorflow(caplog):
     model = keras.Sequential([layers.Input((3,)), layers.Dense(2)])
     x = np.ones((1, 3), "float32")
@@ -218,6 +234,7 @@ def test_many_analyzers_bring_no_advice_of_tensorflow(caplog):
     assert "retracing" not in caplog.text
 
 
+@on_tensorflow
 def test_the_advice_is_kept_back_only_while_an_analyzer_runs(caplog):
     model = keras.Sequential([layers.Input((3,)), layers.Dense(2)])
     innvestigate.create_analyzer("lrp.z", model).analyze(np.ones((1, 3), "float32"))

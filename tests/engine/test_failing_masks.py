@@ -69,6 +69,7 @@ def token_model(body, dtype="float32"):
     return keras.Model(tokens, layers.Dense(2, dtype=dtype)(body(vectors)))
 
 
+@on_tensorflow  # whose attention is computed in float64
 def test_attention_behind_a_masking_layer():
     """The gradient is that of central differences; padding, which `Masking` cuts off, gets none."""
     with precise():

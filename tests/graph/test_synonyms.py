@@ -17,6 +17,7 @@ from innvestigate.graph.lenient import lenient
 from innvestigate.graph.rewrite import is_opaque, open_layers
 from innvestigate.graph.run import run
 from innvestigate.graph.trace import trace
+from tests.frameworks import NAME, on_tensorflow
 
 PLACES = np.array([[1, 0, 1], [2, 2, 0]])
 
@@ -123,7 +124,6 @@ def jax_calls(jax) -> dict:
     }
 
 
-NAME = keras.backend.backend()
 CALLS = {"tensorflow": tensorflow_calls, "jax": jax_calls}.get(NAME, lambda framework: {})(
     importlib.import_module(NAME)
 )
@@ -232,10 +232,9 @@ def test_a_counted_loop_is_opened():
 
 
 @pytest.mark.slow
+@on_tensorflow
 def test_the_same_holds_on_jax():
     """This file there, and that on layers that Keras cannot call: arrays have no values there."""
-    if NAME == "jax":
-        return
     here = Path(__file__)
     run = subprocess.run(
         [
