@@ -29,9 +29,15 @@ TOLERANCE = 1e-4
 
 
 def measure(model_name: str, method: str) -> list[dict]:
-    """The largest difference from `analyze` in each format, for batches of five and of two."""
+    """The largest difference from `analyze` in each format, for batches of five and of two.
+
+    Nothing, if the method is not made for a layer of the model.
+    """
     model, x = built(model_name)
-    analyzer = innvestigate.create_analyzer(method, model, **ARGUMENTS.get(method, {}))
+    try:
+        analyzer = innvestigate.create_analyzer(method, model, **ARGUMENTS.get(method, {}))
+    except ValueError:
+        return []
     if method.startswith("pattern."):
         analyzer.fit(np.random.default_rng(3).normal(size=(200, *x.shape[1:])).astype("float32"))
     expected = analyzer.analyze(x)
@@ -112,10 +118,9 @@ def main(names: list[str]) -> None:
     rows = [row for row in known() if row["model"] not in measured]
     for model_name in measured:
         for method in METHODS:
-            rows += measure(model_name, method)
-            print(
-                *(r["difference"] or "refused" for r in rows[-3:]), model_name, method, flush=True
-            )
+            found = measure(model_name, method)
+            print(model_name, method, *(r["difference"] or "refused" for r in found), flush=True)
+            rows += found
     write(rows)
 
 
