@@ -23,7 +23,7 @@ help:
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[examples,test,docs,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[examples,export,test,docs,dev]"
 	touch $@
 
 demo: .venv/ready

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         model_wo_output_activation,
         model_wo_softmax,
     )
+    from innvestigate.engine.export import ExportError
     from innvestigate.engine.ledger import LedgerError
     from innvestigate.rules import NoRuleError, register_rule
     from innvestigate.utils.files import FileRefusedError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "3.0.0"
 
 __all__ = [
+    "ExportError",
     "FileRefusedError",
     "LedgerError",
     "NoRuleError",
@@ -42,6 +44,7 @@ _PACKAGES = (
     *("utils", "visualization"),
 )
 _HOMES = {
+    "ExportError": "engine.export",
     "FileRefusedError": "utils.files",
     "LedgerError": "engine.ledger",
     "NoRuleError": "rules",

@@ -139,7 +139,7 @@ class DeepLIFT(MirrorAnalyzer):
         self._hypothetical, self._return_multipliers = hypothetical, return_multipliers
         self.adds_up_to = None if hypothetical or return_multipliers else "change"
         super().__init__(model, **kwargs)
-        self._references = References(reference_inputs, self.input_spec)
+        self.references = References(reference_inputs, self.input_spec)
 
     @cached_property
     def _adds_up(self) -> bool:
@@ -147,12 +147,12 @@ class DeepLIFT(MirrorAnalyzer):
         return bool(self.adds_up_to) and keeps_sum(self.task, self.composite(self.task))
 
     def check_count(self, count: int | None) -> None:
-        self._references.check_count(count)
+        self.references.check_count(count)
 
     def explain(self, batch: Batch, task: Task | None = None) -> dict[str, np.ndarray]:
         if self._hypothetical:
             self._check_one_hot(batch)
-        references = self._references.of(batch)
+        references = self.references.of(batch)
         count = references[0].shape[1]
         total: dict[str, Any] = {}
         for variants, piece in expand(batch, count):

@@ -28,15 +28,42 @@ arguments, it raises a TypeError.
 import keras
 
 if keras.backend.backend() == "tensorflow":
-    from innvestigate.backend.tensorflow import after, call_once, jit_compile, run_batch, scan, vjp
+    from innvestigate.backend.tensorflow import (
+        after,
+        argmax,
+        call_once,
+        jit_compile,
+        run_batch,
+        scan,
+        vjp,
+    )
+    from innvestigate.backend.tensorflow_export import EXPORTS
     from innvestigate.backend.tensorflow_synonyms import SYNONYMS
 elif keras.backend.backend() == "jax":
-    from innvestigate.backend.jax import after, call_once, jit_compile, run_batch, scan, vjp
+    from innvestigate.backend.jax import (
+        after,
+        argmax,
+        call_once,
+        jit_compile,
+        run_batch,
+        scan,
+        vjp,
+    )
     from innvestigate.backend.jax_synonyms import SYNONYMS
-elif keras.backend.backend() == "torch":
-    from innvestigate.backend.torch import after, call_once, jit_compile, run_batch, scan, vjp
 
-    SYNONYMS = []
+    EXPORTS = {}
+elif keras.backend.backend() == "torch":
+    from innvestigate.backend.torch import (
+        after,
+        argmax,
+        call_once,
+        jit_compile,
+        run_batch,
+        scan,
+        vjp,
+    )
+
+    EXPORTS, SYNONYMS = {}, []
 else:
     raise ImportError(
         f"innvestigate needs a Keras backend with gradients (tensorflow, jax or torch); "
@@ -48,9 +75,11 @@ NAME = keras.backend.backend()
 holds_strings = keras.backend.backend() == "tensorflow"
 
 __all__ = [
+    "EXPORTS",
     "NAME",
     "SYNONYMS",
     "after",
+    "argmax",
     "call_once",
     "holds_strings",
     "jit_compile",

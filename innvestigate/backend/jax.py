@@ -1,6 +1,7 @@
 """Vector-Jacobian products and loops with JAX."""
 
 import jax
+from jax import numpy as jnp
 
 jit_compile = True
 
@@ -23,6 +24,11 @@ def scan(function, start, elements, backwards=False):
         return made, made
 
     return jax.lax.scan(step, start, elements, reverse=backwards)[1]
+
+
+def argmax(x):
+    """The first place of the largest number along the last axis."""
+    return jnp.argmax(x, axis=-1)
 
 
 def after(signal, values):

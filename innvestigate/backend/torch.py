@@ -43,6 +43,11 @@ def scan(function, start, elements, backwards=False):
     return tree.map_structure(lambda *xs: torch.stack(xs), *(made[::-1] if backwards else made))
 
 
+def argmax(x):
+    """The first place of the largest number along the last axis."""
+    return torch.argmax(x, dim=-1)
+
+
 def after(signal, values):
     """The values themselves: operations run in the order of the program."""
     return values

@@ -15,6 +15,7 @@ from keras import ops
 from innvestigate.backend import run_batch
 from innvestigate.engine.batch import Batch, by_sample, concatenated
 from innvestigate.engine.config import Configured
+from innvestigate.engine.export import Exported
 from innvestigate.engine.guard import Guard
 from innvestigate.engine.inputs import InputSpec
 from innvestigate.engine.ledger import Audited, Books
@@ -37,7 +38,7 @@ from innvestigate.utils.arguments import check_flags
 from innvestigate.utils.batching import check_batch_size, map_batches
 
 
-class Analyzer(Audited, Configured):
+class Analyzer(Audited, Exported, Configured):
     """Base of all analyzers: explains the chosen output neurons of a Keras model.
 
     Args:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +13,7 @@ from keras import ops
 from innvestigate.backend import run_batch
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.batch import Batch
+from innvestigate.engine.export import ExportError, Servable
 from innvestigate.engine.ledger import Books
 from innvestigate.engine.plan import Plan, plan_line
 from innvestigate.engine.selection import one_hot_max
@@ -21,6 +24,7 @@ from innvestigate.graph.mirror import build_mirror
 from innvestigate.graph.operations import body_of
 from innvestigate.graph.recurrent import deep_steps
 from innvestigate.graph.task import Method, Task
+from innvestigate.graph.unrolled import unrolled
 from innvestigate.rules import Composite
 
 
@@ -30,10 +34,12 @@ class MirrorAnalyzer(Analyzer):
     Attributes:
         model: The mirror, a `keras.Model` whose summary reads as the method.
         sends_one_signal: Whether the mirror needs the model's inputs only, not references, too.
+        references: What samples are compared with (`References`); None where nothing is.
     """
 
     build_model = staticmethod(build_mirror)
     sends_one_signal = True
+    references: Any = None
 
     def build(self) -> None:
         self._mirrors: dict[Task, keras.Model] = {}
@@ -89,6 +95,14 @@ class MirrorAnalyzer(Analyzer):
         books.note(steps, found.pop(NOTES))
         return {name: y[: len(batch)] for name, y in found.items()}
 
+    def servable(self, weights: np.ndarray | None, rows: int | None) -> Servable:
+        mode = "max_activation" if weights is None else "weights"
+        task = replace(self._exported_task(rows), mode=mode)
+        method = self._method(self._checked_composite(task))
+        mirror = self.build_model(task, method, type(self).__name__)
+        further = [] if self.references is None else self.references.fixed()
+        return Servable(mirror, list(task.targets), self.by_layer, further, weights)
+
     @cached_property
     def vectors(self) -> Vectors:
         """What is asked, for the vectors of the model's tokens."""
@@ -119,6 +133,24 @@ class MirrorAnalyzer(Analyzer):
         composite = self.composite(task)
         composite.check(step for step in deep_steps(task) if body_of(step) is None)
         return composite
+
+    def _exported_task(self, rows: int | None) -> Task:
+        """The question for known sizes, and with loops that can be unrolled."""
+        if self.task.sizes is None:
+            return replace(self.task, graph=unrolled(self.task.graph))
+        shapes = tuple((rows, *t.shape[1:]) for t in self.input_spec.tensors)
+        if any(None in shape[1:] for shape in shapes):
+            raise ExportError(
+                "The model computes with the sizes of its inputs, and gets a mirror for each. "
+                f"Received inputs of the shapes {', '.join(map(str, shapes))}. Build the model "
+                "with inputs whose sizes are known, all but that of the batch."
+            )
+        if rows is None and self.task.sizes.example[0][0] is not None:
+            raise ExportError(
+                "The model computes with the number of its samples, and gets a mirror for each. "
+                "Pass batch_size=..., which is how many the exported explainer will take."
+            )
+        return self.task.sizes.at(shapes)
 
     def _ledger(self, task: Task) -> tuple[keras.Model, list[tuple[str, str]]]:
         """The mirror that keeps books, and the steps that it notes with their rules."""

@@ -8,6 +8,7 @@ import numpy as np
 from keras import KerasTensor
 
 from innvestigate.engine.batch import Batch
+from innvestigate.engine.export import ExportError
 from innvestigate.engine.inputs import InputSpec
 from innvestigate.utils.arguments import as_array
 from innvestigate.utils.batching import as_given
@@ -88,6 +89,29 @@ class References:
             )
         n = max(counts)
         return [np.broadcast_to(r, (len(r), n, *r.shape[2:])) for r in found]
+
+    def fixed(self) -> list[np.ndarray]:
+        """The one reference that holds for all samples, for each input an array `(1, *shape)`.
+
+        Raises:
+            ExportError: If there are several, or a function makes them.
+        """
+        shapes = [tuple(t.shape[1:]) for t in self._spec.tensors]
+        arrays = self._arrays or []
+        single = [
+            array.reshape(array.shape[array.ndim - len(shape) :])
+            for array, shape in zip(arrays, shapes, strict=bool(arrays))
+            if array.size <= 1 or array.size == np.prod(array.shape[array.ndim - len(shape) :])
+        ]
+        if len(single) < len(shapes) or any(None in shape for shape in shapes):
+            raise ExportError(
+                f"An exported explainer compares all samples with one {self._argument} of a known "
+                "size. Received: several, a function, or inputs of unknown size. Create the "
+                "analyzer with a number or an array of the input's shape."
+            )
+        types = [t.dtype for t in self._spec.tensors]
+        pairs = zip(single, shapes, types, strict=True)
+        return [np.broadcast_to(a, (1, *shape)).astype(t) for a, shape, t in pairs]
 
     def _parse(self, given: Any) -> list[np.ndarray]:
         given = list(given) if isinstance(given, tuple) else as_given(given)

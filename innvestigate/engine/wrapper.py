@@ -9,10 +9,12 @@ import numpy as np
 
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.batch import Batch
+from innvestigate.engine.export import Servable
 from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.selection import check_mode
 from innvestigate.engine.variants import VariantsAnalyzer
 from innvestigate.engine.vectors import Vectors, looks_up
+from innvestigate.engine.warn import warn
 from innvestigate.graph.run import float_type
 from innvestigate.graph.task import EXPLAINED, OUTPUT, Task
 from innvestigate.utils.arguments import check_kind
@@ -80,6 +82,13 @@ class Wrapper(VariantsAnalyzer):
             inputs, progress = self.continuous(batch.inputs), Progress(None)
             found = self._ask(replace(batch, inputs=inputs, progress=progress))
             self.analyzer.verify(self.task, batch.inputs, found.get(OUTPUT))
+
+    def servable(self, weights: np.ndarray | None, rows: int | None) -> Servable:
+        warn(
+            f"{type(self).__name__} runs {type(self.analyzer).__name__} at many points. Exported "
+            "is what it runs: the explainer of one point, without the points and their mean."
+        )
+        return self.analyzer.servable(weights, rows)
 
     @abstractmethod
     def reduced(self, batch: Batch, start: Batch) -> dict[str, np.ndarray]:

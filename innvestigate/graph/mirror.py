@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import KerasTensor, ops, tree
 
-from innvestigate.backend import jit_compile
+from innvestigate.backend import argmax, jit_compile
 from innvestigate.graph.layers import AtOnce, ByLayer, holders_of_variables, shaped, unpack
 from innvestigate.graph.operations import Kind, body_of, kind_of
 from innvestigate.graph.run import (
@@ -304,7 +304,7 @@ def _one_hot_max(output):
     shape = ops.shape(output)
     flat = ops.reshape(output, (shape[0], -1))
     chosen = ops.arange(ops.shape(flat)[1], dtype="int32") == ops.expand_dims(
-        ops.cast(ops.argmax(flat, axis=-1), "int32"), -1
+        ops.cast(argmax(flat), "int32"), -1
     )
     return ops.reshape(ops.cast(chosen, output.dtype), shape)
 

@@ -32,8 +32,12 @@ def is_opaque(step: Step) -> bool:
 
 def may_open(step: Step) -> bool:
     """Whether rules can only speak of what is inside of a step: an opaque or recurrent layer."""
-    recurrent = kind_of(step) is Kind.RECURRENT and body_of(step) is None
-    return recurrent or is_opaque(step)
+    return is_recurrent(step) or is_opaque(step)
+
+
+def is_recurrent(step: Step) -> bool:
+    """Whether a step is a recurrent layer that was not made a loop yet."""
+    return kind_of(step) is Kind.RECURRENT and body_of(step) is None
 
 
 def open_layers(graph: Graph, wanted: Callable[[Step], bool]) -> Graph:

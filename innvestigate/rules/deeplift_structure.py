@@ -248,7 +248,8 @@ def _logarithmic_mean(x, y, axis, logarithmic: bool):
         shifts = _shift(x.value, y.value, axis) - _shift(x.reference, y.reference, axis)
         change, largest = x.delta - shifts, ops.maximum(y.value, y.reference)
     size = ops.abs(change)
-    return largest * ops.where(size > 0, divide(-ops.expm1(-size), size), 1.0)
+    half = ops.tanh(0.5 * size)  # 2 h / (1 + h) = 1 - exp(-size); ONNX knows no expm1
+    return largest * ops.where(size > 0, divide(2.0 * half / (1.0 + half), size), 1.0)
 
 
 def _shift(x, y, axis):

@@ -138,6 +138,41 @@ def replacing(path: str | os.PathLike | bytes) -> Iterator[BinaryIO]:
         os.replace(unfinished, target)
 
 
+@contextmanager
+def replacing_folder(
+    path: str | os.PathLike | bytes, is_own: Callable[[Path], bool]
+) -> Iterator[Path]:
+    """A folder to write to, which takes its name when it is complete. See `replacing`.
+
+    Args:
+        path: The folder's name.
+        is_own: Tells of a folder of that name whether it may be replaced.
+
+    Raises:
+        FileNotFoundError: If there is no folder to put it in.
+        FileExistsError: If there is something of that name that may not be replaced.
+    """
+    target = Path(os.path.realpath(as_path(path)))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {target.parent} to write {target.name} to.")
+    if target.exists() and not (target.is_dir() and is_own(target)):
+        raise FileExistsError(
+            f"{path!r} exists and is nothing that was written here before, so it is not replaced: "
+            "name another folder."
+        )
+    with _folder_beside(target) as folder:
+        unfinished, old = folder / "unfinished", folder / "old"
+        yield unfinished
+        if target.exists():
+            os.replace(target, old)
+        try:
+            os.replace(unfinished, target)
+        except OSError:
+            if old.exists():
+                os.replace(old, target)
+            raise
+
+
 def _take_over(old: os.stat_result, path: Path) -> None:
     if hasattr(os, "chown"):
         with suppress(PermissionError):
