@@ -170,7 +170,7 @@ def test_a_batch_axis_is_advised_where_it_is_what_is_missing(shape, given, advis
         *(np.full((5, 4), "2020", "datetime64[Y]"), object(), len, 1j, "x"),
         collections.UserDict(other=X),
     ],
-    ids=repr,
+    ids=lambda x: type(x).__name__,
 )
 def test_what_is_no_array_of_samples(x):
     with pytest.raises(ValueError) as caught:
