@@ -10,7 +10,7 @@ help:
 	@echo "make test    lint, and run the whole test suite"
 	@echo "make test-jax, make test-torch   the suite on another backend; EVERY=5 runs every fifth test of each file"
 	@echo "make quick   run a part of the tests, under 3 minutes"
-	@echo "make fuzz    open all damaged and forged files -> docs/reliability.md"
+	@echo "make fuzz    hostile files, inputs and command lines, all of them -> docs/reliability.md"
 	@echo "make docs    the documentation as a site -> build/docs/index.html"
 	@echo "make notebooks   run all notebooks from a clean kernel and keep their outputs"
 	@echo "make lint    check the style and the types; make format mends the style"

@@ -9,6 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from innvestigate.utils.arguments import (
+    as_array,
+    check_seed,
+    check_text,
+    check_texts,
+    check_whole,
+    settle,
+)
+from innvestigate.utils.words import shown
+
+MOST = 1_000_000
+"""How many shuffles of a sequence there may be: all of them are held."""
+
 
 def one_hot_encode(
     sequences: Sequence[str], alphabet: str = "ACGT", unknown: str = "N"
@@ -28,7 +41,12 @@ def one_hot_encode(
         ValueError: If there is none, their lengths differ, or a letter is unknown.
     """
     _check_alphabet(alphabet, unknown)
-    _check_strings(sequences)
+    sequences = check_texts("sequences", sequences)
+    lengths = {len(sequence) for sequence in sequences}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(
+            f"Expected strings of one length, at least 1. Received the lengths: {sorted(lengths)}."
+        )
     rows = {letter: row for row, letter in enumerate(alphabet)}
     rows.update(dict.fromkeys(unknown, len(alphabet)))
     for i, sequence in enumerate(sequences):
@@ -92,15 +110,16 @@ def dinucleotide_shuffle(sequence: Any, n: int | None = None, seed: Any = None) 
     for Random Sequence Permutation That Preserves Dinucleotide and Codon Usage"; the tree is drawn
     as in Wilson 1996, "Generating Random Spanning Trees More Quickly than the Cover Time".
     """
-    count = 1 if n is None else _check_count(n)
-    generator = np.random.default_rng(seed)
+    count = 1 if n is None else check_whole("n", n, 1, MOST)
+    given = isinstance(seed, np.random.Generator)
+    generator = seed if given else np.random.default_rng(check_seed(seed))
     if isinstance(sequence, str):
         if not sequence:
             raise ValueError("The sequence is empty: there is nothing to shuffle.")
         paths = _shuffles([ord(letter) for letter in sequence], count, generator)
         found: Any = ["".join(map(chr, path)) for path in paths]
     else:
-        rows = _batch([sequence])[0]
+        rows = _batch(as_array("sequence", sequence)[None])[0]
         found = _shuffle_rows(rows, _codes(rows), count, generator)
     return found[0] if n is None else found
 
@@ -129,9 +148,8 @@ class ShuffledReferences:
     seed: int = 0
 
     def __post_init__(self):
-        _check_count(self.n)
-        if not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
-            raise ValueError(f"seed must be an integer >= 0. Received: {self.seed!r}.")
+        n, seed = check_whole("n", self.n, 1, MOST), check_whole("seed", self.seed, 0, np.inf)
+        settle(self, n=n, seed=seed)
 
     def __call__(self, x: Any) -> np.ndarray:
         x = _batch(x)
@@ -201,11 +219,11 @@ def _codes(rows: np.ndarray) -> np.ndarray:
 
 def _batch(x: Any) -> np.ndarray:
     """One-hot sequences `(batch, length, letters)`, checked."""
-    x = np.asarray(x)
-    if x.ndim != 3 or not x.size:
+    x = as_array("x", x)
+    if x.dtype.kind not in "fiub" or x.ndim != 3 or not x.size:
         raise ValueError(
             "Expected one-hot sequences of shape (length, letters), in a batch (batch, length, "
-            f"letters), none of them 0. Received the shape: {x.shape}."
+            f"letters), none of them 0. Received the shape: {x.shape} (of the type {x.dtype})."
         )
     one_hot = np.isin(x, (0, 1)).all(axis=-1) & (np.count_nonzero(x, axis=-1) <= 1)
     if not one_hot.all():
@@ -217,26 +235,10 @@ def _batch(x: Any) -> np.ndarray:
     return x
 
 
-def _check_count(n: int) -> int:
-    if not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"n, the number of shuffles, must be an integer >= 1. Received: {n!r}.")
-    return n
-
-
 def _check_alphabet(alphabet: str, unknown: str) -> None:
-    letters = alphabet + unknown
+    letters = check_text("alphabet", alphabet) + check_text("unknown", unknown)
     if not alphabet or not unknown or len(set(letters)) < len(letters):
         raise ValueError(
             "alphabet and unknown must be strings of different letters, at least one each. "
-            f"Received: alphabet={alphabet!r}, unknown={unknown!r}."
-        )
-
-
-def _check_strings(sequences: Sequence[str]) -> None:
-    if isinstance(sequences, str) or not all(isinstance(s, str) for s in sequences):
-        raise TypeError(f"Expected a list of strings. Received: {sequences!r}.")
-    lengths = {len(sequence) for sequence in sequences}
-    if len(lengths) != 1 or 0 in lengths:
-        raise ValueError(
-            f"Expected strings of one length, at least 1. Received the lengths: {sorted(lengths)}."
+            f"Received: alphabet={shown(alphabet)}, unknown={shown(unknown)}."
         )

@@ -27,6 +27,14 @@ from innvestigate.graph.run import backward, float_type, forward, run, summed
 from innvestigate.graph.task import Method
 from innvestigate.graph.trace import count_nodes
 from innvestigate.rules import Rule, as_rule
+from innvestigate.utils.arguments import (
+    as_array,
+    check_flags,
+    check_keys,
+    check_kind,
+    check_number,
+)
+from innvestigate.utils.words import one_line, shown
 
 
 def check_rule(
@@ -54,7 +62,14 @@ def check_rule(
 
     Raises:
         AssertionError: If a promise is broken.
+        TypeError, ValueError: If an argument does not fit.
     """
+    check_flags(linear=linear, conserves=conserves)
+    tolerance = check_number("tolerance", tolerance, least=0)
+    check_kind("layer", layer, keras.Layer, "a layer")
+    x = tree.map_structure(
+        lambda a: a.astype(layer.compute_dtype) if a.dtype.kind == "f" else a, _as_samples(x)
+    )
     analyzer = _in_a_mirror(rule := as_rule(rule), layer, x)
     output, send = _without_mirror(analyzer, rule, x)
     r, other = np.random.default_rng(0).normal(size=(2, *output.shape)).astype(output.dtype)
@@ -103,7 +118,16 @@ def check_analyzer(
 
     Raises:
         AssertionError: If a promise is broken.
+        TypeError, ValueError: If an argument does not fit.
     """
+    check_flags(noisy=noisy, saves=saves)
+    tolerance = check_number("tolerance", tolerance, least=0)
+    check_kind("model", model, keras.Model, "a Keras model")
+    if not callable(create):
+        raise TypeError(
+            f"create must be a function that makes analyzers. Received: {shown(create)}."
+        )
+    x = _as_samples(x)
     before = _fingerprint(model)
     with _promised("An analyzer can be created for each neuron selection"):
         made = {mode: create(model, neuron_selection_mode=mode) for mode in MODES}
@@ -132,6 +156,21 @@ def check_analyzer(
         _check_equal("A saved analyzer finds the same numbers", again, found, 0)
     for what, value in _fingerprint(model).items():
         assert value == before[what], f"The model stays as it is: its {what} changed."
+
+
+def _as_samples(x: Any) -> Any:
+    """A structure of at least two samples of each input, as arrays."""
+    if isinstance(x, dict):
+        return {name: _as_samples(each) for name, each in check_keys("x", x).items()}
+    if isinstance(x, (list, tuple)):
+        return type(x)([_as_samples(each) for each in x])
+    array = as_array("x", x)
+    if not array.ndim or len(array) < 2 or array.dtype.kind not in "fiubOSU":
+        raise ValueError(
+            f"x must hold arrays of at least two samples. Received: {shown(x)} (of the type "
+            f"{array.dtype})."
+        )
+    return array
 
 
 def _in_a_mirror(rule: Rule, layer: keras.Layer, x: Any) -> LRP:
@@ -203,7 +242,8 @@ def _promised(promise: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except Exception as error:
-        raise AssertionError(f"{promise}: {type(error).__name__}: {error}") from error
+        why = one_line(f"{type(error).__name__}: {error}")
+        raise AssertionError(f"{promise}: {why}") from error
 
 
 def _check_equal(promise: str, found: Any, expected: Any, tolerance: float) -> None:

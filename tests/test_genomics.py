@@ -209,15 +209,15 @@ def test_a_sample_that_is_not_one_hot_is_named():
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, "many"])
 def test_number_of_shuffles(n):
-    with pytest.raises(ValueError, match="must be an integer >= 1"):
+    with pytest.raises(ValueError, match="must be a whole number from 1 to"):
         dinucleotide_shuffle("ACGT", n)
-    with pytest.raises(ValueError, match="must be an integer >= 1"):
+    with pytest.raises(ValueError, match="must be a whole number from 1 to"):
         ShuffledReferences(n=n)
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, None])
 def test_seed_of_references(seed):
-    with pytest.raises(ValueError, match="seed must be an integer >= 0"):
+    with pytest.raises(ValueError, match="seed must be a whole number >= 0"):
         ShuffledReferences(seed=seed)
 
 

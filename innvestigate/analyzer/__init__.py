@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import keras
@@ -48,7 +48,7 @@ from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.plan import Plan, PlanLine
 from innvestigate.engine.storage import load_analyzer
 from innvestigate.engine.without import model_wo_output_activation, model_wo_softmax
-from innvestigate.utils.suggest import did_you_mean
+from innvestigate.utils.suggest import did_you_mean, unknown
 
 analyzers: dict[str, Callable[..., Analyzer]] = {
     "input": Input,
@@ -140,20 +140,28 @@ def create_analyzer(
         >>> analyzer = innvestigate.create_analyzer("lrp.epsilon", model)
         >>> relevance = analyzer.analyze(x)
     """
+    create = find_analyzer(name, kwargs)
+    return create(model, neuron_selection_mode=neuron_selection_mode, **kwargs)
+
+
+def find_analyzer(name: str, arguments: Collection[str]) -> Callable[..., Analyzer]:
+    """What makes the analyzer of a given name, and takes arguments of given names.
+
+    Raises:
+        KeyError: If there is no analyzer of that name; offers close names.
+        TypeError: If an argument is unknown; offers close names.
+    """
     if not isinstance(name, str) or name not in analyzers:
-        raise KeyError(
-            f"There is no analyzer called {name!r}. {did_you_mean(name, analyzers)}All names: "
-            f"{', '.join(analyzers)}."
-        )
+        raise KeyError(unknown("analyzer", name, analyzers))
     create = analyzers[name]
     known = argument_names(create)
-    for argument in kwargs:
+    for argument in arguments:
         if argument not in known:
             raise TypeError(
                 f"{name!r} has no argument {argument!r}. {did_you_mean(argument, known)}"
                 f"Its arguments: {', '.join(known)}."
             )
-    return create(model, neuron_selection_mode=neuron_selection_mode, **kwargs)
+    return create
 
 
 __all__ = [
@@ -192,6 +200,7 @@ __all__ = [
     "create_analyzer",
     "epsilon_gamma_box",
     "excitation_backprop",
+    "find_analyzer",
     "flat_until_index",
     "folded_composite",
     "load_analyzer",

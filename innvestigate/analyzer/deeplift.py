@@ -318,11 +318,8 @@ def _checked(rule) -> list[tuple]:
 def _as_difference_rule(rule) -> Rule | str:
     if isinstance(rule, str) and rule == GENOMICS:
         return rule
-    if isinstance(rule, str) and rule not in RULES:
-        raise ValueError(
-            f"There is no DeepLIFT rule called {rule!r}. Expected one of: "
-            f"{', '.join((*RULES, GENOMICS))}."
-        )
+    if isinstance(rule, str):
+        check_choice("rule", rule, (*RULES, GENOMICS))
     made = as_rule(rule, RULES)
     if isinstance(made, Gradient):
         return AtInput(made)

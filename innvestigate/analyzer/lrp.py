@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from innvestigate.engine.inputs import check_broadcasts
 from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.warn import warn
 from innvestigate.graph.layers import original_layer
@@ -32,9 +33,10 @@ from innvestigate.rules import (
     ZBox,
     as_rule,
 )
-from innvestigate.rules.composite import structure
+from innvestigate.rules.composite import is_condition, structure
 from innvestigate.rules.registry import in_order, registered_lines, stays_whole
 from innvestigate.utils.arguments import check_choice, check_flags, check_whole
+from innvestigate.utils.words import shown
 
 RuleLike = str | Rule | type[Rule]
 RuleList = Composite | list[tuple[Callable[[Any], bool], RuleLike]]
@@ -131,13 +133,22 @@ class LRP(MirrorAnalyzer):
             if not isinstance(line.rule, ZBox):
                 continue
             matching = [step for step in deep_steps(task) if line.matches(step)]
-            if any(step.first for step in matching):
-                self.input_spec.check_constants(low=line.rule.low, high=line.rule.high)
+            for step in matching:
+                self._check_box(line.rule, step)
             if not matching:
                 warn(
                     f"{line.rule!r} applies to no layer of this model ({line.why}). A first kernel "
                     "layer is one that the input reaches through shape-only steps."
                 )
+
+    def _check_box(self, rule: ZBox, step: Step) -> None:
+        """Whether the bounds fit what they bound: in a first step the model's input."""
+        bounds = {"low": rule.low, "high": rule.high}
+        if step.first:
+            self.input_spec.check_constants(**bounds)
+            return
+        for name, bound in bounds.items():
+            check_broadcasts(name, bound, step.inputs[0], f"the input of {step.name!r}")
 
     def start(self, weights, output):
         return weights * output
@@ -223,7 +234,7 @@ def check_box(name: str, low, high) -> None:
     if low is None or high is None:
         raise ValueError(
             f"{name} needs the least and greatest possible input: low=..., high=... Received: "
-            f"low={low!r}, high={high!r}. For images scaled to [0, 1]: low=0, high=1."
+            f"low={shown(low)}, high={shown(high)}. For images scaled to [0, 1]: low=0, high=1."
         )
 
 
@@ -257,7 +268,7 @@ def _input_lines(rule) -> list[Line]:
     if isinstance(rule, tuple):
         if len(rule) != 2:
             raise ValueError(
-                f"input_layer_rule takes a rule or a pair (low, high). Received: {rule!r}."
+                f"input_layer_rule takes a rule or a pair (low, high). Received: {shown(rule)}."
             )
         rule = ZBox(*rule)
     rule = as_rule(rule, argument="input_layer_rule")
@@ -279,14 +290,10 @@ def _until_lines(model, index: int | None, rule) -> list[Line]:
     if index is None or rule is None:
         raise ValueError(
             "until_layer_idx and until_layer_rule belong together. Received: "
-            f"until_layer_idx={index!r}, until_layer_rule={rule!r}."
+            f"until_layer_idx={shown(index)}, until_layer_rule={shown(rule)}."
         )
     layers = getattr(model, "layers", [])
-    if check_whole("until_layer_idx", index, 0) >= len(layers):
-        raise ValueError(
-            f"until_layer_idx must be an index of model.layers, 0 to {len(layers) - 1}. "
-            f"Received: {index!r}."
-        )
+    index = check_whole("until_layer_idx", index, 0, len(layers) - 1)
     until = {id(original_layer(layer)) for layer in layers[: index + 1]}
 
     def is_until(step: Step) -> bool:
@@ -319,10 +326,10 @@ def check_rule_list(rules) -> list[tuple]:
         ValueError: If an entry is no pair of a condition and a rule.
     """
     for i, entry in enumerate(rules):
-        if not isinstance(entry, (list, tuple)) or len(entry) != 2 or not callable(entry[0]):
+        if not isinstance(entry, (list, tuple)) or len(entry) != 2 or not is_condition(entry[0]):
             raise ValueError(
                 "A rule list holds pairs (condition, rule), the condition a function of the "
-                f"layer. Received in line {i}: {entry!r}."
+                f"layer. Received in line {i}: {shown(entry)}."
             )
     return list(rules)
 

@@ -271,10 +271,10 @@ class GaussianSmoother(Wrapper):
         reduce: str = "mean",
         neuron_selection_mode: str | None = None,
     ):
-        check_number("noise_scale", noise_scale, least=0)
+        self._scale = check_number("noise_scale", noise_scale, least=0)
         check_choice("reduce", reduce, REDUCTIONS)
         self._draws = check_whole("augment_by_n", augment_by_n, 1)
-        self._scale, self._seed, self._reduce = noise_scale, check_seed(seed), reduce
+        self._seed, self._reduce = check_seed(seed), reduce
         super().__init__(analyzer, neuron_selection_mode)
 
     def reduced(self, batch: Batch, start: Batch) -> dict[str, np.ndarray]:

@@ -34,7 +34,7 @@ from innvestigate.rules import (
     Projected,
 )
 from innvestigate.rules.composite import of_kind
-from innvestigate.utils.arguments import check_choice, check_flags
+from innvestigate.utils.arguments import as_array, check_choice, check_flags, check_keys
 from innvestigate.utils.batching import map_batches
 
 
@@ -303,10 +303,7 @@ class _Patterns:
 
     def set(self, patterns: dict, inactive: dict | None = None) -> None:
         """Put patterns into the variables, if they fit."""
-        if not isinstance(patterns, dict):
-            raise ValueError(
-                f"patterns must be a dict, as in analyzer.patterns. Received: {patterns!r}."
-            )
+        patterns = check_keys("patterns", patterns)
         if set(patterns) != set(self.variables):
             unknown = sorted(set(patterns) - set(self.variables))
             missing = sorted(set(self.variables) - set(patterns))
@@ -314,7 +311,7 @@ class _Patterns:
                 "The patterns do not match the layers of the model that have a kernel: "
                 f"{', '.join(self.variables)}. Unknown: {unknown}; missing: {missing}."
             )
-        arrays = {name: np.asarray(patterns[name]) for name in self.variables}
+        arrays = {name: as_array(f"patterns[{name!r}]", patterns[name]) for name in self.variables}
         for name, array in arrays.items():
             expected = tuple(self.variables[name].shape)
             if array.shape != expected or array.dtype.kind not in "fiu":

@@ -20,6 +20,7 @@ from innvestigate.graph.run import float_type
 from innvestigate.graph.task import EXPLAINED, Task
 from innvestigate.utils.arguments import as_array, check_seed, check_whole, seed_or_fresh
 from innvestigate.utils.batching import Progress
+from innvestigate.utils.words import shown
 
 
 class PerturbationAnalyzer(VariantsAnalyzer):
@@ -176,7 +177,8 @@ class ShapleySampling(PerturbationAnalyzer):
         seed: int | None = None,
         **kwargs,
     ):
-        if check_whole("samples", samples, 2) % 2:
+        samples = check_whole("samples", samples, 2)
+        if samples % 2:
             raise ValueError(
                 f"samples must be even, as each order comes with its reverse. Received: {samples}."
             )
@@ -332,7 +334,7 @@ def _features(name: str, shape: tuple, axes: Any) -> np.ndarray:
     if not whole or len(np.unique(given)) < len(given) or not np.isin(given, known).all():
         raise ValueError(
             f"sampling_axes must be axes of the input {name!r}, each once, from 1 to "
-            f"{len(shape)}; axis 0 is the batch. Received: {axes!r}."
+            f"{len(shape)}; axis 0 is the batch. Received: {shown(axes)}."
         )
     sizes = [size if axis in given else 1 for axis, size in enumerate(shape, 1)]
     return np.broadcast_to(np.arange(prod(sizes)).reshape(sizes), shape)
@@ -343,7 +345,7 @@ def _group_labels(name: str, shape: tuple, groups: Any) -> np.ndarray:
     labels = as_array("groups", groups)
     if labels.dtype.kind not in "iub":
         raise ValueError(
-            f"groups must be integer labels. Received for the input {name!r}: {groups!r}."
+            f"groups must be integer labels. Received for the input {name!r}: {shown(groups)}."
         )
     try:
         return np.broadcast_to(labels, shape)

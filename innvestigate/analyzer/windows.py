@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from innvestigate.utils.arguments import check_whole
+from innvestigate.utils.words import shown
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def _per_axis(name: str, shape: tuple, given: Any, what: str) -> tuple:
     numbers = list(given) if isinstance(given, (tuple, list)) else [given] * len(shape)
     if len(numbers) != len(shape):
         raise ValueError(
-            f"{what} needs one number for each axis of a sample. Received: {given!r} for the "
+            f"{what} needs one number for each axis of a sample. Received: {shown(given)} for the "
             f"input {name!r}; expected: an int or {len(shape)} ints, for the shape {shape}."
         )
     return tuple(check_whole(what, number, 1) for number in numbers)

@@ -70,10 +70,13 @@ else:
         f"received: {keras.backend.backend()!r}. Set KERAS_BACKEND before importing keras."
     )
 
+NAME = keras.backend.backend()
+"""Which backend runs, to be told: nothing is decided by it elsewhere."""
 holds_strings = keras.backend.backend() == "tensorflow"
 
 __all__ = [
     "EXPORTS",
+    "NAME",
     "SYNONYMS",
     "after",
     "argmax",

@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from innvestigate import __version__
-from innvestigate.cli.console import FAILED, WRONG, Commands, Stopped, ends_with, print_table, quiet
+from innvestigate.cli.calls import as_number, check_methods, parse_call, shortened
+from innvestigate.cli.catalogue import catalogue
+from innvestigate.cli.console import (
+    FAILED,
+    WRONG,
+    Commands,
+    Stopped,
+    ends_with,
+    print_table,
+    progress,
+    say,
+    starting,
+    watched,
+)
 from innvestigate.cli.options import (
     BatchSize,
     ClassNames,
     Fit,
+    Force,
     Inputs,
     Methods,
     ModelFile,
     Neuron,
     Offset,
     Pixels,
+    Recursive,
     Reference,
     Resize,
     Resizing,
     Scale,
 )
+from innvestigate.cli.places import (
+    NUMBERS,
+    PAGES,
+    PICTURES,
+    Found,
+    check_methods_fit,
+    check_model,
+    check_outputs,
+    existing,
+    find_samples,
+    printable,
+    refuse_inputs,
+)
 
 if TYPE_CHECKING:
+    from innvestigate.cli.reading import Samples
     from innvestigate.cli.session import Session
 
 app = typer.Typer(
@@ -49,9 +79,9 @@ def main(
     Exit codes: 0 done, 1 the analysis failed, 2 the command line is wrong.
     """
     if version:
-        typer.echo(f"innvestigate {__version__}")
+        say(f"innvestigate {__version__}")
     elif context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        say(context.get_help())
 
 
 @app.command()
@@ -67,17 +97,13 @@ def methods(
 
     `innvestigate methods smoothgrad --details`
     """
-    with quiet():
-        from innvestigate.analyzer.catalogue import catalogue
     entries = catalogue(text)
     if not entries:
         raise Stopped(
-            f"No method's name contains {text!r}. `innvestigate methods` lists all.", WRONG
+            f"No method's name contains {shortened(text)}. `innvestigate methods` lists all.", WRONG
         )
     if details:
-        typer.echo(
-            "\n\n".join(f"{e.name}\n{'-' * len(e.name)}\n{e.documentation}" for e in entries)
-        )
+        say("\n\n".join(f"{e.name}\n{'-' * len(e.name)}\n{e.documentation}" for e in entries))
         return
     print_table(["name", "summary", "papers"], [vars(entry) for entry in entries])
 
@@ -91,14 +117,17 @@ def plan(
 
     `innvestigate plan model.keras lrp.epsilon_plus_flat`
     """
-    with quiet():
-        from innvestigate.cli.session import create, load_model
     with ends_with(WRONG):
-        analyzer = create(method, load_model(model))
-    planned = analyzer if hasattr(analyzer, "plan") else getattr(analyzer, "analyzer", None)
+        check_methods([method])
+        check_model(model)
+    with starting():
+        from innvestigate.cli.session import check_arguments, create, load_model, plan_of
+    with ends_with(WRONG):
+        check_arguments([method])
+        planned = plan_of(create(method, load_model(model)))
     if planned is None:
         raise Stopped(f"{method} has no plan: it only runs the model forward.", WRONG)
-    planned.plan()
+    say(str(planned))
 
 
 @app.command()
@@ -112,8 +141,8 @@ def explain(
             *("--out", "-o"),
             metavar="FILE|FOLDER",
             help="What to write, by its extension: a picture (.png, .pdf, .svg, ...), numbers "
-            "(.npy, .npz; .csv for features), or a folder with a picture of each input and the "
-            "numbers. Can be given several times. Folders are made.",
+            "(.npy, .npz; .csv for features), a page with all of it (.html), or a folder with a "
+            "picture of each input and the numbers. Can be given several times. Folders are made.",
             show_default=False,
         ),
     ],
@@ -126,41 +155,52 @@ def explain(
     reference: Reference = None,
     fit: Fit = None,
     batch_size: BatchSize = 32,
+    recursive: Recursive = False,
+    force: Force = False,
 ) -> None:
     """Explain predictions: heatmaps of images, bars of features, or their numbers.
 
     One image and one method give a heatmap over the image, several a grid. A final softmax
     or sigmoid is taken off: the logit is explained.
 
-    `innvestigate explain model.keras cat.png -m lrp.epsilon -o cat.png --preprocessing tf`
+    `innvestigate explain model.keras cat.png -m lrp.epsilon -o why.png --preprocessing tf`
 
     `innvestigate explain model.keras *.jpg -m gradient -m deeplift -o grid.png --class-names c.txt`
 
     `innvestigate explain model.keras patients.csv -m deeplift --reference mean.npy -o why.csv`
+
+    `innvestigate explain model.keras photos --recursive -m deeplift -o report.html`
     """
     with ends_with(WRONG):
-        session = _session(model, class_names, preprocessing, scale, offset, resize, batch_size)
-        from innvestigate.cli.writing import Explanations, check_destination, sums_in_words
+        check_methods(method)
+        files, read = _find(model, inputs, class_names, reference, fit, recursive)
+        check_outputs(out, ("", *PICTURES, *NUMBERS, *PAGES), read, recursive, force)
+        check_methods_fit(out, method)
+    session = _session(model, method, class_names, preprocessing, scale, offset, resize, batch_size)
+    from innvestigate.cli.writing import Explanations, check_destination, files_in
 
-        samples = session.read(inputs)
+    with ends_with(WRONG):
+        samples = session.read(files)
         for path in out:
-            check_destination(path, method, samples)
-        neurons, captions = session.choose(samples, neuron)
+            check_destination(path, samples)
+            written = [] if path.suffix else files_in(path, samples.names)
+            refuse_inputs(written, read)
+        chosen = session.choose(samples, neuron)
         analyzers = session.create(method, reference, fit)
-    typer.echo("\n".join(captions))
+    say("\n".join(chosen.captions))
     with ends_with(FAILED):
-        options: dict[str, Any] = {"batch_size": batch_size, "verbose": sys.stdout.isatty()}
-        relevances, accounted = {}, {}
-        for name, analyzer in analyzers.items():
-            if analyzer.adds_up_to is None:
-                relevances[name] = analyzer.analyze(samples.x, neurons, **options)
-                continue
-            ledger = analyzer.audit(samples.x, neurons, in_detail=False, **options)
-            relevances[name], accounted[name] = ledger.results, ledger.accounted
-            typer.echo(f"{name}: {sums_in_words(samples.names, ledger.accounted)}")
-        explained = Explanations(samples, captions, relevances, accounted)
-        for path in [file for place in out for file in explained.save(place)]:
-            typer.echo(f"wrote {path}")
+        relevances, accounted = _analysed(analyzers, samples, chosen.indices, batch_size)
+        explained = Explanations(
+            samples,
+            chosen.predictions,
+            relevances,
+            accounted,
+            plans=session.plans(analyzers),
+            facts=session.facts(),
+        )
+        for path in out:
+            for file in explained.save(path):
+                say(f"wrote {printable(file)}")
 
 
 @app.command()
@@ -197,44 +237,84 @@ def evaluate(
     fit: Fit = None,
     batch_size: BatchSize = 32,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of all that is random.")] = 0,
+    recursive: Recursive = False,
+    force: Force = False,
 ) -> None:
     """Compare methods on data: how much the output falls when what is relevant is replaced.
 
     `innvestigate evaluate model.keras digits.npy -m gradient -m lrp.epsilon -o curves.png`
     """
+    out = out or []
     with ends_with(WRONG):
-        session = _session(model, class_names, preprocessing, scale, offset, resize, batch_size)
-        from innvestigate.cli.session import create_metric
-        from innvestigate.cli.writing import check_scores, save_scores
-        from innvestigate.evaluation import evaluate
+        check_methods(method)
+        asked = [parse_call(text)[0] for text in metric]
+        files, read = _find(model, inputs, class_names, reference, fit, recursive)
+        check_outputs(out, (*PICTURES, ".csv"), read, recursive, force)
+    session = _session(model, method, class_names, preprocessing, scale, offset, resize, batch_size)
+    from innvestigate.cli.session import create_metric
+    from innvestigate.cli.writing import check_scores, save_scores
+    from innvestigate.evaluation import evaluate
 
-        samples = session.read(inputs)
+    with ends_with(WRONG):
         metrics = [create_metric(text) for text in metric]
-        for path in out or []:
-            check_scores(path, metric)
-        neurons, _ = session.choose(samples, neuron)
+        for path in out:
+            check_scores(path, asked)
+        samples = session.read(files)
+        neurons = session.choose(samples, neuron).indices
         analyzers = session.create(method, reference, fit)
+    with ends_with(FAILED), progress(len(samples.x)) as done:
+        x = watched(samples.x, batch_size, partial(done, "evaluating"))
+        options: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
+        found = evaluate(session.model, analyzers, x, neurons, metrics=metrics, **options)
     with ends_with(FAILED):
-        found = evaluate(
-            session.model,
-            analyzers,
-            samples.x,
-            neurons,
-            metrics=metrics,
-            batch_size=batch_size,
-            seed=seed,
-            verbose=sys.stdout.isatty(),
-        )
         print_table(list(found.scores.columns), found.scores.to_dict("records"))
-        for path in out or []:
+        for path in out:
             save_scores(found, path)
-            typer.echo(f"wrote {path}")
+            say(f"wrote {printable(path)}")
 
 
-def _session(model, class_names, preprocessing, scale, offset, resize, batch_size) -> Session:
+def _find(
+    model: Path, inputs: Sequence[Path], class_names: Path | None, reference, fit, recursive: bool
+) -> tuple[list[Found], list[Path]]:
+    """The files of samples, and all files and folders that are read; each of them is there."""
+    check_model(model)
+    files = find_samples(inputs, recursive)
+    further = [] if fit is None else [fit]
+    if reference is not None and as_number(reference) is None:
+        further.append(Path(reference))
+    more = find_samples(further)
+    names = [] if class_names is None else [existing(class_names)]
+    paths = (file.path for file in [*files, *more])
+    return files, [model, *inputs, *further, *names, *paths]
+
+
+def _analysed(analyzers: dict[str, Any], samples: Samples, indices: Any, batch_size: int) -> tuple:
+    """By method the results, and the share of the output that they add up to."""
+    from innvestigate.cli.writing import sums_in_words
+
+    relevances, accounted = {}, {}
+    with progress(len(analyzers) * len(samples.x)) as done:
+        for name, analyzer in analyzers.items():
+            done(name, 0)
+            x = watched(samples.x, batch_size, partial(done, name))
+            if analyzer.adds_up_to is None:
+                relevances[name] = analyzer.analyze(x, indices, batch_size=batch_size)
+                continue
+            ledger = analyzer.audit(x, indices, in_detail=False, batch_size=batch_size)
+            relevances[name], accounted[name] = ledger.results, ledger.accounted
+    for name, shares in accounted.items():
+        say(f"{name}: {sums_in_words(samples.names, shares)}")
+    return relevances, accounted
+
+
+def _session(
+    model, methods, class_names, preprocessing, scale, offset, resize, batch_size
+) -> Session:
     """The model and how its inputs are read. Keras starts here."""
-    with quiet():
+    with starting():
         from innvestigate.cli.reading import Reader
-        from innvestigate.cli.session import Session
-    reader = Reader((), preprocessing, scale, offset, resize)
-    return Session(model, class_names, reader, batch_size)
+        from innvestigate.cli.session import Session, check_arguments
+    with ends_with(WRONG):
+        check_arguments(methods)
+        reader = Reader((), preprocessing, scale, offset, resize)
+        return Session(model, class_names, reader, batch_size)

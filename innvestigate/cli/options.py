@@ -43,8 +43,8 @@ Inputs = Annotated[
     list[Path],
     typer.Argument(
         metavar="INPUT",
-        help="Images, folders of images, .npy (one sample or several, as the model takes them), "
-        ".csv (a row for each sample; a header names the features).",
+        help="Images (TIFF and DICOM among them), folders of images, .npy (one sample or several, "
+        "as the model takes them), .csv (a row for each sample; a header names the features).",
         show_default=False,
     ),
 ]
@@ -107,4 +107,14 @@ Resizing = Annotated[
         help="`crop`: the largest middle part of the model's aspect ratio; `stretch`.",
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, metavar="N", help="Samples that are run at a time.")]
+BatchSize = Annotated[
+    int,
+    typer.Option(min=1, max=2**31 - 1, metavar="N", help="Samples that are run at a time."),
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Folders stand for all that is below them.")
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", "-f", help="Replace files that exist; but never one that is read."),
+]

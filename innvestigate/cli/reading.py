@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
 
+from innvestigate.cli.pixels import MODES, open_picture, preprocess
+from innvestigate.cli.places import DICOM, Found, printable
 from innvestigate.utils.archive import read_array
 from innvestigate.utils.files import reading
-
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 @dataclass(frozen=True)
@@ -63,14 +61,21 @@ class Reader:
         """Whether pixels are handed over as they are, and nobody asked for that."""
         return self.preprocessing is None and (self.scale, self.offset) == (1, 0)
 
-    def read(self, paths: Iterable[Path]) -> Samples:
-        """The samples of all files; of a folder, those of the images in it.
+    def read(self, files: Iterable[Found], done: Callable[[], None] = lambda: None) -> Samples:
+        """The samples of all files.
+
+        Args:
+            files: The files.
+            done: Is called when one of them has been read.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If a file is of another kind, or what it holds does not fit the model.
+            FileRefusedError: If a file cannot be read.
+            ValueError: If what it holds does not fit the model.
         """
-        parts = [self._read(file) for path in paths for file in _files(Path(path))]
+        parts = []
+        for file in files:
+            parts.append(self._read(file))
+            done()
         shapes = {part.x.shape[1:]: part.names[0] for part in parts}
         if len(shapes) > 1:
             found = ", ".join(f"{name}: {shape}" for shape, name in shapes.items())
@@ -86,91 +91,75 @@ class Reader:
             parts[0].features,
         )
 
-    def _read(self, path: Path) -> Samples:
-        suffix = path.suffix.lower()
+    def _read(self, file: Found) -> Samples:
+        suffix = file.path.suffix.lower()
         if suffix == ".npy":
-            return self._read_array(path)
+            return self._read_array(file)
         if suffix == ".csv":
-            return self._read_table(path)
-        if suffix in _image_suffixes():
-            return self._read_image(path)
-        raise ValueError(
-            f"{path.name} has the extension {suffix!r}. Expected: an image (.png, .jpg, ...), .npy "
-            "or .csv."
-        )
+            return self._read_table(file)
+        return self._read_image(file)
 
-    def _read_array(self, path: Path) -> Samples:
-        with reading(path, "a .npy file of numbers") as file:
-            x = read_array(file)
+    def _read_array(self, file: Found) -> Samples:
+        with reading(file.path, "a .npy file of numbers") as stream:
+            x = read_array(stream)
         if x.dtype.kind not in "fiub":
-            raise ValueError(f"{path.name} must hold one array of real numbers.")
+            raise ValueError(f"{file.name} must hold one array of real numbers.")
         x = x[None] if x.ndim == len(self.shape) else x
         fits = x.ndim == len(self.shape) + 1 and all(
             size in (None, given) for size, given in zip(self.shape, x.shape[1:], strict=True)
         )
         if not fits or not len(x):
             raise ValueError(
-                f"{path.name} holds an array of the shape {x.shape}. Expected: one sample "
+                f"{file.name} holds an array of the shape {x.shape}. Expected: one sample "
                 f"{self.shape}, or several: {('n', *self.shape)}."
             )
-        return Samples(_finite(x, path), _numbered(path, len(x)))
+        return Samples(_finite(x, file.name), _numbered(file.name, len(x)))
 
-    def _read_table(self, path: Path) -> Samples:
+    def _read_table(self, file: Found) -> Samples:
         if len(self.shape) != 1:
             raise ValueError(
-                f"{path.name} is a table, whose rows are samples of features. The model takes "
+                f"{file.name} is a table, whose rows are samples of features. The model takes "
                 f"samples of the shape {self.shape}: use .npy."
             )
-        with reading(path, "a table") as file:
-            header = None if _starts_with_numbers(file.readline()) else 0
-            file.seek(0)
-            table = pd.read_csv(file, header=header)
+        with reading(file.path, "a table") as stream:
+            header = None if _starts_with_numbers(stream.readline()) else 0
+            stream.seek(0)
+            table = pd.read_csv(stream, header=header)
         features = [str(name) for name in table.columns]
         if not isinstance(table.columns[0], str):
             features = [f"feature {i}" for i in range(table.shape[1])]
         for name, column in zip(features, table.items(), strict=True):
-            _check_numbers(path, name, column[1])
+            _check_numbers(file.name, name, column[1])
         if self.shape[0] not in (None, len(features)):
             raise ValueError(
-                f"{path.name} has {len(features)} columns ({_listed(features)}). The model takes "
+                f"{file.name} has {len(features)} columns ({_listed(features)}). The model takes "
                 f"{self.shape[0]} features: a column for each, in their order, and no others."
             )
         if not len(table):
-            raise ValueError(f"{path.name} has no rows.")
+            raise ValueError(f"{file.name} has no rows.")
         x = table.to_numpy("float64")
-        return Samples(_finite(x, path), _numbered(path, len(x)), features=features)
+        return Samples(_finite(x, file.name), _numbered(file.name, len(x)), features=features)
 
-    def _read_image(self, path: Path) -> Samples:
+    def _read_image(self, file: Found) -> Samples:
         *size, channels = self.shape if len(self.shape) == 3 else (*self.shape, 1)
         channels = channels or 3
         if len(size) != 2 or channels not in MODES:
             raise ValueError(
-                f"{path.name} is an image. The model takes samples of the shape {self.shape}, not "
+                f"{file.name} is an image. The model takes samples of the shape {self.shape}, not "
                 "(height, width, channels) with 1, 3 or 4 channels: use .npy."
             )
-        picture = _open_image(path).convert(MODES[channels])
-        width, height = size[1] or picture.width, size[0] or picture.height
-        if self.resize == "crop":
-            picture = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
-        else:
-            picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-        pixels = np.asarray(picture).reshape(1, height, width, channels)
-        x = self._preprocessed(pixels.astype("float32"))
-        return Samples(x.reshape(1, *pixels.shape[1 : len(self.shape) + 1]), [path.name], pixels)
-
-    def _preprocessed(self, x: np.ndarray) -> np.ndarray:
-        if self.preprocessing in ("torch", "caffe") and x.shape[-1] != 3:
+        picture = open_picture(file.path, channels)
+        if not picture.scaled and self.preprocessing not in (None, "none"):
+            kind = "is DICOM" if file.path.suffix.lower() in DICOM else "has values of its own"
             raise ValueError(
-                f"The preprocessing {self.preprocessing!r} is for 3 channels. The model takes "
-                f"{x.shape[-1]}: choose another one."
+                f"{file.name} {kind}, which are not from 0 to 255: --preprocessing "
+                f"{self.preprocessing} means nothing here. Use --scale and --offset."
             )
-        if self.preprocessing == "0-1":
-            x = x / 255
-        elif self.preprocessing not in (None, "none"):
-            x = keras.applications.imagenet_utils.preprocess_input(
-                x, data_format="channels_last", mode=self.preprocessing
-            )
-        return (x * self.scale + self.offset).astype("float32")
+        picture = picture.fitted(size[1], size[0], self.resize)
+        x = preprocess(picture.pixels(channels), self.preprocessing)[None]
+        x = (x * self.scale + self.offset).astype("float32")
+        shape = (1, *x.shape[1 : len(self.shape) + 1])
+        return Samples(x.reshape(shape), [file.name], picture.shown(channels)[None])
 
 
 def read_names(path: Path, count: int) -> list[str]:
@@ -185,18 +174,21 @@ def read_names(path: Path, count: int) -> list[str]:
         FileNotFoundError: If there is no such file.
         ValueError: If it has another form or number of names.
     """
-    with reading(_existing(Path(path)), "names of classes") as file:
+    name = printable(path.name)
+    with reading(path, "names of classes") as file:
         text = file.read().decode("utf-8")
     if path.suffix.lower() == ".json":
-        names = _names_from_json(path, text)
+        names = _names_from_json(name, text)
     else:
         names = [line.strip() for line in text.splitlines() if line.strip()]
     if len(names) != count:
-        raise ValueError(f"{path.name} names {len(names)} classes; the model has {count}.")
-    return names
+        raise ValueError(
+            f"{printable(path.name)} names {len(names)} classes; the model has {count}."
+        )
+    return [printable(name) for name in names]
 
 
-def _names_from_json(path: Path, text: str) -> list[str]:
+def _names_from_json(file: str, text: str) -> list[str]:
     try:
         given = json.loads(text)
         given = [given[str(i)] for i in range(len(given))] if isinstance(given, dict) else given
@@ -205,41 +197,9 @@ def _names_from_json(path: Path, text: str) -> list[str]:
         names = [None]
     if not all(isinstance(name, str) for name in names):
         raise ValueError(
-            f'{path.name} is neither a JSON list of names nor an object {{"0": name, "1": name, '
-            "...}."
+            f'{file} is neither a JSON list of names nor an object {{"0": name, "1": name, ...}}.'
         )
     return names
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {path}.")
-    return path
-
-
-def _files(path: Path) -> list[Path]:
-    if not _existing(path).is_dir():
-        return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in _image_suffixes())
-    if not files:
-        raise ValueError(f"There are no images in the folder {path}.")
-    return files
-
-
-def _image_suffixes() -> set[str]:
-    return set(Image.registered_extensions())
-
-
-def _open_image(path: Path) -> Image.Image:
-    with reading(path, "an image") as file:
-        picture = ImageOps.exif_transpose(Image.open(file))
-        picture.load()
-    if picture.mode == "F" or picture.mode.startswith("I"):
-        raise ValueError(
-            f"{path.name} has more than 8 bits for each channel. Hand over the model's input as "
-            ".npy."
-        )
-    return picture
 
 
 def _starts_with_numbers(line: bytes) -> bool:
@@ -250,27 +210,27 @@ def _starts_with_numbers(line: bytes) -> bool:
         return False
 
 
-def _check_numbers(path: Path, name: str, column: pd.Series) -> None:
+def _check_numbers(table: str, name: str, column: pd.Series) -> None:
     if column.isna().any():
         row = int(column.isna().argmax())
-        raise ValueError(f"{path.name} has an empty cell in the column {name!r}, row {row}.")
+        raise ValueError(f"{table} has an empty cell in the column {name!r}, row {row}.")
     if not pd.api.types.is_numeric_dtype(column):
         row = int(pd.to_numeric(column, errors="coerce").isna().argmax())
         raise ValueError(
-            f"{path.name} holds text in the column {name!r}: {column.iloc[row]!r} in row {row}. "
+            f"{table} holds text in the column {name!r}: {column.iloc[row]!r} in row {row}. "
             "The model takes numbers only: leave the column out, or encode it."
         )
 
 
-def _finite(x: np.ndarray, path: Path) -> np.ndarray:
+def _finite(x: np.ndarray, name: str) -> np.ndarray:
     bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
     if len(bad):
-        raise ValueError(f"{path.name} holds NaN or infinite values in sample {bad[0]}.")
+        raise ValueError(f"{name} holds NaN or infinite values in sample {bad[0]}.")
     return x
 
 
-def _numbered(path: Path, count: int) -> list[str]:
-    return [path.name] if count == 1 else [f"{path.name}[{i}]" for i in range(count)]
+def _numbered(name: str, count: int) -> list[str]:
+    return [name] if count == 1 else [f"{name}[{i}]" for i in range(count)]
 
 
 def _listed(names: list[str]) -> str:

@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
-import ast
+import contextlib
+import io
+import platform
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from innvestigate.analyzer import Analyzer, analyzers, create_analyzer
+from innvestigate import __version__, backend
+from innvestigate.analyzer import Analyzer, create_analyzer, find_analyzer
+from innvestigate.cli.calls import as_number, parse_call, shortened
+from innvestigate.cli.console import FAILED, Stopped
+from innvestigate.cli.places import Found, find_samples, printable
 from innvestigate.cli.reading import Reader, Samples, read_names
 from innvestigate.engine.config import argument_names
 from innvestigate.engine.models import load_model_file
 from innvestigate.evaluation import METRICS, Metric
+from innvestigate.rules import NoRuleError
 from innvestigate.utils.files import FileRefusedError
-from innvestigate.utils.suggest import did_you_mean
+from innvestigate.utils.suggest import did_you_mean, unknown
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which neuron of each sample is explained.
+
+    Attributes:
+        indices: `(n, axes of the output)`.
+        names: What the samples are called.
+        predictions: What is explained of each and how large it is, in words.
+    """
+
+    indices: np.ndarray
+    names: list[str]
+    predictions: list[str]
+
+    @property
+    def captions(self) -> list[str]:
+        """A line for each sample."""
+        return [f"{name}: {told}" for name, told in zip(self.names, self.predictions, strict=True)]
+
 
 SCALING = (keras.layers.Rescaling, keras.layers.Normalization)
 
@@ -44,9 +73,9 @@ class Session:
         names = None if class_names is None else read_names(class_names, shape[-1])
         self._neurons = Neurons(shape, names)
 
-    def read(self, paths: Sequence[Path]) -> Samples:
-        """The samples in some files. Warns of pixels that nothing scales."""
-        samples = self._reader.read(paths)
+    def read(self, files: Iterable[Found], done: Callable[[], None] = lambda: None) -> Samples:
+        """The samples in some files, see `Reader`. Warns of pixels that nothing scales."""
+        samples = self._reader.read(files, done)
         if samples.pictures is not None and self._reader.is_raw and not _has_scaling(self.model):
             warnings.warn(
                 "The model gets pixels from 0 to 255, and has no layer that scales them. If it was "
@@ -56,15 +85,25 @@ class Session:
             )
         return samples
 
-    def choose(self, samples: Samples, neuron: str | None) -> tuple[np.ndarray, list[str]]:
-        """The explained neuron of each sample, `(n, axes)`, and captions."""
-        outputs = self.model.predict(samples.x, batch_size=self.batch_size, verbose=0)
-        chosen = self._neurons.chosen(outputs, neuron)
-        captions = [
-            f"{name}: {self._neurons.caption(y, index)}"
-            for name, y, index in zip(samples.names, outputs, chosen, strict=True)
-        ]
-        return chosen, captions
+    def choose(self, samples: Samples, neuron: str | None) -> Chosen:
+        """The explained neuron of each sample.
+
+        Raises:
+            ValueError: If the model cannot be run on the samples, or there is no such neuron.
+        """
+        try:
+            outputs = self.model.predict(samples.x, batch_size=self.batch_size, verbose=0)
+        except Exception as error:  # of the backend's own types
+            told = str(error).strip() or type(error).__name__
+            raise ValueError(f"The model cannot be run on {samples.names[0]}: {told}") from error
+        finite = np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"The model's output at {samples.names[finite.argmin()]} is not finite."
+            )
+        indices = self._neurons.chosen(outputs, neuron)
+        predictions = [self._neurons.caption(*one) for one in zip(outputs, indices, strict=True)]
+        return Chosen(indices, samples.names, predictions)
 
     def create(
         self, methods: Sequence[str], reference: str | None, fit: Path | None
@@ -83,7 +122,7 @@ class Session:
                 else "--fit is for methods that are fitted, pattern.net and pattern.attribution."
             )
         if fit is not None:
-            data = self._reader.read([fit]).x
+            data = self._reader.read(find_samples([fit])).x
             for method in fitted:
                 found[method].fit(data, batch_size=self.batch_size)
         return found
@@ -95,10 +134,24 @@ class Session:
                 "--reference is for methods that compare with one: DeepLIFT, integrated and "
                 "expected gradients, occlusion, Shapley sampling."
             )
-        try:
-            return float(given)
-        except ValueError:
-            return self._reader.read([Path(given)]).x[None]
+        number = as_number(given)
+        return self._reader.read(find_samples([Path(given)])).x[None] if number is None else number
+
+    def plans(self, analyzers: dict[str, Analyzer]) -> dict[str, list[dict]]:
+        """By method the rows of its plan; none for methods that have no plan."""
+        plans = {name: plan_of(analyzer) or () for name, analyzer in analyzers.items()}
+        return {name: [vars(line) for line in plan] for name, plan in plans.items()}
+
+    def facts(self) -> dict[str, str]:
+        """What explains how explanations were made: the model and all versions."""
+        return {
+            "model": f"{self.model.name}, {self.model.count_params():,} weights",
+            "innvestigate": __version__,
+            "Keras": f"{keras.__version__} on {backend.NAME}",
+            "numpy": np.__version__,
+            "Python": platform.python_version(),
+            "made": datetime.now().astimezone().isoformat(" ", "seconds"),
+        }
 
 
 def load_model(path: Path) -> keras.Model:
@@ -108,23 +161,21 @@ def load_model(path: Path) -> keras.Model:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no model, needs code of the user's, or has several inputs or outputs.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {path}.")
-    if path.is_dir() or path.suffix.lower() not in (".keras", ".h5", ".hdf5"):
-        raise ValueError(
-            f"{path} is not a Keras model file. Expected: .keras or .h5, as model.save('x.keras') "
-            "writes them."
-        )
     try:
         model = load_model_file(path)
     except FileRefusedError as error:
         raise FileRefusedError(_why_not_loaded(path, str(error))) from error
+    if not model.built:
+        raise ValueError(
+            f"The model in {printable(path)} was saved before it knew its inputs. Call it on data, "
+            "or begin it with keras.Input(shape), and save it again."
+        )
     counts = len(model.inputs), len(model.outputs)
     if counts != (1, 1):
         raise ValueError(
-            f"The model in {path} has {counts[0]} inputs and {counts[1]} outputs. The command line "
-            "takes models with one of each; in Python all work: innvestigate.create_analyzer(name, "
-            "model, output=...).analyze([x1, x2])."
+            f"The model in {printable(path)} has {counts[0]} inputs and {counts[1]} outputs. The "
+            "command line takes models with one of each; in Python all work: "
+            "innvestigate.create_analyzer(name, model, output=...).analyze([x1, x2])."
         )
     return model
 
@@ -132,9 +183,9 @@ def load_model(path: Path) -> keras.Model:
 def _why_not_loaded(path: Path, error: str) -> str:
     if any(text in error for text in ("not known here", "Unknown", "lambda")):
         return (
-            f"The model in {path} holds code of its own, which the command line does not run. Use "
-            "Python: keras.models.load_model(path, custom_objects={name: class}), then "
-            f"innvestigate.create_analyzer(name, model). {error}"
+            f"The model in {printable(path)} holds code of its own, which the command line does "
+            "not run. Use Python: keras.models.load_model(path, custom_objects={name: class}), "
+            f"then innvestigate.create_analyzer(name, model). {error}"
         )
     return error
 
@@ -147,34 +198,19 @@ def _has_scaling(model: keras.Model) -> bool:
     )
 
 
-def parse_call(text: str) -> tuple[str, dict[str, Any]]:
-    """A name and its arguments out of `name` or `name(argument=value, ...)`.
+def check_arguments(methods: Sequence[str]) -> None:
+    """Whether methods take the arguments that the user has written.
 
     Raises:
-        ValueError: If the text has another form.
+        TypeError: If one does not; offers close names.
     """
-    name, bracket, rest = text.partition("(")
-    if not bracket:
-        return text.strip(), {}
-    try:
-        call = ast.parse(f"f({rest}", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or not isinstance(call.func, ast.Name):
-            raise ValueError
-        return name.strip(), {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-    except (SyntaxError, ValueError):
-        raise ValueError(
-            f"{text!r} cannot be read. Expected: a name, or a name with arguments, such as "
-            "'lrp.epsilon(epsilon=0.1)'."
-        ) from None
+    for method in methods:
+        find_analyzer(*parse_call(method))
 
 
-def takes_reference(method: str) -> str | None:
-    """The argument by which a method takes what it compares with, if it does."""
-    create = analyzers.get(parse_call(method)[0])
-    if create is None:
-        return None
-    known = argument_names(create)
-    return "reference_inputs" if "reference_inputs" in known else None
+def takes_reference(method: str) -> bool:
+    """Whether a method compares with something."""
+    return "reference_inputs" in argument_names(find_analyzer(*parse_call(method)))
 
 
 def create(method: str, model: keras.Model, reference: Any = None, **kwargs) -> Analyzer:
@@ -188,14 +224,26 @@ def create(method: str, model: keras.Model, reference: Any = None, **kwargs) -> 
 
     Raises:
         KeyError: If there is no such method.
+        Stopped: If it has no rule for a layer.
         TypeError: If it has no such argument.
         ValueError: If an argument does not fit, or the method does not fit the model.
     """
     name, arguments = parse_call(method)
-    argument = takes_reference(name)
-    if reference is not None and argument is not None:
-        arguments = {argument: reference} | arguments
-    return create_analyzer(name, model, **arguments, **kwargs)
+    if reference is not None and takes_reference(method):
+        arguments = {"reference_inputs": reference} | arguments
+    try:
+        return create_analyzer(name, model, **arguments, **kwargs)
+    except NoRuleError as error:  # which is no fault of the command line
+        raise Stopped(error, FAILED) from error
+
+
+def plan_of(analyzer: Any) -> Any:
+    """The plan of an analyzer, or of the one that it runs; None if there is none."""
+    planned = analyzer if hasattr(analyzer, "plan") else getattr(analyzer, "analyzer", None)
+    if planned is None:
+        return None
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints itself
+        return planned.plan()
 
 
 @dataclass(frozen=True)
@@ -224,7 +272,8 @@ class Neurons:
         if len(index) != expected:
             raise ValueError(
                 f"The output has the shape {self.shape}: a neuron of it has {expected} "
-                f"{'index' if expected == 1 else 'indices, such as 3,4,1'}. Received: {text!r}."
+                f"{'index' if expected == 1 else 'indices, such as 3,4,1'}. Received: "
+                f"{shortened(text)}."
             )
         for i, size in zip(index, self.shape, strict=True):
             if i < 0 or (size is not None and i >= size):
@@ -251,12 +300,15 @@ class Neurons:
 
     def _named(self, text: str) -> int:
         if self.names is None:
-            raise ValueError(f"{text!r} is no index of a neuron. Names need --class-names FILE.")
+            raise ValueError(
+                f"{shortened(text)} is no index of a neuron. Names need --class-names FILE."
+            )
         found = [i for i, name in enumerate(self.names) if text == name or text in name.split(", ")]
         if len(found) != 1:
             problem = f"{len(found)} classes are" if found else "No class is"
             raise ValueError(
-                f"{problem} called {text!r}. {did_you_mean(text, self.names)}An index works, too."
+                f"{problem} called {shortened(text)}. {did_you_mean(text, self.names)}An index "
+                "works, too."
             )
         return found[0]
 
@@ -270,8 +322,5 @@ def create_metric(text: str) -> Metric:
     """
     name, arguments = parse_call(text)
     if name not in METRICS:
-        raise ValueError(
-            f"There is no metric called {name!r}. {did_you_mean(name, METRICS)}All metrics: "
-            f"{', '.join(METRICS)}."
-        )
+        raise ValueError(unknown("metric", name, METRICS))
     return METRICS[name](**arguments)

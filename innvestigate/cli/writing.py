@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from innvestigate.cli.places import NUMBERS, PAGES, PICTURES, printable
 from innvestigate.cli.reading import Samples
+from innvestigate.utils.archive import write_arrays
+from innvestigate.utils.files import replacing
 from innvestigate.visualization import (
+    Panel,
+    SampleReport,
+    html_report,
     plot_comparison,
     plot_heatmap,
     plot_perturbation_curves,
@@ -22,9 +30,10 @@ from innvestigate.visualization import (
     plot_time_series,
 )
 
-PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg", ".webp")
-NUMBERS = (".npy", ".npz", ".csv")
-MOST = 100  # samples in one picture
+MOST, MOST_ON_PAGE = 100, 1000  # samples in one picture, on one page
+LONGEST = 50  # letters of a name, each of which may take four of the 255 bytes of a file's name
+ARRAYS = "relevance.npz"
+Target = tuple[Path, Callable[[BinaryIO], Any]]
 
 
 @dataclass(frozen=True)
@@ -33,43 +42,51 @@ class Explanations:
 
     Attributes:
         samples: The samples.
-        captions: The name of each, and what was explained of it.
-        relevances: By method, an array of the shape of the samples.
+        predictions: What was explained of each, in words.
+        relevances: By method, an array of the shape of the samples; or arrays by layer.
         accounted: By method, the share of the explained output that each sample's relevance adds
             up to; methods that add up to nothing are left out.
+        plans: By method, the rows of its plan.
+        facts: How all this was made, for a page.
     """
 
     samples: Samples
-    captions: list[str]
-    relevances: dict[str, np.ndarray]
+    predictions: list[str]
+    relevances: dict[str, Any]
     accounted: dict[str, np.ndarray]
+    plans: Mapping[str, list[dict]]
+    facts: Mapping[str, str]
 
     def save(self, path: Path) -> list[Path]:
         """Write a file, by its extension; or, in a folder, a picture of each sample and a .npz.
 
-        Folders that do not exist are made.
+        Folders that do not exist are made. A file takes its place when it is complete.
 
         Returns:
             The files written.
 
         Raises:
             OSError: If a file cannot be written.
-            ValueError: If the kind of file cannot hold these explanations.
         """
-        check_destination(path, list(self.relevances), self.samples)
+        return [save(place, write) for place, write in self._targets(path)]
+
+    def _targets(self, path: Path) -> Iterator[Target]:
+        """The files that are to be written, and what writes them."""
         kind = path.suffix.lower()
         if not kind:
-            return self._save_folder(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+            for i, name in enumerate(files_in(path, self.samples.names)):
+                yield name, partial(self._only(i)._write_figure, kind=".png")
+            path = path / ARRAYS
         if kind in PICTURES:
-            save_figure(self.figure(), path)
-        elif kind == ".npz":
-            np.savez(path, **self.relevances)  # type: ignore[arg-type]  # an array may have any name
+            yield path, partial(self._write_figure, kind=kind)
+        elif kind in PAGES:
+            yield path, self._write_page
         elif kind == ".npy":
-            np.save(path, next(iter(self.relevances.values())))
+            yield path, lambda file: np.save(file, next(iter(self.relevances.values())))
+        elif kind == ".csv":
+            yield path, lambda file: file.write(_as_csv(self.table()))
         else:
-            self.table().to_csv(path, index=False)
-        return [path]
+            yield path, lambda file: write_arrays(file, _by_name(self.relevances))
 
     def figure(self) -> Figure:
         """One heatmap over its image, or a grid of samples and methods."""
@@ -88,22 +105,19 @@ class Explanations:
             parts.append(part)
         return pd.concat(parts)
 
+    @property
+    def _captions(self) -> list[str]:
+        told = zip(self.samples.names, self.predictions, strict=True)
+        return [f"{name}: {prediction}" for name, prediction in told]
+
     def _is_single(self) -> bool:
-        return len(self.captions) == len(self.relevances) == 1
+        return len(self.predictions) == len(self.relevances) == 1
 
     def _overlay(self) -> Figure:
-        ((method, relevance),) = self.relevances.items()
+        (method,) = self.relevances
         figure, ax = plt.subplots(figsize=(5, 5), layout="constrained")
-        picture = _pictures(self.samples)[0]
-        share = self._share(method, 0)
-        plot_heatmap(
-            *(relevance[0], ax),
-            image=picture,
-            image_cmap="gray",
-            colorbar=True,
-            accounted=share,
-        )
-        ax.set_title(f"{method}\n{_wrapped(self.captions[0], 50)}", fontsize=10)
+        self._draw(ax, method, 0)
+        _set_title(ax, f"{method}\n{_wrapped(self._captions[0], 50)}")
         return figure
 
     def _comparison(self) -> Figure:
@@ -111,7 +125,7 @@ class Explanations:
         return plot_comparison(
             pictures,
             self.relevances,
-            [_wrapped(caption, 18) for caption in self.captions],
+            [_wrapped(caption, 18) for caption in self._captions],
             max_columns=8,
             cell=float(np.clip(pictures.shape[2] / 100, 1.1, 2.2)),
             image_cmap="gray",
@@ -119,7 +133,7 @@ class Explanations:
 
     def _grid(self) -> Figure:
         tabular = self.samples.x.ndim == 2
-        rows, columns = len(self.captions), len(self.relevances)
+        rows, columns = len(self.predictions), len(self.relevances)
         height = 1 + 0.28 * min(11, self.samples.x.shape[1]) if tabular else 2.2
         figure, axes = plt.subplots(
             *(rows, columns),
@@ -128,26 +142,47 @@ class Explanations:
             layout="constrained",
         )
         for i, line in enumerate(axes):
-            x, caption = self.samples.x[i], self.captions[i]
-            for ax, (method, relevance) in zip(line, self.relevances.items(), strict=True):
-                share: dict[str, Any] = {"accounted": self._share(method, i)}
-                if tabular:
-                    plot_tabular(relevance[i], ax, names=_features(self.samples), values=x, **share)
-                else:
-                    plot_time_series(x, relevance[i], ax, colorbar=True, **share)
-                ax.set_title(f"{method}\n{_wrapped(caption, 50)}", fontsize=10)
+            for ax, method in zip(line, self.relevances, strict=True):
+                self._draw(ax, method, i)
+                _set_title(ax, f"{method}\n{_wrapped(self._captions[i], 50)}")
         return figure
 
-    def _save_folder(self, path: Path) -> list[Path]:
-        path.mkdir(parents=True, exist_ok=True)
-        width = len(str(len(self.captions) - 1))
-        written = []
-        for i, name in enumerate(self.samples.names):
-            stem = re.sub(r"[^\w-]+", "_", re.sub(r"\.\w+", "", name)).strip("_")
-            written.append(path / f"{i:0{width}}_{stem}.png")
-            save_figure(self._only(i).figure(), written[-1])
-        np.savez(path / "relevance.npz", **self.relevances)  # type: ignore[arg-type]  # an array may have any name
-        return [*written, path / "relevance.npz"]
+    def _draw(self, ax: Any, method: str, i: int) -> None:
+        """One method at one sample."""
+        x, relevance = self.samples.x[i], self.relevances[method][i]
+        share: dict[str, Any] = {"accounted": self._share(method, i)}
+        if _is_image(self.samples):
+            picture = _pictures(self.samples)[i]
+            share |= {"image": picture, "image_cmap": "gray", "colorbar": True}
+            plot_heatmap(relevance, ax, **share)
+        elif self.samples.x.ndim == 2:
+            plot_tabular(relevance, ax, names=_features(self.samples), values=x, **share)
+        else:
+            plot_time_series(x, relevance, ax, colorbar=True, **share)
+
+    def _write_figure(self, file: BinaryIO, kind: str) -> None:
+        save_figure(self.figure(), file, kind)
+
+    def _write_page(self, file: BinaryIO) -> None:
+        about: dict[str, Any] = {"plans": self.plans, "facts": self.facts}
+        for piece in html_report(self._on_page(), title="Explanations", **about):
+            file.write(piece.encode("utf-8", "backslashreplace"))
+
+    def _on_page(self) -> Iterator[SampleReport]:
+        for i, (name, told) in enumerate(zip(self.samples.names, self.predictions, strict=True)):
+            panels = [Panel(m, self._alone(m, i), self._sum(m, i)) for m in self.relevances]
+            if _is_image(self.samples):
+                panels.insert(0, Panel("input", _as_bytes(_pictures(self.samples)[i])))
+            yield SampleReport(name, told, panels)
+
+    def _alone(self, method: str, i: int) -> Figure:
+        figure, ax = plt.subplots(figsize=(4.5, 4), layout="constrained")
+        replace(self, accounted={})._draw(ax, method, i)  # which is said below it
+        return figure
+
+    def _sum(self, method: str, i: int) -> str:
+        share = self._share(method, i)
+        return "" if share is None else sums_in_words([""], np.array([share]))
 
     def _share(self, method: str, i: int) -> float | None:
         """The share of the output that a method accounts for at a sample, if it does at all."""
@@ -159,9 +194,13 @@ class Explanations:
         given = self.samples
         pictures = None if given.pictures is None else given.pictures[pick]
         samples = replace(given, x=given.x[pick], names=given.names[pick], pictures=pictures)
-        relevances = {name: array[pick] for name, array in self.relevances.items()}
-        accounted = {name: shares[pick] for name, shares in self.accounted.items()}
-        return Explanations(samples, self.captions[pick], relevances, accounted)
+        return replace(
+            self,
+            samples=samples,
+            predictions=self.predictions[pick],
+            relevances={name: array[pick] for name, array in self.relevances.items()},
+            accounted={name: shares[pick] for name, shares in self.accounted.items()},
+        )
 
 
 def sums_in_words(names: list[str], accounted: np.ndarray) -> str:
@@ -172,58 +211,54 @@ def sums_in_words(names: list[str], accounted: np.ndarray) -> str:
     return f"adds up to {low:.2%} to {high:.2%} of the explained output"
 
 
-def check_destination(path: Path, methods: list[str], samples: Samples) -> None:
-    """Whether explanations can be written there, before they are computed.
+def check_destination(path: Path, samples: Samples) -> None:
+    """Whether a file can hold explanations of some samples, before they are computed.
 
     Raises:
-        ValueError: If the kind of file is unknown, or cannot hold explanations of these samples.
+        ValueError: If it cannot.
     """
-    kind = path.suffix.lower()
-    if kind and kind not in PICTURES + NUMBERS:
-        raise ValueError(
-            f"{path} has the extension {kind!r}. Expected: a picture ({', '.join(PICTURES)}), "
-            f"numbers ({', '.join(NUMBERS)}), or a folder (no extension)."
-        )
-    if path.is_file() and not kind:
-        raise ValueError(f"{path} is a file. Expected: a folder, or a file with an extension.")
-    if path.is_dir() and kind:
-        raise ValueError(f"{path} is a folder. Expected: a file, or a folder without a dot.")
-    if kind == ".npy" and len(methods) > 1:
-        raise ValueError(
-            f"{path} can hold one array, and there are {len(methods)} methods. Use .npz, which has "
-            "an array for each of them."
-        )
+    kind, shape = path.suffix.lower(), samples.x.shape[1:]
     if kind == ".csv" and samples.x.ndim != 2:
         raise ValueError(
-            f"{path} can hold the relevance of features. The samples have the shape "
-            f"{samples.x.shape[1:]}: use .npy or .npz."
+            f"{printable(path)} can hold the relevance of features. The samples have the shape "
+            f"{shape}: use .npy or .npz."
         )
-    drawn = kind in PICTURES or not kind
-    if drawn and samples.x.ndim not in (2, 3, 4):
+    numbers = printable(path.with_suffix(".npz"))
+    if kind not in NUMBERS and samples.x.ndim not in (2, 3, 4):
         raise ValueError(
-            "There is no picture for samples of the shape "
-            f"{samples.x.shape[1:]}: write numbers, --out {path.with_suffix('.npz')}."
+            f"There is no picture for samples of the shape {shape}: write numbers, --out {numbers}."
         )
-    if kind in PICTURES and len(samples.x) > MOST:
+    most = MOST if kind in PICTURES else MOST_ON_PAGE
+    if kind in PICTURES + PAGES and len(samples.x) > most:
         raise ValueError(
-            f"{len(samples.x)} samples are too many for one picture (at most {MOST}). Write to a "
-            f"folder, --out {path.with_suffix('')}, or numbers, --out {path.with_suffix('.npz')}."
+            f"{len(samples.x)} samples are too many for one picture or page (at most {most}). "
+            f"Write to a folder, --out {printable(path.with_suffix(''))}, or numbers, --out "
+            f"{numbers}."
         )
 
 
-def check_scores(path: Path, metrics: list[str]) -> None:
+def files_in(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The pictures of samples in a folder, by the samples' names."""
+    listed = list(names)
+    width = len(str(len(listed) - 1))
+    stems = [re.sub(r"[^\w-]+", "_", re.sub(r"\.\w+", "", name)).strip("_") for name in listed]
+    return [folder / f"{i:0{width}}_{stem[:LONGEST]}.png" for i, stem in enumerate(stems)]
+
+
+def check_scores(path: Path, metrics: Iterable[str]) -> None:
     """Whether the results of an evaluation can be written there, before they are computed.
 
+    Args:
+        path: The file.
+        metrics: The names of the metrics.
+
     Raises:
-        ValueError: If the kind of file is unknown, or there are no curves to draw.
+        ValueError: If there are no curves to draw.
     """
-    if path.suffix.lower() not in (*PICTURES, ".csv"):
+    if path.suffix.lower() != ".csv" and "region_perturbation" not in metrics:
         raise ValueError(
-            f"{path} has the extension {path.suffix!r}. Expected: .csv for the scores, or a "
-            f"picture ({', '.join(PICTURES)}) for the curves."
+            f"{printable(path)}: curves are those of region_perturbation. Add this metric."
         )
-    if path.suffix.lower() != ".csv" and not any("region_perturbation" in m for m in metrics):
-        raise ValueError(f"{path}: curves are those of region_perturbation. Add this metric.")
 
 
 def save_scores(evaluation: Any, path: Path) -> None:
@@ -233,17 +268,53 @@ def save_scores(evaluation: Any, path: Path) -> None:
         evaluation: What `evaluate` returns.
         path: See `check_scores`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix.lower() == ".csv":
-        evaluation.scores.to_csv(path, index=False)
+    kind = path.suffix.lower()
+    if kind == ".csv":
+        save(path, lambda file: file.write(_as_csv(evaluation.scores)))
     else:
-        save_figure(plot_perturbation_curves(evaluation.curves).figure, path)
+        curves = plot_perturbation_curves(evaluation.curves).figure
+        save(path, lambda file: save_figure(curves, file, kind))
 
 
-def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure and forget it."""
-    figure.savefig(path, dpi=130, bbox_inches="tight")
-    plt.close(figure)
+def save(path: Path, write: Callable[[BinaryIO], Any]) -> Path:
+    """Write a file, which takes its place when it is complete. Its folder is made if need be.
+
+    Raises:
+        OSError: If that is not possible; what was there before stays.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            write(file)
+    except OSError as error:
+        why = error.strerror or error
+        raise OSError(f"{printable(path)} cannot be written: {why}.") from error
+    return path
+
+
+def save_figure(figure: Any, file: BinaryIO, kind: str) -> None:
+    """Write a figure in the format of an extension and forget it."""
+    try:
+        figure.savefig(file, format=kind.removeprefix("."), dpi=130, bbox_inches="tight")
+    finally:
+        plt.close(figure)
+
+
+def _as_csv(table: pd.DataFrame) -> bytes:
+    return table.to_csv(index=False).encode("utf-8", "backslashreplace")
+
+
+def _by_name(relevances: dict[str, Any]) -> dict[str, np.ndarray]:
+    """One array for each method, or for each method and layer, `method/layer`."""
+    found: dict[str, np.ndarray] = {}
+    for method, relevance in relevances.items():
+        layers = relevance if isinstance(relevance, dict) else {"": relevance}
+        found |= {f"{method}/{layer}".removesuffix("/"): array for layer, array in layers.items()}
+    return found
+
+
+def _set_title(ax: Any, text: str) -> None:
+    ax.set_title(text, fontsize=10, parse_math=False)
 
 
 def _is_image(samples: Samples) -> bool:
@@ -256,6 +327,15 @@ def _pictures(samples: Samples) -> np.ndarray:
         return samples.pictures
     drawable = samples.x.shape[-1] in (1, 3, 4)
     return samples.x if drawable else samples.x.mean(axis=-1)
+
+
+def _as_bytes(image: np.ndarray) -> np.ndarray:
+    """An image to look at as bytes, stretched from its smallest to its largest value."""
+    if image.dtype == "uint8":
+        return image
+    values = image.astype("float64")
+    low, high = values.min(), values.max()
+    return ((values - low) * (255 / ((high - low) or 1))).round().astype("uint8")
 
 
 def _features(samples: Samples) -> list[str]:

@@ -35,7 +35,7 @@ from innvestigate.graph.step import Graph
 from innvestigate.graph.task import EXPLAINED, OUTPUT, Task
 from innvestigate.graph.trace import Shapes, trace
 from innvestigate.utils.arguments import check_flags
-from innvestigate.utils.batching import map_batches
+from innvestigate.utils.batching import check_batch_size, map_batches
 
 
 class Analyzer(Audited, Exported, Configured):
@@ -130,9 +130,9 @@ class Analyzer(Audited, Exported, Configured):
 
         Args:
             x: Samples with a batch axis: an array, a list or dict as the model takes it, a
-                `tf.data.Dataset` or a `keras.utils.PyDataset` of batches. Any numeric type, or
-                strings where the model reads them. As for `predict`, a last axis of size one may be
-                left out, or be one too many.
+                `tf.data.Dataset` or a `keras.utils.PyDataset` of batches, of which empty ones are
+                passed over. Any numeric type, or strings where the model reads them. As for
+                `predict`, a last axis of size one may be left out, or be one too many.
             neuron_selection: In the mode `"index"` an int or, for outputs with k axes, a k-tuple
                 that holds for all samples, or an integer array with one index for each sample
                 (`(batch,)` or `(batch, k)`). All axes but the last may be counted from the end:
@@ -256,6 +256,7 @@ class Analyzer(Audited, Exported, Configured):
 
     def _answer(self, books, x, neuron_selection, batch_size, verbose) -> Any:
         """What `analyze` returns; what becomes of the relevance goes into the books, if any."""
+        batch_size = check_batch_size(batch_size)
         x, count = self.input_spec.check(self.text.to_tokens(x))
         shape = self.task.output_shape
         selection = Selection(self.neuron_selection_mode, neuron_selection, shape, count)

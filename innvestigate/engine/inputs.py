@@ -9,8 +9,9 @@ import numpy as np
 
 from innvestigate.graph.step import Graph, is_float
 from innvestigate.graph.symbolic import layers_within
-from innvestigate.utils.arguments import as_array
-from innvestigate.utils.batching import is_dataset
+from innvestigate.utils.arguments import as_array, listed
+from innvestigate.utils.batching import as_given, is_dataset
+from innvestigate.utils.words import one_line, shown
 
 
 class InputSpec:
@@ -42,6 +43,7 @@ class InputSpec:
         """
         if is_dataset(x):
             return x, None
+        x = as_given(x)
         arrays = self._arrays(x)
         counts = {len(a) for a in arrays}
         if len(counts) != 1:
@@ -81,14 +83,7 @@ class InputSpec:
         """
         for argument, value in constants.items():
             for name, tensor in zip(self.names, self.tensors, strict=True):
-                shape = tuple(tensor.shape[1:])
-                given = np.shape(value)
-                sizes = zip(given[::-1], shape[::-1], strict=False)
-                if len(given) > len(shape) or any(n not in (1, m or n) for n, m in sizes):
-                    raise ValueError(
-                        f"{argument} of the shape {given} does not broadcast over the input "
-                        f"{name!r}, whose samples have the shape {shape}."
-                    )
+                check_broadcasts(argument, value, tensor, f"the input {name!r}")
 
     def restore(self, arrays: list, x: Any) -> Any:
         """A flat list of arrays, in the structure of x and with as many axes (see `_fitting`)."""
@@ -112,7 +107,7 @@ class InputSpec:
         if self._is_single(x):
             return [x]
         if not isinstance(x, (list, tuple)) or len(x) != len(self.tensors):
-            what = f"{len(x)} arrays" if isinstance(x, (list, tuple)) else type(x).__name__
+            what = f"{len(x)} entries" if isinstance(x, (list, tuple)) else shown(x)
             raise ValueError(
                 f"The model has {len(self.tensors)} inputs ({', '.join(self.names)}): expected a "
                 f"list of {len(self.tensors)} arrays or a dict by these names. Received: {what}."
@@ -148,14 +143,17 @@ class InputSpec:
     def _is_single(self, x: Any) -> bool:
         if len(self.tensors) != 1 or isinstance(x, dict):
             return False
-        wrapped = isinstance(x, (list, tuple)) and len(x) == 1
-        return not (wrapped and np.ndim(x[0]) == len(self.tensors[0].shape))
+        if not isinstance(x, (list, tuple)) or len(x) != 1:
+            return True
+        shape, rank = self.tensors[0].shape, _rank(x[0])
+        column = tuple(shape[1:]) == (1,) and rank == 1 and hasattr(x[0], "shape")
+        return not (rank == len(shape) or column)
 
     def _by_name(self, given: dict, what: str) -> list:
         if set(given) != set(self.names):
             raise ValueError(
-                f"{what} does not match the model's inputs. Received the keys: {sorted(given)}; "
-                f"expected: {sorted(self.names)}."
+                f"{what} does not match the model's inputs. Received the keys: "
+                f"[{listed(given)}]; expected: [{listed(sorted(self.names))}]."
             )
         return [given[name] for name in self.names]
 
@@ -168,10 +166,11 @@ class InputSpec:
         if tensor.dtype == "string":
             array = _as_strings(name, array)
         elif array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
-            hint = " A function that makes batches is to be called: x()." if callable(x) else ""
+            function = callable(x) and not isinstance(x, type)
+            hint = " A function that makes batches is to be called: x()." if function else ""
+            kind = one_line(f"{array.dtype} (of a {type(x).__name__})", 100)
             raise ValueError(
-                f"Input {name!r} must hold real numbers. Received the type {array.dtype} (of a "
-                f"{type(x).__name__}).{hint}"
+                f"Input {name!r} must hold real numbers. Received the type {kind}.{hint}"
             )
         array = _fitting(name, array, tuple(tensor.shape[1:]))
         if is_float(tensor) and array.dtype.kind in "iub":
@@ -181,13 +180,34 @@ class InputSpec:
         return array
 
 
+def check_broadcasts(argument: str, value: Any, tensor: keras.KerasTensor, what: str) -> None:
+    """Whether a number or array broadcasts over a sample of a tensor.
+
+    Args:
+        argument: The argument that it was given as.
+        value: The number or array.
+        tensor: The tensor.
+        what: The tensor in words.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    shape, given = tuple(tensor.shape[1:]), np.shape(value)
+    sizes = zip(given[::-1], shape[::-1], strict=False)
+    if len(given) > len(shape) or any(n not in (1, m or n) for n, m in sizes):
+        raise ValueError(
+            f"{argument} of the shape {given} does not broadcast over {what}, whose samples have "
+            f"the shape {shape}."
+        )
+
+
 def _as_strings(name: str, array: np.ndarray) -> np.ndarray:
     """An array of str or bytes, as one of objects that tensors of strings can be made of."""
     strings = np.asarray(array, object)
     wrong = [x for x in strings.reshape(-1) if not isinstance(x, (str, bytes))]
     if wrong:
         raise ValueError(
-            f"Input {name!r} takes strings. Received: {wrong[0]!r} (of type "
+            f"Input {name!r} takes strings. Received: {shown(wrong[0])} (of type "
             f"{type(wrong[0]).__name__}). Replace what is missing by a string, such as ''."
         )
     return strings
@@ -205,7 +225,7 @@ def _fitting(name: str, array: np.ndarray, shape: tuple) -> np.ndarray:
     else:
         fitting = array[..., 0] if array.shape[len(shape) + 1 :] == (1,) else array
     if not _fits(fitting.shape[1:], shape):
-        missing = array.ndim == len(shape)
+        missing = _fits(array.shape, shape)
         hint = " Is the batch axis missing? Then pass x[None]." if missing else ""
         raise ValueError(
             f"Input {name!r} has the wrong shape. Received: {array.shape}; expected: "
@@ -220,9 +240,14 @@ def _fits(given: tuple, shape: tuple) -> bool:
     )
 
 
+def _rank(x: Any) -> int:
+    """The number of axes of an array, a tensor, a symbolic one or nested lists."""
+    return len(x.shape) if hasattr(x, "shape") else as_array("The input", x).ndim
+
+
 def _with_axes_of(x: Any, array: np.ndarray) -> np.ndarray:
     """An array that `_fitting` has made of x, or a result of its shape, in the shape of x."""
-    missing = np.ndim(x) - array.ndim
+    missing = _rank(x) - array.ndim
     return array[..., 0] if missing == -1 else array[..., None] if missing == 1 else array
 
 

@@ -11,6 +11,8 @@ from innvestigate.engine.batch import Batch
 from innvestigate.engine.export import ExportError
 from innvestigate.engine.inputs import InputSpec
 from innvestigate.utils.arguments import as_array
+from innvestigate.utils.batching import as_given
+from innvestigate.utils.words import shown
 
 FORMS = (
     "a number; an array of the input's shape; one reference for each sample, (batch, *shape); n "
@@ -112,9 +114,9 @@ class References:
         return [np.broadcast_to(a, (1, *shape)).astype(t) for a, shape, t in pairs]
 
     def _parse(self, given: Any) -> list[np.ndarray]:
-        if isinstance(given, tuple):
-            given = list(given)
-        if len(self._spec.tensors) > 1 and not isinstance(given, (dict, list)) and np.ndim(given):
+        given = list(given) if isinstance(given, tuple) else as_given(given)
+        one = len(self._spec.tensors) > 1 and not isinstance(given, (dict, list))
+        if one and as_array(self._argument, given).ndim:
             raise ValueError(
                 f"The model has {len(self._spec.tensors)} inputs "
                 f"({', '.join(self._spec.names)}). Received: one array as {self._argument}. "
@@ -142,8 +144,9 @@ class References:
         else:
             array = array[:, None] if array.ndim == rank + 1 else array
             shape = (len(x), 1, *x.shape[1:])
+        array = self._as_type(i, array, x.dtype)
         try:
-            return np.broadcast_to(self._as_type(i, array, x.dtype), shape)
+            return np.broadcast_to(array, shape)
         except ValueError:
             raise ValueError(
                 f"{self._argument} of input {self._spec.names[i]!r} have the shape "
@@ -153,7 +156,13 @@ class References:
 
     def _as_type(self, i: int, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """An array in the type of the samples: nothing is rounded to fit whole numbers."""
-        cast = array.astype(dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            cast = array.astype(dtype)
+        if dtype.kind == "f" and not np.all(np.isfinite(cast)):
+            raise ValueError(
+                f"{self._argument} of input {self._spec.names[i]!r} hold numbers that {dtype}, in "
+                "which the model takes its samples, cannot hold. Scale them."
+            )
         if dtype.kind in "iub" and not np.array_equal(cast, array):
             raise TypeError(
                 f"{self._argument} of input {self._spec.names[i]!r} do not fit its samples, which "
@@ -185,7 +194,7 @@ def _as_array(name: str, tensor: KerasTensor, given: Any) -> np.ndarray:
     array = as_array(name, given)
     if array.dtype.kind not in "fiub":
         raise TypeError(
-            f"{name} must be {FORMS}. Received: {given!r} (of type {type(given).__name__})."
+            f"{name} must be {FORMS}. Received: {shown(given)} (of type {type(given).__name__})."
         )
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} holds NaN or infinite values.")

@@ -9,6 +9,7 @@ import numpy as np
 from keras import tree
 
 from innvestigate.utils.arguments import as_array, check_choice
+from innvestigate.utils.words import shown
 
 MODES = ("max_activation", "index", "contrast", "all", "weights")
 
@@ -53,9 +54,9 @@ class Selection:
         if mode in ("max_activation", "all"):
             if selection is not None:
                 raise ValueError(
-                    f"In the mode {mode!r} neuron_selection must be None. Received: {selection!r}. "
-                    "To choose neurons, create the analyzer with neuron_selection_mode='index', "
-                    "'contrast' or 'weights'."
+                    f"In the mode {mode!r} neuron_selection must be None. Received: "
+                    f"{shown(selection)}. To choose neurons, create the analyzer with "
+                    "neuron_selection_mode='index', 'contrast' or 'weights'."
                 )
         elif selection is None:
             raise ValueError(f"In the mode {mode!r} analyze() needs neuron_selection: {self._form}")
@@ -133,7 +134,7 @@ class Selection:
         if not isinstance(selection, (tuple, list)) or len(selection) != 2:
             raise ValueError(
                 f"In the mode 'contrast' neuron_selection must be {self._form} "
-                f"Received: {selection!r}."
+                f"Received: {shown(selection)}."
             )
         return list(selection)
 
@@ -143,7 +144,7 @@ class Selection:
         if index.dtype.kind not in "iu":
             raise ValueError(
                 f"In the mode {self.mode!r} neuron_selection must be integers. Received: "
-                f"{selection!r}."
+                f"{shown(selection)}."
             )
         one_for_all = isinstance(selection, tuple) or (rank > 1 and index.ndim == 1)
         if index.ndim == 0 and rank == 1:
@@ -171,7 +172,8 @@ class Selection:
         weights = as_array("neuron_selection", selection)
         if weights.dtype.kind not in "fiub":
             raise ValueError(
-                f"In the mode 'weights' neuron_selection must be numbers. Received: {selection!r}."
+                "In the mode 'weights' neuron_selection must be numbers. Received: "
+                f"{shown(selection)}."
             )
         if not np.all(np.isfinite(weights)):
             raise ValueError("neuron_selection holds weights that are not finite.")

@@ -34,6 +34,7 @@ from innvestigate.engine.models import load_model, save_model
 from innvestigate.engine.vetting import Names, UnknownNameError
 from innvestigate.genomics import ShuffledReferences
 from innvestigate.utils.archive import KINDS, pack, read_arrays, unpacked, write_arrays
+from innvestigate.utils.arguments import check_keys
 from innvestigate.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def load_analyzer(
         >>> analyzer.save("analyzer.zip")
         >>> analyzer = innvestigate.load_analyzer("analyzer.zip")
     """
+    if custom_objects is not None:
+        custom_objects = check_keys("custom_objects", custom_objects)
     with unpacked(path, _KIND, _VERSION, _is_part) as parts:
         decoder = _Decoder(parts, read_arrays(parts[_ARRAYS]), custom_objects)
         analyzer = decoder.decode(json.loads(parts[_ANALYZER].read()))
@@ -102,6 +105,8 @@ def load_analyzer(
 def reduced(analyzer: Configured) -> tuple[Callable, tuple]:
     """What `pickle` and `copy.deepcopy` keep of an analyzer: its file, and the user's code in it.
 
+    Its type is kept for its module, which a new process then imports before the file is read.
+
     Raises:
         TypeError: If an argument cannot be saved.
         ValueError: If Keras cannot save the model.
@@ -109,10 +114,10 @@ def reduced(analyzer: Configured) -> tuple[Callable, tuple]:
     encoder, content = _encoded(analyzer), io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         encoder.write(content, Path(folder))
-    return _restored, (content.getvalue(), encoder.custom)
+    return _restored, (type(analyzer), content.getvalue(), encoder.custom)
 
 
-def _restored(content: bytes, custom_objects: dict[str, Any]) -> Analyzer:
+def _restored(_: type, content: bytes, custom_objects: dict[str, Any]) -> Analyzer:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "analyzer"
         path.write_bytes(content)

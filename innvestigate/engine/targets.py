@@ -7,6 +7,7 @@ import numpy as np
 from keras import KerasTensor
 
 from innvestigate.graph.step import Graph, is_complex
+from innvestigate.utils.words import shown
 
 
 def choose_output(model: keras.Model, graph: Graph, output: str | int | None) -> KerasTensor:
@@ -42,7 +43,7 @@ def _chosen(model: keras.Model, graph: Graph, output: str | int | None) -> Keras
     if whole and 0 <= int(output) < len(tensors):
         return tensors[int(output)]
     raise ValueError(
-        f"There is no output {output!r}. The model {model.name!r} has: {', '.join(names)}, or "
+        f"There is no output {shown(output)}. The model {model.name!r} has: {', '.join(names)}, or "
         f"index 0 to {len(tensors) - 1}."
     )
 
@@ -67,7 +68,7 @@ def choose_targets(graph: Graph, layers) -> dict[str, KerasTensor]:
     names = layers if isinstance(layers, (list, tuple)) else []
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(
-            f"layers must be a non-empty list or tuple of layer names. Received: {layers!r}."
+            f"layers must be a non-empty list or tuple of layer names. Received: {shown(layers)}."
         )
     targets: dict[str, KerasTensor] = {}
     for name in names:

@@ -15,6 +15,7 @@ from innvestigate.graph.mirror import build_forward
 from innvestigate.graph.rewrite import from_tokens
 from innvestigate.graph.run import run
 from innvestigate.graph.step import Graph, Step
+from innvestigate.utils.arguments import as_array
 from innvestigate.utils.batching import is_dataset
 
 _COMPARED = 32
@@ -98,7 +99,7 @@ class Text:
 
 
 def _holds_strings(x: Any) -> bool:
-    return any(np.asarray(leaf).dtype.kind in "OSU" for leaf in tree.flatten(x))
+    return any(as_array("x", leaf).dtype.kind in "OSU" for leaf in tree.flatten(x))
 
 
 def _as_tensor(strings: np.ndarray) -> Any:

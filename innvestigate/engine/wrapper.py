@@ -17,6 +17,7 @@ from innvestigate.engine.vectors import Vectors, looks_up
 from innvestigate.engine.warn import warn
 from innvestigate.graph.run import float_type
 from innvestigate.graph.task import EXPLAINED, OUTPUT, Task
+from innvestigate.utils.arguments import check_kind
 from innvestigate.utils.batching import Progress
 
 
@@ -41,14 +42,12 @@ class Wrapper(VariantsAnalyzer):
     """
 
     def __init__(self, analyzer: Analyzer, neuron_selection_mode: str | None = None):
-        if not isinstance(analyzer, Analyzer):
-            raise TypeError(
-                f"{type(self).__name__} wraps an analyzer. Received: analyzer={analyzer!r} (of "
-                f"type {type(analyzer).__name__}). Create it with innvestigate.create_analyzer."
-            )
+        made = "an analyzer that innvestigate.create_analyzer has made"
+        check_kind("analyzer", analyzer, Analyzer, made)
         self.analyzer, self.text = analyzer, analyzer.text
         self.input_spec, self.guard = analyzer.input_spec, analyzer.guard
-        mode = check_mode(neuron_selection_mode or analyzer.task.mode)
+        given = neuron_selection_mode
+        mode = check_mode(analyzer.task.mode if given is None else given)
         self.task = replace(analyzer.task, mode=mode)
         self.float = float_type(self.task.graph)
         self._vectors = self._find_vectors()

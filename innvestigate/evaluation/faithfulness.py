@@ -8,14 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from innvestigate.evaluation.metric import Metric, correlation
-from innvestigate.evaluation.regions import Regions, region_sizes
+from innvestigate.evaluation.regions import Regions, check_region_shape, region_sizes
 from innvestigate.evaluation.replacement import (
     check_perturbation,
     need_floats,
     replacement,
 )
 from innvestigate.evaluation.subject import Subject
-from innvestigate.utils.arguments import check_whole
+from innvestigate.utils.arguments import (
+    check_choice,
+    check_flags,
+    check_number,
+    check_whole,
+    settle,
+)
 
 KINDS = ("removal", "noise")
 _SUBSETS, _PERTURBATIONS = 2, 3  # streams of random numbers
@@ -45,9 +51,9 @@ class SensitivityN(Metric):
     perturbation: str | float | np.ndarray | Callable[[np.ndarray], np.ndarray] = "zeros"
 
     def __post_init__(self):
-        if self.n is not None:
-            check_whole("n", self.n, 1)
-        check_whole("subsets", self.subsets, 2)
+        n, subsets = self.n, check_whole("subsets", self.subsets, 2)
+        settle(self, n=None if n is None else check_whole("n", n, 1), subsets=subsets)
+        check_region_shape(self.region_shape)
         check_perturbation(self.perturbation)
 
     def measure(self, subject: Subject) -> dict[str, np.ndarray]:
@@ -115,16 +121,17 @@ class Infidelity(Metric):
     noise_scale: float = 0.1
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {KINDS}. Received: {self.kind!r}.")
+        check_choice("kind", self.kind, KINDS)
+        check_flags(contributions=self.contributions, normalize=self.normalize)
         if self.kind == "noise" and self.contributions:
             raise ValueError(
                 "Noise goes with slopes. Received: kind='noise', contributions=True. Expected: "
                 "contributions=False, or kind='removal'."
             )
-        if not 0 < self.noise_scale < np.inf:
-            raise ValueError(f"noise_scale must be > 0. Received: {self.noise_scale!r}.")
-        check_whole("draws", self.draws, 2 if self.normalize else 1)
+        noise = check_number("noise_scale", self.noise_scale, above=0)
+        draws = check_whole("draws", self.draws, 2 if self.normalize else 1)
+        settle(self, noise_scale=noise, draws=draws)
+        check_region_shape(self.region_shape)
         check_perturbation(self.perturbation)
 
     def measure(self, subject: Subject) -> dict[str, np.ndarray]:

@@ -9,6 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from innvestigate.utils.arguments import as_array
+from innvestigate.utils.words import shown
+
 
 class Method:
     """One entry of what the user wants compared.
@@ -151,10 +154,10 @@ def _rebuilt(analyzer: Any, model: keras.Model | None = None) -> Any:
 
 
 def _as_relevance(name: str, given: Any) -> np.ndarray:
-    array = np.asarray(given)
-    if array.dtype.kind not in "fiu":
+    array = as_array(f"The relevance by {name!r}", given)
+    if not array.ndim or array.dtype.kind not in "fiu":
         raise TypeError(
             f"The method {name!r} must be an analyzer, a function that makes one of a model, or "
-            f"an array of the relevance of all samples. Received: {given!r}."
+            f"an array of the relevance of all samples. Received: {shown(given)}."
         )
     return array

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from innvestigate.evaluation.metric import Metric, mean_and_error
-from innvestigate.evaluation.regions import ORDERS, Regions
+from innvestigate.evaluation.regions import ORDERS, Regions, check_region_shape
 from innvestigate.evaluation.replacement import check_perturbation, replacement
 from innvestigate.evaluation.subject import Subject
-from innvestigate.utils.arguments import check_whole
+from innvestigate.utils.arguments import check_array, check_choices, check_whole, settle
+from innvestigate.utils.words import shown
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,14 @@ class RegionPerturbation(Metric):
 
     def __post_init__(self):
         check_perturbation(self.perturbation)
-        if isinstance(self.orders, str) or not set(self.orders) <= set(ORDERS) or not self.orders:
-            raise ValueError(f"orders must be out of {ORDERS}. Received: {self.orders!r}.")
-        check_whole("regions_per_step", self.regions_per_step, 1)
-        if self.steps is not None:
-            check_whole("steps", self.steps, 1)
-        _check_range(self.value_range)
+        check_region_shape(self.region_shape)
+        settle(
+            self,
+            orders=check_choices("orders", self.orders, ORDERS),
+            regions_per_step=check_whole("regions_per_step", self.regions_per_step, 1),
+            steps=None if self.steps is None else check_whole("steps", self.steps, 1),
+            value_range=_range(self.value_range),
+        )
 
     def measure(self, subject: Subject) -> dict[str, np.ndarray]:
         """The curves of a method, by order, `(n, steps + 1)`."""
@@ -125,14 +128,26 @@ def aopc(curves: np.ndarray) -> np.ndarray:
     Returns:
         `(n,)`.
 
+    Raises:
+        ValueError: If it is an array of another shape, or not finite.
+
     Reference: Samek et al. 2017, "Evaluating the Visualization of What a Deep Neural Network Has
     Learned", equation 12.
     """
-    return (curves[:, :1] - curves).mean(axis=1)
+    curves = check_array("curves", curves)
+    if curves.ndim != 2:
+        raise ValueError(
+            f"curves must be an array of the shape (n, steps + 1). Received: {shown(curves)}."
+        )
+    return (curves[:, :1] - curves.astype("float64")).mean(axis=1)
 
 
-def _check_range(given: Any) -> None:
+def _range(given: Any) -> tuple | None:
     if given is None:
-        return
-    if np.shape(given) != (2,) or not given[0] < given[1]:
-        raise ValueError(f"value_range must be (low, high) with low < high. Received: {given!r}.")
+        return None
+    bounds = check_array("value_range", given)
+    if bounds.shape != (2,) or not bounds[0] < bounds[1]:
+        raise ValueError(
+            f"value_range must be (low, high) with low < high. Received: {shown(given)}."
+        )
+    return tuple(bounds.tolist())

@@ -12,6 +12,8 @@ import pandas as pd
 
 from innvestigate.evaluation.metric import Metric, correlation, mean_and_error
 from innvestigate.evaluation.subject import Subject
+from innvestigate.utils.arguments import check_choices, numbers_of, settle
+from innvestigate.utils.words import shown
 
 MODES = ("cascading", "independent")
 SIMILARITIES = ("signed", "absolute")
@@ -43,14 +45,18 @@ class Randomization(Metric):
     layers: tuple | None = None
 
     def __post_init__(self):
-        if isinstance(self.modes, str) or not set(self.modes) <= set(MODES) or not self.modes:
-            raise ValueError(f"modes must be out of {MODES}. Received: {self.modes!r}.")
-        if isinstance(self.layers, str) or (self.layers is not None and not len(self.layers)):
-            raise ValueError(f"layers must be names of layers. Received: {self.layers!r}.")
+        settle(self, modes=check_choices("modes", self.modes, MODES))
+        if self.layers is not None and not _are_names(self.layers):
+            raise ValueError(f"layers must be names of layers. Received: {shown(self.layers)}.")
 
     def begin(self, model: keras.Model, seed: int) -> Metric:
         """One run, which copies the model."""
         return _Run(self, model, seed)
+
+
+def _are_names(layers: Any) -> bool:
+    several = isinstance(layers, (list, tuple)) and len(layers) > 0
+    return several and all(isinstance(name, str) for name in layers)
 
 
 class _Run(Metric):
@@ -196,7 +202,15 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation of each sample's values, `(n, *shape)` both; gives `(n,)`.
 
     Equal values share their mean rank. NaN where a value is not finite; 0 where none varies.
+
+    Raises:
+        ValueError: If they are no arrays of numbers in one shape.
     """
+    a, b = numbers_of("a", a), numbers_of("b", b)
+    if a.shape != b.shape or a.ndim < 1:
+        raise ValueError(
+            f"a and b must have one shape, (n, *shape). Received: {a.shape} and {b.shape}."
+        )
     finite = [np.isfinite(y).reshape(len(y), -1).all(axis=1) for y in (a, b)]
     found = correlation(_ranks(a), _ranks(b))
     return np.where(finite[0] & finite[1], found, np.nan)

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from innvestigate.utils.arguments import check_whole
+from innvestigate.utils.words import shown
+
 ORDERS = ("most_relevant", "least_relevant", "random")
 _ORDER = 0  # the stream of random numbers that orders regions
 
@@ -72,22 +75,38 @@ class Regions:
         return np.lexsort((shuffled, key), axis=1).argsort(axis=1)
 
 
-def region_sizes(shape: tuple, given: Any) -> tuple:
-    """Features along each axis of a region."""
+def check_region_shape(given: Any) -> tuple | None:
+    """The sizes in a `region_shape`, as a tuple of at least one; None for the default.
+
+    Raises:
+        ValueError: If it is neither a whole number >= 1 nor a tuple of them.
+    """
     if given is None:
-        given = 9 if len(shape) > 2 else 1
-    several = isinstance(given, (tuple, list))
-    numbers = tuple(given) if several else (given,) * max(1, len(shape) - 1)
-    whole = [isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in numbers]
-    if not all(whole) or not 1 <= len(numbers) <= len(shape) or min(numbers) < 1:
+        return None
+    sizes = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    if not sizes:
+        raise ValueError("region_shape must hold at least one whole number. Received: none.")
+    return tuple(check_whole("region_shape", size, 1) for size in sizes)
+
+
+def region_sizes(shape: tuple, given: Any) -> tuple:
+    """Features along each axis of a region.
+
+    Raises:
+        ValueError: If the region does not fit samples of the shape.
+    """
+    numbers = check_region_shape((9 if len(shape) > 2 else 1) if given is None else given) or ()
+    if not isinstance(given, (tuple, list)):
+        numbers *= max(1, len(shape) - 1)
+    if len(numbers) > len(shape):
         raise ValueError(
-            "region_shape must be a whole number >= 1, or a tuple of them for the first axes of a "
-            f"sample. Received: {given!r}; a sample has the shape {shape}."
+            "region_shape must be a whole number, or a tuple of them for the first axes of a "
+            f"sample. Received: {shown(given)}; a sample has the shape {shape}."
         )
     sizes = numbers + shape[len(numbers) :]
     if any(r > size for r, size in zip(sizes, shape, strict=True)):
         raise ValueError(
-            f"The region is larger than a sample. Received: region_shape={given!r}; a sample has "
-            f"the shape {shape}."
+            f"The region is larger than a sample. Received: region_shape={shown(given)}; a sample "
+            f"has the shape {shape}."
         )
     return sizes

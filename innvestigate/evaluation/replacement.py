@@ -8,22 +8,26 @@ import numpy as np
 
 from innvestigate.evaluation.regions import Regions
 from innvestigate.evaluation.subject import Subject
+from innvestigate.utils.arguments import check_array
+from innvestigate.utils.words import shown
 
 PERTURBATIONS = ("zeros", "gaussian", "mean", "invert")
 _NOISE = 1  # the stream of random numbers that replaces features
 
 
 def check_perturbation(given: Any) -> None:
-    """Refuse names that are not known.
+    """Refuse what is no perturbation.
 
     Raises:
-        ValueError: If there is no perturbation of that name.
+        ValueError: If there is no perturbation of that name, or it is no array of finite numbers.
     """
     if isinstance(given, str) and given not in PERTURBATIONS:
         raise ValueError(
-            f"Unknown perturbation: {given!r}. Expected one of: {', '.join(PERTURBATIONS)}; a "
+            f"Unknown perturbation: {shown(given)}. Expected one of: {', '.join(PERTURBATIONS)}; a "
             "number, an array or a function."
         )
+    if not isinstance(given, str) and not callable(given):
+        check_array("perturbation", given)
 
 
 def replacement(
@@ -87,11 +91,7 @@ def _region_means(x: np.ndarray, regions: Regions) -> np.ndarray:
 
 
 def _fitting(given: Any, x: np.ndarray) -> np.ndarray:
-    array = np.asarray(given)
-    if array.dtype.kind not in "fiub" or not np.all(np.isfinite(array)):
-        raise ValueError(
-            f"The perturbation must be finite numbers. Received: {given!r} (type {array.dtype})."
-        )
+    array = check_array("perturbation", given)
     try:
         return np.broadcast_to(array, x.shape)
     except ValueError:
@@ -102,7 +102,10 @@ def _fitting(given: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    cast = values.astype(dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = values.astype(dtype)
+    if not np.all(np.isfinite(cast)):
+        raise ValueError(f"The perturbation holds numbers that the samples' type {dtype} cannot.")
     if dtype.kind in "iub" and not np.array_equal(cast, values):
         raise ValueError(
             f"The samples hold whole numbers of the type {dtype}, the perturbation does not: "

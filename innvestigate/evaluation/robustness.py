@@ -9,7 +9,7 @@ import numpy as np
 from innvestigate.evaluation.metric import Metric
 from innvestigate.evaluation.replacement import need_floats
 from innvestigate.evaluation.subject import Subject
-from innvestigate.utils.arguments import check_whole
+from innvestigate.utils.arguments import check_flags, check_number, check_whole, settle
 
 _NEIGHBOURS = 4  # the stream of random numbers that moves samples
 
@@ -35,9 +35,9 @@ class MaxSensitivity(Metric):
     normalize: bool = True
 
     def __post_init__(self):
-        if not 0 < self.radius < np.inf:
-            raise ValueError(f"radius must be > 0. Received: {self.radius!r}.")
-        check_whole("draws", self.draws, 1)
+        radius, draws = check_number("radius", self.radius, above=0), self.draws
+        settle(self, radius=radius, draws=check_whole("draws", draws, 1))
+        check_flags(normalize=self.normalize)
 
     def measure(self, subject: Subject) -> dict[str, np.ndarray]:
         """The sensitivity for each sample."""

@@ -17,8 +17,15 @@ from innvestigate.evaluation.perturbation import RegionPerturbation
 from innvestigate.evaluation.randomization import Randomization
 from innvestigate.evaluation.robustness import MaxSensitivity
 from innvestigate.evaluation.subject import Forward, Subject, flat_neuron
-from innvestigate.utils.arguments import check_seed, check_whole, seed_or_fresh
-from innvestigate.utils.batching import map_batches
+from innvestigate.utils.arguments import (
+    as_array,
+    check_keys,
+    check_seed,
+    check_whole,
+    seed_or_fresh,
+)
+from innvestigate.utils.batching import is_dataset, map_batches
+from innvestigate.utils.words import shown
 
 METRICS = {
     "region_perturbation": RegionPerturbation,
@@ -101,7 +108,8 @@ def evaluate(
     """
     metrics = _as_metrics(metrics)
     seed = seed_or_fresh(check_seed(seed))
-    forward = Forward(model, check_whole("batch_size", batch_size, 1))
+    batch_size = check_whole("batch_size", batch_size, 1)
+    forward = Forward(model, batch_size)
     given = _as_methods(methods, model, batch_size, neuron)
     running = [metric.begin(model, seed) for metric in metrics]
     shapes: set[tuple] = set()
@@ -117,6 +125,7 @@ def evaluate(
             progress.part(i, i + 1, len(given)).finish()
         return found, subject.numbers
 
+    x = x if is_dataset(x) else _as_samples(x, 0)
     found, numbers = map_batches(run, x, batch_size, verbose)
     _check_counts(given, neuron, len(numbers))
     names = [RANDOM, *(method.name for method in given)]
@@ -146,13 +155,13 @@ def _as_samples(batch: Any, offset: int) -> np.ndarray:
             "evaluate takes one array of samples, or a data set of them. Received: a "
             f"{type(batch).__name__}. Wrap a model of several inputs in one of a single input."
         )
-    x = np.asarray(batch)
+    x = as_array("x", batch)
     if x.dtype.kind not in "fiub" or x.ndim < 2:
         raise ValueError(
             "evaluate takes an array of numbers with a batch axis. Received: shape "
             f"{x.shape}, type {x.dtype}."
         )
-    bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1)) + offset
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=tuple(range(1, x.ndim)))) + offset
     if len(bad):
         raise ValueError(
             f"x holds NaN or infinite values in sample {bad[:10].tolist()}. Remove or repair it."
@@ -170,31 +179,27 @@ def _the_same(shape: tuple, shapes: set) -> tuple:
 
 
 def _as_metrics(given: Any) -> list[Metric]:
-    given = [given] if isinstance(given, (str, Metric)) else list(given)
+    given = list(given) if isinstance(given, (list, tuple)) else [given]
     found = []
     for metric in given:
         if isinstance(metric, str) and metric in METRICS:
             metric = METRICS[metric]()
         if not isinstance(metric, Metric):
             raise ValueError(
-                f"Unknown metric: {metric!r}. Expected one of: {', '.join(METRICS)}; or one with "
-                "arguments, such as RegionPerturbation(region_shape=4)."
+                f"Unknown metric: {shown(metric)}. Expected in metrics: {', '.join(METRICS)}; or "
+                "some with arguments, such as RegionPerturbation(region_shape=4)."
             )
         found.append(metric)
     if len({type(metric) for metric in found}) < len(found) or not found:
         raise ValueError(
-            f"metrics needs at least one metric, and each once. Received: {given!r}. Call "
+            f"metrics needs at least one metric, and each once. Received: {shown(given)}. Call "
             "evaluate again for the same metric with other arguments."
         )
     return found
 
 
 def _as_methods(given: Any, model: keras.Model, batch_size: int, neuron: Any) -> list[Method]:
-    if not isinstance(given, Mapping):
-        raise TypeError(
-            "methods must be a dict from names to analyzers. Received: "
-            f"{type(given).__name__}. A single one is {{'name': analyzer}}."
-        )
+    given = check_keys("methods", given)
     if not given or RANDOM in given:
         raise ValueError(
             f"methods needs at least one entry, none of them called {RANDOM!r}. Received: "

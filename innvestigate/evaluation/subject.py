@@ -9,6 +9,8 @@ import keras
 import numpy as np
 
 from innvestigate.backend import jit_compile
+from innvestigate.utils.arguments import as_array, check_kind
+from innvestigate.utils.words import shown
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,7 @@ class Forward:
     """
 
     def __init__(self, model: keras.Model, batch_size: int):
-        if not isinstance(model, keras.Model):
-            raise TypeError(
-                f"The first argument must be a Keras model. Received: {model!r} (of type "
-                f"{type(model).__name__})."
-            )
+        check_kind("model", model, keras.Model, "a Keras model")
         for what in ("inputs", "outputs"):
             tensors = getattr(model, what, None) or [None]
             if len(tensors) > 1:
@@ -149,14 +147,14 @@ def flat_neuron(neuron: Any, shape: tuple, offset: int, count: int) -> np.ndarra
     Raises:
         ValueError: If it does not fit the output or the data.
     """
-    index = np.asarray(neuron)
+    index = as_array("neuron", neuron)
     rank = len(shape)
     one = index.ndim == 0 or (index.shape == (rank,) and isinstance(neuron, tuple))
     index = index.reshape(1, -1) if one else index.reshape(len(index), -1)
     if index.dtype.kind not in "iu" or index.shape[1] != rank:
         raise ValueError(
             f"neuron must be an index into the output of shape {shape} (a tuple of {rank} for "
-            f"outputs with {rank} axes), or one for each sample. Received: {neuron!r}."
+            f"outputs with {rank} axes), or one for each sample. Received: {shown(neuron)}."
         )
     if not one:
         index = index[offset : offset + count]

@@ -43,6 +43,7 @@ from innvestigate.graph.symbolic import (
     outputs_of,
     untouched,
 )
+from innvestigate.utils.words import shown
 
 Shapes = tuple[tuple[int | None, ...], ...]
 
@@ -65,7 +66,7 @@ def trace(model: keras.Model, shapes: Shapes | None = None) -> Graph:
     """
     if not isinstance(model, keras.Model):
         raise TypeError(
-            f"innvestigate explains Keras models. Received: {model!r} (of type "
+            f"innvestigate explains Keras models. Received: {shown(model)} (of type "
             f"{type(model).__name__}); expected: a keras.Model (Sequential, functional or "
             "subclassed). Wrap other callables in a keras.Model first."
         )

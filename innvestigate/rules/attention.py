@@ -13,6 +13,7 @@ from keras import KerasTensor, ops
 
 from innvestigate.graph.operations import Kind
 from innvestigate.rules.base import Linearised
+from innvestigate.utils.arguments import check_flags
 
 MASKED = -5e3
 """Logits below count as masked. Masks write -1e9, the least number of their type or -inf."""
@@ -51,6 +52,10 @@ class Attention(Linearised):
     """
 
     constant_weights: bool = False
+
+    def __post_init__(self):
+        check_flags(constant_weights=self.constant_weights)
+
     kinds = (Kind.ATTENTION,)
 
     def parts(self, at) -> list:

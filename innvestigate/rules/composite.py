@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import keras
 
 from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.step import Step
@@ -11,6 +14,8 @@ from innvestigate.rules import linear
 from innvestigate.rules.attention import Attention, Softmax
 from innvestigate.rules.base import Gradient, Pass, Rule, fields_of
 from innvestigate.rules.structure import Detached, Lookup, Product, Summands
+from innvestigate.utils.arguments import check_kind, check_text, settle
+from innvestigate.utils.words import shown
 
 RULES: dict[str, Callable[[], Rule]] = {
     "Z": linear.Z,
@@ -46,11 +51,24 @@ class Line:
     condition: Callable[[Step], bool]
     why: str
 
+    def __post_init__(self):
+        check_kind("rule", self.rule, Rule, "an innvestigate.rules.Rule")
+        if not is_condition(self.condition):
+            raise TypeError(
+                f"condition must be a function of a step. Received: {shown(self.condition)}."
+            )
+        check_text("why", self.why)
+
     get_config = fields_of
 
     def matches(self, step: Step) -> bool:
         """Whether the line's rule is made for the step and its condition holds."""
         return self.rule.fits(kind_of(step)) and bool(self.condition(step))
+
+
+def is_condition(value: Any) -> bool:
+    """Whether a value may be asked about steps or layers: a function, and no layer itself."""
+    return callable(value) and not isinstance(value, keras.Operation)
 
 
 class NoRuleError(ValueError):
@@ -72,6 +90,14 @@ class Composite:
         "(lambda layer: True, 'Epsilon')]), where MyRule is a subclass of "
         "innvestigate.rules.Rule; innvestigate.rules.Gradient() passes the plain gradient."
     )
+
+    def __post_init__(self):
+        lines = self.lines
+        if not isinstance(lines, (list, tuple)) or not all(isinstance(x, Line) for x in lines):
+            raise TypeError(
+                f"lines must be a list of innvestigate.rules.Line. Received: {shown(lines)}."
+            )
+        settle(self, lines=tuple(lines), advice=check_text("advice", self.advice))
 
     get_config = fields_of
 
@@ -140,16 +166,17 @@ def as_rule(
         return rule
     if isinstance(rule, type) and issubclass(rule, Rule):
         return rule()
+    check_kind("names", names, Mapping, "a dict from names to rules")
     if isinstance(rule, str):
         if rule not in names:
             raise ValueError(
-                f"{argument}: there is no rule called {rule!r}. Expected one of: "
+                f"{argument}: there is no rule called {shown(rule)}. Expected one of: "
                 f"{', '.join(names)}."
             )
         return names[rule]()
     raise TypeError(
         f"{argument} is not a rule. Expected a rule: a name, an instance or a class of "
-        f"innvestigate.rules.Rule. Received: {rule!r} (of type {type(rule).__name__})."
+        f"innvestigate.rules.Rule. Received: {shown(rule)} (of type {type(rule).__name__})."
     )
 
 

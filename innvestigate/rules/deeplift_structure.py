@@ -14,6 +14,10 @@ from keras import ops
 from innvestigate.graph.operations import Trait, activation_name, has, normalization_of
 from innvestigate.rules.base import Rule, divide
 from innvestigate.rules.deeplift import DifferenceRule, filled, pulled_back, quotient, swapped
+from innvestigate.utils.arguments import check_whole, settle
+
+_MOST_POINTS = 1000
+"""Quadrature computes with a square matrix of its points."""
 
 
 class AtInput(DifferenceRule):
@@ -81,15 +85,15 @@ class MeanGradient(DifferenceRule):
         points: Number of points; None for what is exact for a product.
 
     Raises:
-        ValueError: If points is less than 1.
+        ValueError: If points is no whole number from 1 to 1,000.
     """
 
     points: int | None = None
 
     def __post_init__(self):
-        if self.points is not None and self.points < 1:
-            raise ValueError(f"points must be at least 1. Received: points={self.points}.")
-        object.__setattr__(self, "keeps_sum", self.points is None)
+        if self.points is not None:
+            settle(self, points=check_whole("points", self.points, 1, _MOST_POINTS))
+        settle(self, keeps_sum=self.points is None)
 
     def __call__(self, at, m):
         nodes, weights = np.polynomial.legendre.leggauss(self.points or math.ceil(at.factors / 2))

@@ -9,12 +9,14 @@ that it has no zero.)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from innvestigate.rules.kernel import KernelRule, Share
-from innvestigate.utils.arguments import check_array, check_flags, check_number
+from innvestigate.utils.arguments import check_array, check_flags, check_number, settle
+from innvestigate.utils.words import shown
 
 
 def _plain(linear, x, z, r, bias: bool, epsilon: float = 0) -> Share:
@@ -65,6 +67,9 @@ class Z(KernelRule):
 
     bias: bool = True
 
+    def __post_init__(self):
+        check_flags(bias=self.bias)
+
     def shares(self, linear, x, z, r):
         return [_plain(linear, x, z, r, self.bias)]
 
@@ -88,7 +93,7 @@ class Epsilon(KernelRule):
 
     def __post_init__(self):
         advice = " For a rule without a stabiliser use 'Z' (analyzer 'lrp.z')."
-        check_number("epsilon", self.epsilon, above=0, advice=advice)
+        settle(self, epsilon=check_number("epsilon", self.epsilon, above=0, advice=advice))
         check_flags(bias=self.bias)
 
     def shares(self, linear, x, z, r):
@@ -146,7 +151,7 @@ class AlphaBeta(KernelRule):
             raise ValueError("The alpha-beta rule needs alpha or beta; received neither.")
         for name in ("alpha", "beta"):
             if getattr(self, name) is not None:
-                check_number(name, getattr(self, name))
+                settle(self, **{name: check_number(name, getattr(self, name))})
         check_flags(bias=self.bias)
         alpha = (self.beta or 0) + 1 if self.alpha is None else self.alpha
         beta = alpha - 1 if self.beta is None else self.beta
@@ -156,8 +161,7 @@ class AlphaBeta(KernelRule):
                 f"not conserve relevance. Received: alpha={alpha}, beta={beta}. Give one of the "
                 "two and the other follows."
             )
-        object.__setattr__(self, "alpha", alpha)
-        object.__setattr__(self, "beta", beta)
+        settle(self, alpha=alpha, beta=beta)
 
     def shares(self, linear, x, z, r):
         kernel, bias = linear.kernel, linear.bias if self.bias else None
@@ -207,6 +211,10 @@ class AlphaBetaX(KernelRule):
     alpha: float = 2
     beta: float = 1
 
+    def __post_init__(self):
+        alpha, beta = check_number("alpha", self.alpha), check_number("beta", self.beta)
+        settle(self, alpha=alpha, beta=beta)
+
     def shares(self, linear, x, z, r):
         kernel, bias = linear.kernel, linear.bias
         up, down = (None, None) if bias is None else (positive(bias), negative(bias))
@@ -240,7 +248,7 @@ class Gamma(KernelRule):
     bias: bool = True
 
     def __post_init__(self):
-        check_number("gamma", self.gamma, least=0)
+        settle(self, gamma=check_number("gamma", self.gamma, least=0))
         check_flags(bias=self.bias)
 
     def shares(self, linear, x, z, r):
@@ -266,6 +274,23 @@ class Gamma(KernelRule):
         return kernel + self.gamma * part(kernel)
 
 
+def _bound(name: str, value: Any) -> Any:
+    """A bound of a box: a number, or an array of them."""
+    array = check_array(name, value)
+    return array if array.ndim else check_number(name, value)
+
+
+def _together(low: Any, high: Any) -> tuple:
+    """Two bounds in one shape."""
+    try:
+        return np.broadcast_arrays(low, high)
+    except ValueError:
+        raise ValueError(
+            f"low and high need shapes that broadcast over each other. Received: low={shown(low)}, "
+            f"high={shown(high)}."
+        ) from None
+
+
 @dataclass(frozen=True)
 class ZBox(KernelRule):
     """LRP-z^B for inputs in a box: parts of z are x W - low W⁺ - high W⁻. No bias.
@@ -288,11 +313,13 @@ class ZBox(KernelRule):
     high: float = 1.0
 
     def __post_init__(self):
-        low, high = check_array("low", self.low), check_array("high", self.high)
-        if not np.all(low <= high):
+        low, high = (_bound(name, getattr(self, name)) for name in ("low", "high"))
+        if not np.all(np.less_equal(*_together(low, high))):
             raise ValueError(
-                f"The z^B rule needs low <= high. Received: low={self.low}, high={self.high}."
+                "The z^B rule needs low <= high. Received: "
+                f"low={shown(self.low)}, high={shown(self.high)}."
             )
+        settle(self, low=low, high=high)
 
     @property
     def probes(self):  # type: ignore[override]  # that of other rules may be set
@@ -300,7 +327,9 @@ class ZBox(KernelRule):
 
     def shares(self, linear, x, z, r, at_low=None, at_high=None):
         if at_low is None:
-            at_low, at_high = (ops.zeros_like(x) + bound for bound in self.probes)
+            at_low, at_high = (
+                ops.zeros_like(x) + ops.convert_to_tensor(bound, x.dtype) for bound in self.probes
+            )
         low, high = ops.minimum(at_low, at_high), ops.maximum(at_low, at_high)
         kernel = linear.kernel
         parts = [(x, kernel), (-low, positive(kernel)), (-high, negative(kernel))]

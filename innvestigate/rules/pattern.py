@@ -7,6 +7,7 @@ from keras import ops
 from innvestigate.backend import vjp
 from innvestigate.graph.operations import Kind
 from innvestigate.rules.base import Rule, divide
+from innvestigate.utils.arguments import check_kind
 
 
 class Pattern(Rule):
@@ -63,7 +64,7 @@ class Projected(Rule):
     """
 
     def __init__(self, rule: Rule):
-        self.rule = rule
+        self.rule = check_kind("rule", rule, Rule, "an innvestigate.rules.Rule")
         self.probes, self.variables = rule.probes, rule.variables
 
     def __call__(self, at, signals) -> list:

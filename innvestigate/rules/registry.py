@@ -13,6 +13,7 @@ from innvestigate.graph.registered import register_kind
 from innvestigate.graph.step import Step
 from innvestigate.rules.base import Rule
 from innvestigate.rules.composite import Line
+from innvestigate.utils.words import shown
 
 KINDS = {
     "linear": Kind.SUM,
@@ -111,7 +112,7 @@ def _checked(rule: Any) -> Kind | Rule:
         )
     expected = f"one of the kinds {', '.join(map(repr, KINDS))}, or an innvestigate.rules.Rule"
     error = ValueError if isinstance(rule, str) else TypeError
-    raise error(f"register_rule takes {expected}. Received: {rule!r}.")
+    raise error(f"register_rule takes {expected}. Received: {shown(rule)}.")
 
 
 def _as_type(layer_type: Any) -> type:
@@ -119,8 +120,9 @@ def _as_type(layer_type: Any) -> type:
         return layer_type
     raise TypeError(
         "register_rule takes a type of layers, a subclass of keras.Layer: register_rule(MyLayer, "
-        f"'linear'). Received: {layer_type!r}. For a single layer: create_analyzer('lrp', model, "
-        "rule=[(lambda layer: layer.name == ..., MyRule()), (lambda layer: True, 'Epsilon')])."
+        f"'linear'). Received: {shown(layer_type)}. For a single layer: "
+        "create_analyzer('lrp', model, rule=[(lambda layer: layer.name == ..., MyRule()), "
+        "(lambda layer: True, 'Epsilon')])."
     )
 
 

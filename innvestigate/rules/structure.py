@@ -11,6 +11,7 @@ from keras import ops
 from innvestigate.backend import vjp
 from innvestigate.graph.operations import Kind, Trait, has, normalization_of
 from innvestigate.rules.base import Absorbed, Linearised, Rule
+from innvestigate.utils.arguments import check_flags
 
 
 class Summands(Linearised):
@@ -58,6 +59,10 @@ class Product(Linearised):
     """
 
     constant_weights: bool = False
+
+    def __post_init__(self):
+        check_flags(constant_weights=self.constant_weights)
+
     kinds = (Kind.PRODUCT,)
 
     def parts(self, at) -> list:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 from keras import tree
 
-from innvestigate.utils.arguments import check_whole
+from innvestigate.utils.arguments import check_whole, listed
+from innvestigate.utils.words import shown
 
 
 def is_dataset(x: Any) -> bool:
     """Whether x yields batches itself: a `tf.data.Dataset`, `PyDataset` or iterator."""
-    arrays = isinstance(x, (np.ndarray, list, tuple, dict, str)) or hasattr(x, "__array__")
-    return not arrays and (
-        isinstance(x, keras.utils.PyDataset) or hasattr(x, "__iter__") or hasattr(x, "__next__")
-    )
+    if isinstance(x, keras.utils.PyDataset):
+        return True
+    return isinstance(x, Iterable) and not (isinstance(x, Collection) or hasattr(x, "__array__"))
+
+
+def as_given(x: Any) -> Any:
+    """The samples in one of the structures that are known here: mappings are dicts."""
+    return dict(x) if isinstance(x, Mapping) else x
 
 
 def batches(x: Any, batch_size: int) -> Iterator[Any]:
@@ -27,14 +32,17 @@ def batches(x: Any, batch_size: int) -> Iterator[Any]:
     Args:
         x: A structure of arrays with equal first dimensions, cut into batches of `batch_size`, or
             a data set that yields batches: inputs, or tuples that start with the inputs as Keras's
-            `(inputs, targets)` do.
+            `(inputs, targets)` do. Empty batches are passed over.
         batch_size: Samples per batch; data sets bring their own.
     """
     if is_dataset(x):
-        items = (x[i] for i in range(len(x))) if isinstance(x, keras.utils.PyDataset) else x
-        for item in items:
-            inputs = item[0] if isinstance(item, tuple) else item
-            yield tree.map_structure(_to_numpy, inputs)
+        for item in _items(x):
+            if isinstance(item, tuple) and not item:
+                raise ValueError("A batch of the data set is an empty tuple: it has no inputs.")
+            inputs = as_given(item[0] if isinstance(item, tuple) else item)
+            found = tree.map_structure(_to_numpy, inputs)
+            if not _is_empty(found):
+                yield found
         return
     count = len(tree.flatten(x)[0])
     for start in range(0, count, batch_size):
@@ -46,9 +54,34 @@ def count_batches(x: Any, batch_size: int) -> int | None:
     if not is_dataset(x):
         return math.ceil(len(tree.flatten(x)[0]) / batch_size)
     try:
-        return len(x)
-    except TypeError:
+        return x.num_batches if isinstance(x, keras.utils.PyDataset) else len(x)
+    except (NotImplementedError, TypeError):
         return None
+
+
+def _items(x: Any) -> Iterator[Any]:
+    """What a data set yields: a `PyDataset` all of its batches, if it says how many there are."""
+    count = count_batches(x, 1)
+    if not isinstance(x, keras.utils.PyDataset):
+        return iter(x)
+    if count is None:
+        raise ValueError(
+            f"The PyDataset {type(x).__name__} does not say how many batches it has. Expected: a "
+            "property num_batches that is a number, or __len__."
+        )
+    return (x[i] for i in range(count))
+
+
+def _is_empty(batch: Any) -> bool:
+    """Whether all arrays of a batch are empty."""
+    shapes = [x.shape for x in tree.flatten(batch) if isinstance(x, np.ndarray)]
+    return bool(shapes) and all(shape[:1] == (0,) for shape in shapes)
+
+
+def _size(batch: Any) -> int:
+    """The number of samples of a batch of arrays, or of one in nested lists."""
+    first = tree.flatten(batch)[0]
+    return len(first) if np.ndim(first) else len(batch)
 
 
 class Progress:
@@ -74,6 +107,18 @@ class Progress:
             self._bar.update(int(self._end + 1e-6), finalize=False)
 
 
+def check_batch_size(batch_size: Any) -> int:
+    """The batch size as an int.
+
+    Raises:
+        TypeError: If it is no whole number.
+        ValueError: If it is less than one.
+    """
+    if not isinstance(batch_size, (int, np.integer)):
+        raise TypeError(f"batch_size must be a whole number. Received: {shown(batch_size)}.")
+    return check_whole("batch_size", batch_size, 1)
+
+
 def map_batches(
     function: Callable[[Any, int, Progress], Any], x: Any, batch_size: int = 32, verbose: int = 0
 ) -> Any:
@@ -93,10 +138,7 @@ def map_batches(
         TypeError: If `batch_size` is no whole number.
         ValueError: If there is no sample, `batch_size` is less than one, or `verbose` no number.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
-        raise TypeError(f"batch_size must be a whole number. Received: {batch_size!r}.")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1. Received: {batch_size}.")
+    batch_size = check_batch_size(batch_size)
     check_whole("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
     count = count_batches(x, batch_size)
     bar = _bar(count) if verbose else None
@@ -108,13 +150,29 @@ def map_batches(
             else (Progress(bar, i, i + 1))
         )
         results.append(function(batch, offset, progress))
-        offset += len(tree.flatten(batch)[0])
+        offset += _size(batch)
         progress.finish()
     if bar is not None:
         bar.update(100 if count else len(results), finalize=True)
     if not results:
         raise ValueError("The input holds no sample: nothing to analyze.")
+    return _joined(results)
+
+
+def _joined(results: list) -> Any:
+    """The results of all batches in one structure."""
+    forms = {_form(result): result for result in results}
+    if len(forms) > 1:
+        raise ValueError(
+            "The batches of a data set need one structure and one shape of samples, as their "
+            f"results are joined. Received: {listed(forms)}. Analyze them one by one."
+        )
     return tree.map_structure(lambda *parts: np.concatenate(parts), *results)
+
+
+def _form(result: Any) -> str:
+    """A structure of arrays and the shapes of their samples, as text."""
+    return str(tree.map_structure(lambda x: str(("batch", *x.shape[1:])), result))
 
 
 def _bar(count: int | None) -> keras.utils.Progbar:
@@ -124,4 +182,5 @@ def _bar(count: int | None) -> keras.utils.Progbar:
 
 
 def _to_numpy(x: Any) -> np.ndarray:
-    return x if isinstance(x, np.ndarray) else keras.ops.convert_to_numpy(x)
+    """Tensors as arrays; what else is in a batch is looked at where it is checked."""
+    return keras.ops.convert_to_numpy(x) if keras.ops.is_tensor(x) else x

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from innvestigate.utils.words import one_line, shown
+
 try:
     import fcntl
 except ImportError:  # on Windows what a crash left stays
@@ -42,16 +44,28 @@ def refused(path: str | os.PathLike | bytes, kind: str, why: Any) -> FileRefused
     return FileRefusedError(one_line(f"{as_path(path)} cannot be loaded as {kind}: {words}."))
 
 
-def one_line(text: str, most: int = 600) -> str:
-    """A text without line breaks and other unprintable characters, cut where it is too long."""
-    words = "".join(c if c.isprintable() else " " for c in text).split()
-    line = " ".join(words)
-    return line if len(line) <= most else f"{line[: most - 4]} ..."
-
-
 def as_path(path: str | os.PathLike | bytes) -> Path:
-    """A path, which may be given as bytes."""
-    return Path(os.fsdecode(path))
+    """A path, which may be given as bytes.
+
+    Raises:
+        TypeError: If it is none.
+        ValueError: If no file can be called so.
+    """
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"path must be the path of a file. Received: {shown(path)}.")
+    found = os.fsdecode(path)
+    if not _is_possible(found):
+        raise ValueError(f"path must be the path of a file. Received: {shown(path)}.")
+    return Path(found)
+
+
+def _is_possible(path: str) -> bool:
+    """Whether a file can be called so."""
+    try:
+        longest = max(map(len, os.fsencode(path).split(os.fsencode(os.sep))))
+    except UnicodeEncodeError:
+        return False
+    return bool(path) and "\0" not in path and longest <= 255
 
 
 @contextmanager

@@ -14,17 +14,21 @@ from innvestigate.visualization.classic import (
     project,
 )
 from innvestigate.visualization.images import plot_comparison, plot_heatmap
+from innvestigate.visualization.report import Panel, SampleReport, html_report
 from innvestigate.visualization.sequences import plot_sequence_logo, plot_time_series
 from innvestigate.visualization.tables import plot_audit, plot_perturbation_curves, plot_tabular
 from innvestigate.visualization.text import HTML, plot_text, text_html
 
 __all__ = [
     "HTML",
+    "Panel",
+    "SampleReport",
     "batch_flatten",
     "clip_quantile",
     "gamma",
     "graymap",
     "heatmap",
+    "html_report",
     "plot_audit",
     "plot_comparison",
     "plot_heatmap",

@@ -7,6 +7,17 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
+from innvestigate.utils.arguments import (
+    check_array,
+    check_choice,
+    check_flags,
+    check_number,
+    check_whole,
+    numbers_of,
+)
+from innvestigate.utils.words import shown
+from innvestigate.visualization.scales import check_colour_map
+
 
 def project(
     X: np.ndarray,
@@ -30,21 +41,23 @@ def project(
         A new array of the shape of X.
 
     Raises:
-        ValueError: If absmax is neither one number nor one for each sample.
+        ValueError: If absmax is neither one number nor one for each sample, or an array is not
+            one of finite numbers.
     """
-    X = _floats(X)
+    X = _floats(X, 1)
+    low, high = _pair("output_range", output_range)
+    check_flags(input_is_positive_only=input_is_positive_only)
     if absmax is None:
         absmax = np.abs(X).max(axis=tuple(range(1, X.ndim)))
-    absmax = np.asarray(absmax, dtype=X.dtype)
+    absmax = check_array("absmax", absmax).astype("float64")
     if absmax.shape not in ((), (1,), X.shape[:1]):
         raise ValueError(
             f"absmax must be a number, or one for each of the {len(X)} samples. "
             f"Received the shape: {absmax.shape}."
         )
     divisor = np.where(absmax == 0, 1, absmax)
-    X = X / (divisor.reshape(-1, *[1] * (X.ndim - 1)))
+    X = X / divisor.reshape(-1, *[1] * (X.ndim - 1)).astype(X.dtype)
     X = X if input_is_positive_only else (X + 1) / 2
-    low, high = output_range
     return low + X.clip(0, 1) * (high - low)
 
 
@@ -71,16 +84,18 @@ def heatmap(
         float32 array of the shape of X, with 3 or 4 channels in [0, 1] at `reduce_axis`.
 
     Raises:
-        ValueError: If `reduce_op` is unknown.
+        ValueError: If `reduce_op` or the colour map is unknown, or X does not hold images.
     """
-    X = _floats(X)
+    X = _floats(X, 2)
+    check_choice("reduce_op", reduce_op, ("sum", "absmax"))
+    check_colour_map("cmap_type", cmap_type)
+    check_flags(alpha_cmap=alpha_cmap)
+    reduce_axis = check_whole("reduce_axis", reduce_axis, -X.ndim, X.ndim - 1)
     if reduce_op == "sum":
         reduced = X.sum(axis=reduce_axis)
-    elif reduce_op == "absmax":
+    else:
         furthest = np.expand_dims(np.abs(X).argmax(axis=reduce_axis), reduce_axis)
         reduced = np.take_along_axis(X, furthest, reduce_axis).squeeze(reduce_axis)
-    else:
-        raise ValueError(f'reduce_op must be "sum" or "absmax". Received: {reduce_op!r}.')
     levels = project(reduced, output_range=(0, 255), **kwargs).astype("int64")
     colours = mpl.colormaps[cmap_type](levels)[..., : 4 if alpha_cmap else 3]
     return np.moveaxis(colours, -1, reduce_axis).astype("float32")
@@ -107,10 +122,16 @@ def gamma(
 
     Returns:
         A new array of the shape of X.
+
+    Raises:
+        ValueError: If an argument is no finite number, or the exponent is not positive.
     """
     X = _floats(X)
+    gamma = check_number("gamma", gamma, above=0)
+    minamp = check_number("minamp", minamp)
     distance = X - minamp
-    unit = np.abs(distance).max() if maxamp is None else maxamp
+    largest = np.abs(distance).max()
+    unit = largest if maxamp is None else check_number("maxamp", maxamp, least=0)
     if unit == 0:
         return X.copy()
     return minamp + unit * np.sign(distance) * np.abs(distance / unit) ** gamma
@@ -125,19 +146,43 @@ def clip_quantile(X: np.ndarray, quantile: float | tuple[float, float] = 1) -> n
 
     Returns:
         A new array of the shape of X.
+
+    Raises:
+        ValueError: If a percentile is none.
     """
     X = _floats(X)
-    pair = quantile if isinstance(quantile, (list, tuple)) else (quantile, 100 - quantile)
+    if isinstance(quantile, (list, tuple)):
+        pair = _pair("quantile", quantile)
+    else:
+        pair = (first := check_number("quantile", quantile), 100 - first)
+    for each in pair:
+        check_number("quantile", each, least=0, most=100)
     return X.clip(*np.percentile(X, pair).astype(X.dtype))
 
 
 def batch_flatten(X: np.ndarray) -> np.ndarray:
     """Flatten each sample: `(batch, ...)` becomes `(batch, features)`."""
-    X = np.array(X)
-    return X.reshape(len(X), -1)
+    X = numbers_of("X", X)
+    if not X.ndim:
+        raise ValueError(f"X must be an array (batch, ...). Received: {shown(X)}.")
+    return X.reshape(len(X), -1).copy()
 
 
-def _floats(X: Any) -> np.ndarray:
-    """The array, integers as float64."""
-    X = np.asarray(X)
+def _floats(X: Any, rank: int = 0) -> np.ndarray:
+    """The array, integers as float64; of at least so many axes."""
+    X = check_array("X", X)
+    if X.ndim < rank:
+        raise ValueError(f"X must be an array of at least {rank} axes. Received: {X.shape}.")
     return X if X.dtype.kind == "f" else X.astype("float64")
+
+
+def _pair(name: str, value: Any) -> tuple[float, float]:
+    """Two numbers.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    array = check_array(name, value)
+    if array.shape != (2,):
+        raise ValueError(f"{name} must be a pair of numbers. Received: {shown(value)}.")
+    return array[0].item(), array[1].item()

@@ -11,8 +11,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from innvestigate.utils.arguments import (
+    as_array,
+    check_flags,
+    check_keys,
+    check_number,
+    check_texts,
+    check_whole,
+)
 from innvestigate.visualization.scales import (
+    LARGEST,
     add_colorbar,
+    check_axes,
+    check_colour_map,
     colour_scale,
     luminance,
     numbers,
@@ -69,8 +80,10 @@ def plot_heatmap(
     relevance = _pixels(relevance)
     scale = colour_scale(relevance, percentile, signed)
     opacity = None
-    if not 0 < alpha <= 1:
-        raise ValueError(f"alpha must be in (0, 1]. Received: {alpha!r}.")
+    alpha = check_number("alpha", alpha, above=0, most=1)
+    check_flags(grey=grey, colorbar=colorbar)
+    check_colour_map("image_cmap", image_cmap)
+    check_axes(ax)
     if image is not None:
         image = _image(image, relevance.shape)
         opacity = alpha * np.minimum(np.abs(relevance) / scale.norm.vmax, 1)
@@ -122,10 +135,12 @@ def plot_comparison(
         ValueError: If there are not as many captions or relevances as images, or none; if a
             relevance has another height or width, or is not finite.
     """
-    images = np.asarray(images)
-    _check_counts(images, relevances, captions)
-    if max_columns < 1:
-        raise ValueError(f"max_columns must be at least 1. Received: {max_columns!r}.")
+    images = as_array("images", images)
+    captions = None if captions is None else check_texts("captions", captions)
+    relevances = _checked(images, relevances, captions)
+    max_columns = check_whole("max_columns", max_columns, 1)
+    cell = check_number("cell", cell, above=0, most=LARGEST)
+    check_colour_map("image_cmap", image_cmap)
     pixels = {name: np.stack([_pixels(r) for r in array]) for name, array in relevances.items()}
     for size in {array.shape[1:] for array in pixels.values()}:
         images = np.stack([_image(image, size) for image in images])
@@ -177,10 +192,11 @@ def _margins(
 def _write(
     axes: np.ndarray, titles: list[str], captions: Sequence[str] | None, slant: float
 ) -> None:
+    style: dict[str, Any] = {"fontsize": FONT, "parse_math": False}
     for ax, title in zip(axes[0], titles, strict=False):
-        ax.set_title(title, rotation=slant, ha="left" if slant else "center", fontsize=FONT)
+        ax.set_title(title, rotation=slant, ha="left" if slant else "center", **style)
     for ax, caption in zip(axes[:, 0], [] if captions is None else captions, strict=False):
-        ax.set_ylabel(caption, rotation=0, ha="right", va="center", fontsize=FONT)
+        ax.set_ylabel(caption, rotation=0, ha="right", va="center", **style)
 
 
 def _draw_image(ax: Axes, image: np.ndarray, cmap: str, grey: bool = False) -> None:
@@ -206,7 +222,7 @@ def _pixels(relevance: Any) -> np.ndarray:
 
 def _image(image: Any, size: tuple[int, int]) -> np.ndarray:
     """An image `(height, width)` or `(height, width, 3 or 4)` in [0, 1], of the given size."""
-    bytes_given = np.asarray(image).dtype == "uint8"
+    bytes_given = as_array("image", image).dtype == "uint8"
     image = numbers(
         image, "image", ranks=(2, 3), expected="(height, width) or (height, width, channels)."
     )
@@ -222,11 +238,15 @@ def _image(image: Any, size: tuple[int, int]) -> np.ndarray:
     return (image - low) / ((high - low) or 1) if low < 0 or high > 1 else image
 
 
-def _check_counts(images: np.ndarray, relevances: dict, captions: Sequence[str] | None) -> None:
-    given = [images, *relevances.values(), *([] if captions is None else [captions])]
-    counts = {len(values) for values in given}
-    if len(counts) != 1 or 0 in counts or not relevances:
+def _checked(images: np.ndarray, relevances: Any, captions: Sequence[str] | None) -> dict:
+    """The relevances as arrays, one for each image."""
+    given = check_keys("relevances", relevances)
+    found = {name: as_array(f"relevance by {name!r}", x) for name, x in given.items()}
+    counts = {len(array) if array.ndim else 0 for array in (images, *found.values())}
+    counts |= set() if captions is None else {len(captions)}
+    if len(counts) != 1 or 0 in counts or not found:
         raise ValueError(
-            f"Expected as many captions and relevances as images ({len(images)}), and at least "
-            f"one. Received {len(relevances)} methods and the lengths {sorted(counts)}."
+            "Expected as many captions and relevances as images, and at least one. Received "
+            f"{len(found)} methods and the lengths {sorted(counts)}."
         )
+    return found

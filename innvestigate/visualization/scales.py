@@ -6,16 +6,29 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize, to_hex
 
+from innvestigate.utils.arguments import (
+    as_array,
+    check_choice,
+    check_flags,
+    check_kind,
+    check_number,
+    numbers_of,
+)
+from innvestigate.utils.words import shown
+
 DIVERGING, SEQUENTIAL = mpl.colormaps["RdBu_r"], mpl.colormaps["Reds"]
+LARGEST = 100
+"""Inches and points that nothing may exceed: figures hold pixels."""
 FOR, AGAINST = to_hex(DIVERGING(0.87)), to_hex(DIVERGING(0.13))
 
 
 def numbers(array: Any, name: str, *, ranks: tuple[int, ...], expected: str) -> np.ndarray:
     """An array as float64, checked: of one of the ranks, not empty, all finite."""
-    array = np.asarray(array)
+    array = as_array(name, array)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers. Received: {array.dtype}.")
     if array.ndim not in ranks or not array.size:
@@ -30,14 +43,32 @@ def numbers(array: Any, name: str, *, ranks: tuple[int, ...], expected: str) -> 
     return array
 
 
+def check_axes(ax: Any) -> None:
+    """Refuse what is neither None nor axes of matplotlib.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if ax is not None:
+        check_kind("ax", ax, Axes, "axes of matplotlib")
+
+
+def check_colour_map(name: str, value: Any) -> None:
+    """Refuse what is no name of a colour map.
+
+    Raises:
+        ValueError: If there is no such map.
+    """
+    check_choice(name, value, mpl.colormaps)
+
+
 def check_percentile(percentile: float) -> None:
     """Refuse what is no percentile.
 
     Raises:
         ValueError: If it is not in (0, 100].
     """
-    if not 0 < percentile <= 100:
-        raise ValueError(f"percentile must be in (0, 100]. Received: {percentile!r}.")
+    check_number("percentile", percentile, above=0, most=100)
 
 
 def colour_scale(
@@ -45,8 +76,10 @@ def colour_scale(
 ) -> ScalarMappable:
     """Colours for relevance: white at zero, saturated at a percentile of the absolute values."""
     check_percentile(percentile)
+    if signed is not None:
+        check_flags(signed=signed)
     negative = bool((relevance < 0).any())
-    if signed is False and negative:
+    if signed is not None and not signed and negative:
         raise ValueError(
             f"signed=False has no colour for negative relevance. The lowest value is "
             f"{relevance.min():g}. Leave out signed, or pass the absolute values."
@@ -73,10 +106,11 @@ def say_sum(ax, relevance: np.ndarray, accounted: float | None, below: float = 3
         ValueError: If the share is not one number.
     """
     if accounted is not None:
-        if np.ndim(accounted):
-            raise ValueError(f"accounted must be one number. Received: {accounted!r}.")
+        share = numbers_of("accounted", accounted)
+        if share.ndim:
+            raise ValueError(f"accounted must be one number. Received: {shown(accounted)}.")
         style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top"}
-        told = f"adds up to {accounted:.2%} of the output"
+        told = f"adds up to {share.item():.2%} of the output"
         ax.annotate(told, (1, 0), (0, -below), "axes fraction", fontsize=8, color="0.35", **style)
     if not np.any(relevance):
         middle = {"ha": "center", "va": "center", "transform": ax.transAxes}

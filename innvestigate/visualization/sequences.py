@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +12,21 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 
-from innvestigate.visualization.scales import add_colorbar, colour_scale, numbers, say_sum
+from innvestigate.utils.arguments import (
+    check_choice,
+    check_flags,
+    check_list,
+    check_text,
+    check_texts,
+)
+from innvestigate.utils.words import shown
+from innvestigate.visualization.scales import (
+    add_colorbar,
+    check_axes,
+    colour_scale,
+    numbers,
+    say_sum,
+)
 
 LETTERS = {"A": "#009e73", "C": "#0072b2", "G": "#e69f00", "T": "#d55e00", "U": "#d55e00"}
 INK, SHADE = "#404040", "#fff0b0"
@@ -54,17 +69,14 @@ def plot_sequence_logo(
         ranks=(2,),
         expected="that of one sequence, (length, letters). For a batch, pass relevance[i].",
     )
+    check_axes(ax)
+    check_text("alphabet", alphabet)
     if len(set(alphabet)) != len(alphabet) or relevance.shape[1] != len(alphabet):
         raise ValueError(
             f"Expected different letters, one for each column of relevance. Received the alphabet "
-            f"{alphabet!r} and the shape {relevance.shape}."
+            f"{shown(alphabet)} and the shape {relevance.shape}."
         )
-    for start, end in highlights:
-        if not 0 <= start < end <= len(relevance):
-            raise ValueError(
-                f"A highlight is a pair (start, end) with 0 <= start < end <= {len(relevance)}. "
-                f"Received: {(start, end)}."
-            )
+    highlights = [_places(pair, len(relevance)) for pair in check_list("highlights", highlights)]
     if ax is None:
         size = (float(np.clip(0.14 * len(relevance), 4, 14)), 1.8)
         ax = plt.subplots(figsize=size, layout="constrained")[1]
@@ -82,6 +94,22 @@ def plot_sequence_logo(
     ax.spines[["top", "right"]].set_visible(False)
     say_sum(ax, relevance, accounted, below=26)
     return ax
+
+
+def _places(pair: Any, length: int) -> tuple[int, int]:
+    """A highlight, if it is a range of places.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    given = tuple(pair) if isinstance(pair, (list, tuple, np.ndarray)) else ()
+    whole = all(isinstance(n, (int, np.integer)) for n in given)
+    if len(given) != 2 or not whole or not 0 <= given[0] < given[1] <= length:
+        raise ValueError(
+            f"highlights are pairs (start, end) with 0 <= start < end <= {length}. "
+            f"Received: {shown(pair)}."
+        )
+    return int(given[0]), int(given[1])
 
 
 def _draw_stack(ax: Axes, position: int, row: np.ndarray, alphabet: str) -> None:
@@ -133,10 +161,12 @@ def plot_time_series(
         ValueError: If shapes or lengths do not fit, a number is not finite, `time` does not ascend,
             or `style` is unknown.
     """
-    if style not in ("line", "background"):
-        raise ValueError(f'style must be "line" or "background". Received: {style!r}.')
+    check_choice("style", style, ("line", "background"))
+    check_flags(colorbar=colorbar)
+    check_axes(ax)
     series, relevance, times = _check_series(series, relevance, time)
     count = series.shape[1]
+    names = None if names is None else check_texts("names", names)
     if names is not None and len(names) != count:
         raise ValueError(f"Expected {count} names, one for each channel. Received: {len(names)}.")
     scale = colour_scale(relevance, percentile, signed)
@@ -151,10 +181,10 @@ def plot_time_series(
     ax.set(xlim=edges[[0, -1]], ylim=(rows[-1][1][0], rows[0][1][1]), xlabel="time")
     if count > 1:
         labels = [str(i) for i in range(count)] if names is None else names
-        ax.set_yticks(np.arange(count)[::-1] + 0.5, labels)
+        ax.set_yticks(np.arange(count)[::-1] + 0.5, labels, parse_math=False)
         ax.tick_params(axis="y", length=0)
     elif names is not None:
-        ax.set_ylabel(names[0])
+        ax.set_ylabel(names[0], parse_math=False)
     if colorbar:
         add_colorbar(scale, ax, relevance)
     say_sum(ax, relevance, accounted, below=26)

@@ -11,7 +11,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from innvestigate.visualization.scales import AGAINST, FOR, numbers, say_sum, size_in_points
+from innvestigate.utils.arguments import check_kind, check_list, check_whole
+from innvestigate.visualization.scales import (
+    AGAINST,
+    FOR,
+    check_axes,
+    numbers,
+    say_sum,
+    size_in_points,
+)
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#56606b")
 PARTS = {"sent": "0.8", "bias": "#0072b2", "stabiliser": "#e69f00", "dropped": "#d55e00"}
@@ -55,14 +63,16 @@ def plot_tabular(
         ranks=(1,),
         expected="that of one sample, (features,). For a batch, pass relevance[i].",
     )
+    check_axes(ax)
+    names = [str(name) for name in check_list("names", names)]
+    values = None if values is None else check_list("values", values)
     for kind, given in {"names": names, "values": names if values is None else values}.items():
         if len(given) != len(relevance):
             raise ValueError(
                 f"Expected {len(relevance)} {kind}, one for each number of relevance. "
                 f"Received: {len(given)}."
             )
-    if top is not None and top < 1:
-        raise ValueError(f"top must be at least 1, or None for all features. Received: {top!r}.")
+    top = None if top is None else check_whole("top", top, 1)
     order = np.argsort(-np.abs(relevance), kind="stable")
     shown, rest = order[:top], order[len(order) if top is None else top :]
     lengths, labels = relevance[shown], [_label(names, values, i) for i in shown]
@@ -80,7 +90,7 @@ def plot_tabular(
     for bar in bars[len(shown) :]:
         bar.set_alpha(0.5)
     ax.bar_label(bars, fmt="{:+#.3g}", padding=3, fontsize=8)
-    ax.set_yticks(np.arange(len(lengths)), labels)
+    ax.set_yticks(np.arange(len(lengths)), labels, parse_math=False)
     _style_bars(ax)
     _leave_room(ax, min(0.0, *lengths), max(0.0, *lengths))
     say_sum(ax, relevance, accounted, below=26)
@@ -103,6 +113,8 @@ def plot_audit(ledger: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Raises:
         ValueError: If the table has no rows, or lacks a column.
     """
+    check_axes(ax)
+    check_kind("ledger", ledger, pd.DataFrame, "the table analyzer.audit(x).to_frame()")
     missing = [name for name in ("step", *PARTS) if name not in ledger]
     if missing or not len(ledger):
         raise ValueError(
@@ -118,7 +130,7 @@ def plot_audit(ledger: pd.DataFrame, ax: Axes | None = None) -> Axes:
         side = (lengths > 0).astype(int)
         ax.barh(places, lengths, left=ends[side, places], height=0.7, color=colour, label=part)
         ends[side, places] += lengths
-    ax.set_yticks(places, ledger["step"])
+    ax.set_yticks(places, ledger["step"], parse_math=False)
     _style_bars(ax)
     ax.legend(fontsize=8, frameon=False)
     return ax
@@ -160,6 +172,7 @@ def plot_perturbation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Axe
         TypeError: If the table is not a DataFrame.
         ValueError: If the table is empty, a column is missing or a fraction or mean is not finite.
     """
+    check_axes(ax)
     _check_table(table)
     if ax is None:
         ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")[1]
@@ -180,7 +193,9 @@ def plot_perturbation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Axe
         _draw_curve(ax, rows, label=method, color="0.4", ls="--")
     ax.set(xlabel="fraction of regions replaced", ylabel="output", xlim=(0, None))
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend = ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return ax
 
 
@@ -192,8 +207,7 @@ def _draw_curve(ax: Axes, rows: pd.DataFrame, **style: Any) -> None:
 
 
 def _check_table(table: pd.DataFrame) -> None:
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"Expected a pandas DataFrame. Received: {type(table).__name__}.")
+    check_kind("table", table, pd.DataFrame, "a pandas DataFrame")
     missing = {"method", "order", "fraction", "mean", "error"} - set(table.columns)
     if missing or not len(table):
         raise ValueError(

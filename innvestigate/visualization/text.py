@@ -13,7 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.text import Annotation
 
+from innvestigate.utils.arguments import check_number, check_texts
 from innvestigate.visualization.scales import (
+    LARGEST,
+    check_axes,
     colour_scale,
     ink_on,
     numbers,
@@ -56,6 +59,7 @@ def text_html(tokens: Sequence[str], relevance: np.ndarray, *, signed: bool | No
         TypeError: If tokens are not strings, or the relevance is not numeric.
         ValueError: If the relevance is not one finite number for each token, or there is none.
     """
+    tokens = check_texts("tokens", tokens)
     relevance = _of_tokens(tokens, relevance)
     colours = colour_scale(relevance, signed=signed).to_rgba(relevance)
     spans = " ".join(
@@ -101,7 +105,12 @@ def plot_text(
         ValueError: If the relevance is not one finite number for each token (and target), or there
             is none.
     """
+    tokens = check_texts("tokens", tokens)
+    check_axes(ax)
+    width = check_number("width", width, above=0, most=LARGEST)
+    fontsize = check_number("fontsize", fontsize, above=0, most=LARGEST)
     if targets is not None:
+        targets = check_texts("targets", targets)
         relevance = _of_targets(tokens, targets, relevance)
         return _plot_matrix(tokens, targets, relevance, ax, width, fontsize, signed)
     relevance = _of_tokens(tokens, relevance)
@@ -155,7 +164,8 @@ def _draw_token(ax: Axes, token: str, colour: Any, fontsize: float) -> Annotatio
 def _lay_out(texts: list[Annotation], width: float, height: float) -> float:
     """Put the texts into lines of a width, smaller if need be; all in points. Gives the height."""
     unit = 72 / texts[0].figure.dpi
-    for fontsize in np.arange(texts[0].get_fontsize(), SMALLEST, -0.5):
+    largest = texts[0].get_fontsize()
+    for fontsize in [*np.arange(largest, SMALLEST, -0.5)] or [largest]:
         for text in texts:
             text.set_fontsize(fontsize)
         boxes = np.array([text.get_window_extent().width * unit for text in texts])
@@ -181,7 +191,6 @@ def _wrap(boxes: np.ndarray, limit: float, gap: float) -> list[tuple[int, float]
 
 
 def _of_tokens(tokens: Sequence[str], relevance: np.ndarray) -> np.ndarray:
-    _check_strings("tokens", tokens)
     relevance = numbers(
         relevance,
         "relevance",
@@ -194,8 +203,6 @@ def _of_tokens(tokens: Sequence[str], relevance: np.ndarray) -> np.ndarray:
 
 
 def _of_targets(tokens: Sequence[str], targets: Sequence[str], relevance: Any) -> np.ndarray:
-    _check_strings("tokens", tokens)
-    _check_strings("targets", targets)
     expected = "a row for each target with one number for each token."
     relevance = numbers(relevance, "relevance", ranks=(2,), expected=expected)
     if len(relevance) != len(targets):
@@ -205,11 +212,6 @@ def _of_targets(tokens: Sequence[str], targets: Sequence[str], relevance: Any) -
         )
     _check_number(len(tokens), relevance.shape[1])
     return relevance
-
-
-def _check_strings(name: str, tokens: Sequence[str]) -> None:
-    if isinstance(tokens, str) or not all(isinstance(token, str) for token in tokens):
-        raise TypeError(f"{name} must be a list of strings. Received: {tokens!r}.")
 
 
 def _check_number(tokens: int, found: int) -> None:

@@ -301,7 +301,7 @@ def test_a_list_of_rules():
 @pytest.mark.parametrize(
     ("rule", "error", "match"),
     [
-        ("relu", ValueError, "no DeepLIFT rule called 'relu'.*rescale, reveal_cancel, genomics"),
+        ("relu", ValueError, "rule must be one of .rescale., .reveal_cancel., .genomics.*relu"),
         (Epsilon(), TypeError, "a rule for relevance"),
         (3, TypeError, "Expected a rule"),
         ([Rescale()], ValueError, "pairs"),

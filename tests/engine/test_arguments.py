@@ -168,7 +168,9 @@ def test_a_name_that_is_no_text(name):
 
 def test_numbers():
     for value in (1, 0.5, np.float32(0.5), np.int64(3), np.array(2.0)):
-        assert check_number("n", value, least=0) is value
+        found = check_number("n", value, least=0)
+        assert found == value
+        assert type(found) in (int, float)
     with pytest.raises(ValueError, match=r"^n must be a finite number > 0\. Received: 0\. Hint$"):
         check_number("n", 0, above=0, advice=" Hint")
     with pytest.raises(ValueError, match=r"n must be a finite number\. Received: '1'"):

@@ -218,23 +218,31 @@ def test_wrong_metrics_are_refused(number):
 
 
 UNFITTING = [
-    (RegionPerturbation(region_shape=9), "larger than a sample"),
-    (RegionPerturbation(region_shape=(2, 2)), "region_shape must be"),
-    (RegionPerturbation(region_shape=0), "region_shape must be"),
-    (RegionPerturbation(region_shape="3"), "region_shape must be"),
-    (RegionPerturbation(region_shape=2, steps=5), "at most 4 steps"),
-    (RegionPerturbation(np.zeros(3)), "does not broadcast"),
-    (RegionPerturbation(np.nan), "finite numbers"),
-    (RegionPerturbation(lambda x: x[0, :3]), "does not broadcast"),
-    (SensitivityN(n=9), "n=9; there are 8"),
+    (lambda: RegionPerturbation(region_shape=9), "larger than a sample"),
+    (lambda: RegionPerturbation(region_shape=(2, 2)), "region_shape must be"),
+    (lambda: RegionPerturbation(region_shape=0), "region_shape must be"),
+    (lambda: RegionPerturbation(region_shape="3"), "region_shape must be"),
+    (lambda: RegionPerturbation(region_shape=2, steps=5), "at most 4 steps"),
+    (lambda: RegionPerturbation(np.zeros(3)), "does not broadcast"),
+    (lambda: RegionPerturbation(np.nan), "array of finite ones"),
+    (lambda: RegionPerturbation(lambda x: x[0, :3]), "does not broadcast"),
+    (lambda: SensitivityN(n=9), "n=9; there are 8"),
 ]
 
 
 @pytest.mark.parametrize("number", range(len(UNFITTING)))
 def test_metrics_that_do_not_fit_the_data_are_refused(number):
-    metric, message = UNFITTING[number]
+    create, message = UNFITTING[number]
     with pytest.raises(ValueError, match=message):
-        evaluate(MODEL, GIVEN, X, metrics=metric)
+        evaluate(MODEL, GIVEN, X, metrics=create())
+
+
+@pytest.mark.parametrize(
+    "given", [{"region_shape": 0}, {"region_shape": "3"}, {"perturbation": np.nan}]
+)
+def test_what_fits_no_data_is_refused_at_creation(given):
+    with pytest.raises(ValueError, match=f"{next(iter(given))} must be"):
+        RegionPerturbation(**given)
 
 
 @pytest.mark.parametrize("perturbation", ["gaussian", "mean", "invert", 0.5])

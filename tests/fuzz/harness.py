@@ -21,15 +21,15 @@ import numpy as np
 SECONDS = 60
 """How long one file may take."""
 SEED = 20
-_WATCHED: list = []
+WATCHED: list = []
 _RUNS = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect")
 
 
-def _watch(event, arguments):
+def watch(event, arguments):
     """Note what a file must not do: write elsewhere, start programs, connect."""
-    if not _WATCHED:
+    if not WATCHED:
         return
-    folder, seen = _WATCHED
+    folder, seen = WATCHED
     if event in _RUNS:
         seen.append(f"{event}{arguments}")
     if event == "open" and isinstance(arguments[0], (str, bytes)):
@@ -60,7 +60,7 @@ def run(first, step, write=print):
 
     warnings.simplefilter("ignore")
     keras.config.enable_unsafe_deserialization()  # the worst that may have happened before
-    sys.addaudithook(_watch)
+    sys.addaudithook(watch)
     honest = max(_measured(files.Case("honest", _honest(name)), 0)[1] for name in files.MAKERS)
     for number, case in list(enumerate(files.cases()))[first::step]:
         hostile.SEEN.clear()
@@ -89,7 +89,7 @@ def _measured(case, number):
         gc.collect()
         tempfile.tempdir, seen = str(place / "temporary"), []
         start = _resident(anew=True)
-        _WATCHED[:] = str(place), seen
+        WATCHED[:] = str(place), seen
         signal.signal(signal.SIGALRM, _too_long)
         signal.alarm(SECONDS)
         try:
@@ -99,7 +99,7 @@ def _measured(case, number):
             became = f"{type(error).__name__} at {where.filename}:{where.lineno}: {error}"[:600]
         finally:
             signal.alarm(0)
-            _WATCHED.clear()
+            WATCHED.clear()
             tempfile.tempdir = None
         growth = _resident() - start
         left = {str(p.relative_to(place)) for p in set(place.rglob("*")) - before}

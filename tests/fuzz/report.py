@@ -8,7 +8,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from tests.fuzz import files, harness
+from tests.fuzz import commands, commands_harness, commands_processes, files, harness, inputs
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 HEAD = """# Reliability
@@ -53,7 +53,69 @@ while a file was opened and used: {most / 1e6:.0f} MB; honest files: {honest / 1
 """
 
 
-PARTS = {files.TITLE: files_part}
+def inputs_part():
+    """Hostile arguments and data."""
+    found = inputs.outcomes()
+    counts = defaultdict(lambda: defaultdict(int))
+    for outcome in found:
+        wrong = inputs.faults(outcome)
+        for fault in wrong:
+            print(outcome["number"], outcome["name"], fault, file=sys.stderr)
+        counts[outcome["family"]]["fault" if wrong else outcome["became"]] += 1
+    rows = [
+        f"| {family} | {sum(n.values())} | {n['refused']} | {n['right']} | {n['fault']} |"
+        for family, n in sorted(counts.items())
+    ]
+    total = {kind: sum(n[kind] for n in counts.values()) for kind in ("refused", "right", "fault")}
+    return f"""Every argument of every public function, class and method, found by
+`inspect.signature`, with values that it should not get, one at a time; and data in forms of every
+kind, for every analyzer. A call is refused by an error that the library itself raises, in one line,
+or it is right: finite, and what the plain form of the same value gives. It is a fault, too, if
+numpy or Keras warn, if a file is written elsewhere, or if the model's weights, Keras's settings,
+numpy's global seed, matplotlib's settings or the data change.
+
+An argument that several analyzers share gets all values once and a twelfth of them at each other
+analyzer; methods get a quarter of the values, `testing` an eighth, functions of pictures, rules and
+metrics half. Of arguments without end (`steps=10**18`) only the creation is asked for.
+
+| what is hostile | calls | refused | right | faults |
+| --- | --- | --- | --- | --- |
+{chr(10).join(rows)}
+| **all** | {len(found)} | {total["refused"]} | {total["right"]} | {total["fault"]} |
+"""
+
+
+def commands_part():
+    """Command lines in one process, and processes on bad days."""
+    found = commands_harness.outcomes() + commands_processes.outcomes()
+    counts = defaultdict(lambda: defaultdict(int))
+    for outcome in found:
+        for fault in outcome["seen"]:
+            print(outcome["family"], outcome["line"], fault, file=sys.stderr)
+        counts[outcome["family"]]["fault" if outcome["seen"] else outcome["became"]] += 1
+    rows = [
+        f"| {family} | {sum(n.values())} | {n['refused']} | {n['done']} | {n['fault']} |"
+        for family, n in counts.items()
+    ]
+    total = {kind: sum(n[kind] for n in counts.values()) for kind in ("refused", "done", "fault")}
+    return f"""Made from every argument and option of every command. A line is refused, with the
+exit code 1 or 2 and one line `Error: ...`, and leaves nothing behind; or it is done, and what it
+has written can be read. It changes no input, replaces nothing without `--force`, and writes nothing
+elsewhere. The lines that are right give the numbers of Python. From "late checks" on each is a
+process of its own.
+
+| what is wrong | lines | refused | done | faults |
+| --- | --- | --- | --- | --- |
+{chr(10).join(rows)}
+| **all** | {len(found)} | {total["refused"]} | {total["done"]} | {total["fault"]} |
+"""
+
+
+PARTS = {
+    files.TITLE: files_part,
+    inputs.TITLE: inputs_part,
+    commands.TITLE: commands_part,
+}
 
 
 def main(names):

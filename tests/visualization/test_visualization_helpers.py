@@ -103,5 +103,5 @@ def test_gamma_of_zeros_is_zeros():
 def test_errors():
     with pytest.raises(ValueError, match="one for each of the 3 samples"):
         project(X, absmax=np.ones(4))
-    with pytest.raises(ValueError, match='"sum" or "absmax"'):
+    with pytest.raises(ValueError, match="'sum', 'absmax'"):
         heatmap(X, reduce_op="mean")

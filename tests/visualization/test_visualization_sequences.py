@@ -287,7 +287,7 @@ def test_channels_are_stacked_and_share_their_colours(style):
         (SERIES, SHARES, {"time": [0, 1, 2]}, "Received 3"),
         (SERIES, SHARES, {"time": [0, 2, 1, 3]}, "ascending"),
         (SERIES, SHARES, {"names": ["a", "b"]}, "Expected 1 names"),
-        (SERIES, SHARES, {"style": "dots"}, '"line" or "background"'),
+        (SERIES, SHARES, {"style": "dots"}, "'line', 'background'"),
         (SERIES, SHARES, {"signed": False}, "signed=False"),
     ],
 )

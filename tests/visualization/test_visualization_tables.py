@@ -80,7 +80,7 @@ def test_zeros_are_drawn():
         (np.array([np.inf]), {"names": ["a"]}, "not finite"),
         (RELEVANCE, {"names": NAMES[:3]}, "Expected 5 names.* Received: 3"),
         (RELEVANCE, {"names": NAMES, "values": [1]}, "Expected 5 values.* Received: 1"),
-        (RELEVANCE, {"names": NAMES, "top": 0}, "top must be at least 1"),
+        (RELEVANCE, {"names": NAMES, "top": 0}, "top must be a whole number >= 1"),
     ],
 )
 def test_errors_of_bars(relevance, arguments, match):
@@ -151,7 +151,7 @@ def test_many_methods_can_be_told_apart():
         (TABLE.iloc[:0], ValueError, "The table has 0 rows"),
         (TABLE.drop(columns=["mean", "order"]), ValueError, r"\['mean', 'order'\]"),
         (TABLE.assign(mean=np.nan), ValueError, "mean is not finite"),
-        (TABLE.to_dict(), TypeError, "Expected a pandas DataFrame. Received: dict"),
+        (TABLE.to_dict(), TypeError, "table must be a pandas DataFrame. Received: .*of type dict"),
     ],
 )
 def test_errors_of_curves(table, error, match):

@@ -1,0 +1,26 @@
+"""How the tests of the command line run it."""
+
+import keras
+from keras import layers
+from typer.testing import CliRunner
+
+from innvestigate.cli import app
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def image_model(channels=1):
+    return keras.Sequential(
+        [
+            layers.Input((6, 6, channels)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def one_line(text):
+    return text.count("\n") == 1 and text.endswith("\n") and "Traceback" not in text

@@ -1,0 +1,88 @@
+"""A tenth of the hostile arguments and data; `make fuzz` tries all of them."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import innvestigate
+from innvestigate.utils.arguments import check_whole
+from tests.fuzz import inputs, surface
+from tests.fuzz.values import VALUES
+
+
+@pytest.mark.slow
+def test_calls_are_refused_or_right():
+    found = inputs.outcomes(step=10)
+    assert len(found) >= 500
+    assert {outcome["became"] for outcome in found} >= {"refused", "right"}
+    wrong = {outcome["name"]: inputs.faults(outcome) for outcome in found}
+    assert {name: faults for name, faults in wrong.items() if faults} == {}
+
+
+def test_everything_public_is_called():
+    assert len(inputs.cases()) >= 5000
+    called = {call.name for call in surface.calls()}
+    for name in ("create_analyzer", "rules.Epsilon", "visualization.plot_text", "analyzer 'lrp'"):
+        assert name in called
+    assert {"x", "neuron_selection", "batch_size", "verbose", "check"} <= {
+        argument
+        for call in surface.calls()
+        if call.name == "gradient .analyze"
+        for argument in surface.arguments_of(call)
+    }
+
+
+def case(call, **more):
+    """A case that is not one of those that are run."""
+    return inputs.Case("planted", "planted", lambda: call, **more)
+
+
+def refuse(message, error=ValueError):
+    """What a function of the library would raise."""
+    return lambda: check_whole(message, None, 0) if error is ValueError else _raise(error(message))
+
+
+def _raise(error):
+    raise error
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where a case may write."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("planted", "fault"),
+    [
+        (case(lambda: _raise(ValueError("of somebody else"))), "ValueError below nowhere"),
+        (case(lambda: np.linalg.inv("x")), "below nowhere"),
+        (case(refuse("a\nb")), "not one readable line"),
+        (case(refuse("n"), must="must"), "what fits was refused"),
+        (case(lambda: surface.X, must="wrong"), "what is wrong was taken"),
+        (case(lambda: np.array([np.nan])), "not finite"),
+        (case(lambda: surface.X, expected=lambda: surface.X + 1), "differs"),
+        (case(lambda: np.float32([1e30]).astype("float16"), expected=lambda: 1), "overflow"),
+        (case(lambda: np.random.seed(7)), "numpy's random state changed"),  # noqa: NPY002
+        (case(lambda: warnings.warn("old", DeprecationWarning, stacklevel=2)), "Deprecation"),
+    ],
+)
+def test_planted_faults_are_found(planted, fault):
+    assert any(fault in found for found in inputs.faults(inputs.outcome(planted)))
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_is_refused_or_right_is_no_fault():
+    for good in (case(refuse("n")), case(lambda: surface.X, expected=lambda: surface.X)):
+        assert inputs.faults(inputs.outcome(good)) == []
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: value.name[:30])
+def test_whatever_it_is_can_be_shown(value):
+    with pytest.raises(KeyError) as caught:
+        innvestigate.create_analyzer(value.make(), surface.mlp())
+    assert "\n" not in caught.value.args[0]
+    assert len(caught.value.args[0]) < inputs.LONGEST

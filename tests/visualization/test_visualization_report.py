@@ -1,0 +1,109 @@
+"""The page: what it holds, and what it must not do."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from innvestigate.visualization import Panel, SampleReport, html_report, plot_heatmap
+
+EVIL = "<script>alert(1)</script>\"' onerror=x {{ 7 * 7 }} &amp; $x$"
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.words = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def page(*panels, **more):
+    samples = [SampleReport("cat.png", "cat, 0.9", panels)]
+    return "".join(html_report(samples, **more))
+
+
+def test_it_says_all_that_it_is_given():
+    rows = [{"step": "dense", "rule": "Epsilon()"}]
+    text = page(
+        Panel("input", np.zeros((4, 4, 3), "uint8")),
+        Panel("lrp", np.zeros((400, 400), "uint8"), "adds up to 98%"),
+        title="A title",
+        plans={"lrp": rows, "occlusion": []},
+        facts={"Keras": "3.15"},
+    )
+    words = " ".join(Page(text).words)
+    for told in ("A title", "cat.png", "cat, 0.9", "input", "adds up to 98%", "dense", "Epsilon()"):
+        assert told in words
+    assert "3.15" in words and "only runs the model forward" in words
+    assert re.findall(r'class="pixels"', text) == ['class="pixels"']  # the small one
+
+
+def test_pictures_are_inside():
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 7, 3)).astype("uint8")
+    figure = plot_heatmap(np.eye(5)).figure
+    text = page(Panel("a", pixels), Panel("b", figure), Panel("c", pixels[..., :1]))
+    sources = [value for name, value in Page(text).attributes if name == "src"]
+    content = [base64.b64decode(source.split(",")[1]) for source in sources]
+    images = [np.asarray(Image.open(io.BytesIO(one))) for one in content]
+    np.testing.assert_array_equal(images[0], pixels)
+    np.testing.assert_array_equal(images[2], pixels[..., 0])
+    assert images[1].shape[0] > 100
+    assert not plt.fignum_exists(figure.number)  # or memory would grow with each sample
+
+
+def test_nothing_is_loaded_and_nothing_runs():
+    """Whatever it is told: names of files and classes are anybody's."""
+    sample = SampleReport(EVIL, EVIL, [Panel(EVIL, np.zeros((3, 3), "uint8"), EVIL)])
+    text = "".join(
+        html_report([sample], title=EVIL, plans={EVIL: [{EVIL: EVIL}]}, facts={EVIL: EVIL})
+    )
+    found = Page(text)
+    assert not {"script", "iframe", "link", "object", "embed", "form", "base"} & set(found.tags)
+    assert not [name for name, _ in found.attributes if name.startswith("on")]
+    outside = [v for name, v in found.attributes if name in ("src", "href") and v[:5] != "data:"]
+    assert outside == []
+    assert "default-src 'none'" in text
+    told = " ".join(found.words)
+    assert told.count("<script>alert(1)</script>") == 11 and "49" not in told
+
+
+def test_samples_are_drawn_one_after_the_other():
+    drawn = []
+
+    def samples():
+        for i in range(3):
+            drawn.append(i)
+            yield SampleReport(str(i), "", [])
+
+    pieces = html_report(samples())
+    before = [next(pieces) for _ in range(2)]
+    assert len(drawn) < 3 and before
+    assert "".join(pieces).endswith("</html>") and len(drawn) == 3
+
+
+def test_it_is_read_in_the_dark_and_on_a_phone():
+    text = page()
+    assert "prefers-color-scheme: dark" in text and "width=device-width" in text
+
+
+@pytest.mark.parametrize(
+    ("picture", "error"),
+    [(np.zeros((3, 3)), TypeError), (np.zeros((2, 3, 3, 3), "uint8"), ValueError)],
+)
+def test_what_is_no_picture(picture, error):
+    with pytest.raises(error, match="image"):
+        page(Panel("a", picture))
