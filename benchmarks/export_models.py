@@ -78,7 +78,7 @@ def built(name: str, rows: int = 5):
     model, random = MODELS[name](), np.random.default_rng(2)
     for weight in model.weights:
         if weight.path.endswith(("bias", "beta", "moving_mean")):
-            weight.assign(random.normal(0, 0.2, weight.shape))
+            weight.assign(random.normal(0.3, 0.2, weight.shape))
         if weight.path.endswith(("gamma", "moving_variance")):
             weight.assign(random.uniform(0.5, 1.5, weight.shape))
     return model, random.normal(size=(rows, *model.input_shape[1:])).astype("float32")

@@ -41,7 +41,8 @@ def measure(model_name: str, method: str) -> list[dict]:
     if method.startswith("pattern."):
         analyzer.fit(np.random.default_rng(3).normal(size=(200, *x.shape[1:])).astype("float32"))
     expected = analyzer.analyze(x)
-    scale = max(1.0, float(np.abs(expected).max()))
+    scale = float(np.abs(expected).max())
+    assert scale > 0, "relevance that is zero everywhere would agree with anything"
     found = []
     for format, run in RUNTIMES.items():
         row = {"model": model_name, "method": method, "format": format, "says": ""}
@@ -115,13 +116,14 @@ def write(rows: list[dict]) -> None:
 def main(names: list[str]) -> None:
     warnings.simplefilter("ignore")
     measured = names or list(MODELS)
-    rows = [row for row in known() if row["model"] not in measured]
+    rows: list[dict] = []
     for model_name in measured:
         for method in METHODS:
             found = measure(model_name, method)
             print(model_name, method, *(r["difference"] or "refused" for r in found), flush=True)
             rows += found
-    write(rows)
+    rows += [row for row in known() if row["model"] not in measured]
+    write(sorted(rows, key=lambda row: list(MODELS).index(row["model"])))
 
 
 if __name__ == "__main__":
