@@ -102,6 +102,8 @@ def html_report(
         ValueError: If an image has another shape.
 
     Example:
+        >>> from pathlib import Path
+        >>> from innvestigate.visualization import plot_heatmap
         >>> panels = [Panel("lrp.epsilon", plot_heatmap(relevance[0]).figure)]
         >>> page = html_report([SampleReport("cat.png", "cat, probability 0.9", panels)])
         >>> Path("report.html").write_text("".join(page), "utf-8")

@@ -130,10 +130,23 @@ def test_scan_stacks_what_it_carries(backwards):
     np.testing.assert_array_equal(found["t"][0], [3, 2, 1] if backwards else [1, 2, 3])
 
 
+MISSING = """
+import sys
+
+class Finder:
+    def find_spec(self, name, *args):
+        if name == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Finder())
+import innvestigate
+innvestigate.analyzers
+"""
+
+
 def test_a_framework_that_is_missing_is_named():
-    script = "import sys; sys.modules['tensorflow'] = None; import innvestigate as i; i.analyzers"
     run = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", MISSING],
         env={**os.environ, "KERAS_BACKEND": "tensorflow"},
         capture_output=True,
         text=True,

@@ -104,6 +104,7 @@ def test_examples_in_a_docstring_run(module, text, names):
         "create_analyzer": innvestigate.create_analyzer,
         "analyzer": analyzer.fit(names["x_train"]),
         "batch": names["x"],
+        "relevance": names["x"],
         "names": ["gradient"],
     }
     code = [example.source for example in doctest.DocTestParser().get_examples(text)]
