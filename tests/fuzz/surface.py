@@ -32,9 +32,11 @@ ABSTRACT = {
 MADE_INSIDE = {
     *("analyzer.Plan", "analyzer.PlanLine", "rules.Absorbed", "rules.Share", "rules.Lookup"),
     *("rules.Pattern", "rules.PatternTimesKernel", "evaluation.Evaluation"),
-    *("FileRefusedError", "LedgerError", "NoRuleError", "visualization.HTML"),
+    *("ExportError", "FileRefusedError", "LedgerError", "NoRuleError", "visualization.HTML"),
+    *("analyzer.find_analyzer", "visualization.Panel", "visualization.SampleReport"),
+    "visualization.html_report",
 }
-"""What the library makes and hands out, or hands to itself while a mirror is built."""
+"""What the library makes and hands out, or hands to itself: in mirrors and in the command line."""
 OFTEN = ("analyze", "audit", "accounted", "fit", "partial_fit", "tokens", "rebuilt", "save")
 X = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
 BOX = {"low": -9, "high": 9}
