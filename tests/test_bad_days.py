@@ -19,6 +19,7 @@ from keras import layers
 
 import innvestigate
 from innvestigate.visualization import plot_heatmap
+from tests.frameworks import on_tensorflow
 from tests.models import build
 from tests.test_table import slow
 
@@ -43,6 +44,7 @@ def samples(count=4):
 
 
 # --- Threads --------------------------------------------------------------------------------------
+# On TensorFlow: on JAX Keras's own `predict` takes a model's arrays away while it runs.
 
 
 def at_once(function):
@@ -57,6 +59,7 @@ def at_once(function):
         return list(pool.map(call, range(THREADS)))
 
 
+@on_tensorflow
 @pytest.mark.parametrize("method", METHODS)
 def test_threads_share_an_analyzer(method):
     analyzer = innvestigate.create_analyzer(method, network(), neuron_selection_mode="index")
@@ -68,6 +71,7 @@ def test_threads_share_an_analyzer(method):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
+@on_tensorflow
 @pytest.mark.parametrize("method", METHODS)
 def test_threads_create_analyzers_of_one_model(method):
     model, x = network(), samples()
@@ -77,6 +81,7 @@ def test_threads_create_analyzers_of_one_model(method):
         np.testing.assert_allclose(a, expected, rtol=1e-6, atol=1e-7)
 
 
+@on_tensorflow
 def test_one_trains_while_others_explain():
     """What is explained then is some state of the model; afterwards it is the last one."""
     model, x = network(), samples(64)

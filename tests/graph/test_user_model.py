@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 import innvestigate
+from tests.frameworks import on_tensorflow
 
 METHODS = [
     ("gradient", {}),
@@ -138,6 +139,7 @@ class ByValue(keras.Model):
         return self.dense(x) if ops.convert_to_numpy(x).sum() > 0 else self.dense(-x)
 
 
+@on_tensorflow
 @pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "occlusion"])
 def test_a_model_that_decides_by_values_is_run_step_by_step(method):
     model, x = ByValue(), np.random.default_rng(0).uniform(0.1, 1, (4, 6)).astype("float32")
