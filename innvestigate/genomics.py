@@ -19,8 +19,7 @@ from innvestigate.utils.arguments import (
 )
 from innvestigate.utils.words import shown
 
-MOST = 1_000_000
-"""How many shuffles of a sequence there may be: all of them are held."""
+MOST = 1_000_000  # shuffles of a sequence: all of them are held
 
 
 def one_hot_encode(

@@ -26,8 +26,8 @@ class Panel:
 
     Attributes:
         title: What it is, such as the method.
-        picture: A figure, which is closed when it has been written; or an image in bytes, `(height,
-            width)` or `(height, width, 1, 3 or 4)`.
+        picture: A figure, which is closed when it has been written; or an image in bytes, of the
+            shape `(height, width)`, or with 1, 3 or 4 channels.
         note: A line below it.
     """
 

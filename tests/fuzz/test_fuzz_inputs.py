@@ -7,11 +7,13 @@ import pytest
 
 import innvestigate
 from innvestigate.utils.arguments import check_whole
+from tests.frameworks import on_tensorflow
 from tests.fuzz import inputs, surface
 from tests.fuzz.values import VALUES
 
 
 @pytest.mark.slow
+@on_tensorflow
 def test_calls_are_refused_or_right():
     found = inputs.outcomes(step=10)
     assert len(found) >= 500
