@@ -25,54 +25,34 @@ a name in it, and that one, which takes the same arguments. Where there is nothi
 arguments, it raises a TypeError.
 """
 
+import importlib
+
 import keras
-
-if keras.backend.backend() == "tensorflow":
-    from innvestigate.backend.tensorflow import (
-        after,
-        argmax,
-        call_once,
-        jit_compile,
-        run_batch,
-        scan,
-        vjp,
-    )
-    from innvestigate.backend.tensorflow_export import EXPORTS
-    from innvestigate.backend.tensorflow_synonyms import SYNONYMS
-elif keras.backend.backend() == "jax":
-    from innvestigate.backend.jax import (
-        after,
-        argmax,
-        call_once,
-        jit_compile,
-        run_batch,
-        scan,
-        vjp,
-    )
-    from innvestigate.backend.jax_synonyms import SYNONYMS
-
-    EXPORTS = {}
-elif keras.backend.backend() == "torch":
-    from innvestigate.backend.torch import (
-        after,
-        argmax,
-        call_once,
-        jit_compile,
-        run_batch,
-        scan,
-        vjp,
-    )
-
-    EXPORTS, SYNONYMS = {}, []
-else:
-    raise ImportError(
-        f"innvestigate needs a Keras backend with gradients (tensorflow, jax or torch); "
-        f"received: {keras.backend.backend()!r}. Set KERAS_BACKEND before importing keras."
-    )
 
 NAME = keras.backend.backend()
 """Which backend runs, to be told: nothing is decided by it elsewhere."""
-holds_strings = keras.backend.backend() == "tensorflow"
+if NAME not in ("tensorflow", "jax", "torch"):
+    raise ImportError(
+        f"innvestigate needs a Keras backend with gradients (tensorflow, jax or torch); "
+        f"received: {NAME!r}. Set KERAS_BACKEND before importing keras."
+    )
+
+
+def _module(name: str):
+    return importlib.import_module(f"innvestigate.backend.{name}")
+
+
+_own = _module(NAME)
+EXPORTS = _module("tensorflow_export").EXPORTS if NAME == "tensorflow" else {}
+SYNONYMS = [] if NAME == "torch" else _module(f"{NAME}_synonyms").SYNONYMS
+after = _own.after
+argmax = _own.argmax
+call_once = _own.call_once
+holds_strings = NAME == "tensorflow"
+jit_compile = _own.jit_compile
+run_batch = _own.run_batch
+scan = _own.scan
+vjp = _own.vjp
 
 __all__ = [
     "EXPORTS",

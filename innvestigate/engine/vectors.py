@@ -35,21 +35,24 @@ class Vectors:
         task: The same for the model's n inputs and the vectors, which are inputs n, n + 1, ...,
             one array for each look-up, and for neurons that are given by their weights.
         tokens: Positions of the inputs that hold tokens.
+        graph: The model's graph, from tokens.
+        read: The tensors by which vectors are looked up.
+        forward: The model from the inputs to the vectors.
 
     Raises:
         ValueError: If the model also computes with the numbers of its tokens.
     """
 
     def __init__(self, task: Task):
-        self._graph = task.graph
-        cut, lookups = from_vectors(self._graph)
-        self._read = [step.inputs[0] for step in lookups]
-        self.tokens = _sources(self._graph, self._read)
+        self.graph = task.graph
+        cut, lookups = from_vectors(self.graph)
+        self.read = [step.inputs[0] for step in lookups]
+        self.tokens = _sources(self.graph, self.read)
         found = [step.outputs[0] for step in lookups]
-        self._forward = build_forward(
-            Graph(self._graph.steps, self._graph.flat_inputs, found), "vectors"
+        self.forward = build_forward(
+            Graph(self.graph.steps, self.graph.flat_inputs, found), "vectors"
         )
-        inputs = self._graph.flat_inputs
+        inputs = self.graph.flat_inputs
         self._names = [f"input:{len(inputs) + k}" for k in range(len(lookups))]
         gone = [f"input:{i}" for i in self.tokens]
         targets = {name: t for name, t in task.targets.items() if name not in gone}
@@ -64,7 +67,7 @@ class Vectors:
     def of(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """The vectors of the tokens in rows of inputs, for each look-up `(rows, ..., size)`."""
         fitted, given = self._fitted(inputs)
-        return [y[: len(inputs[0])] for y in tree.flatten(run_batch(fitted._forward, given))]
+        return [y[: len(inputs[0])] for y in tree.flatten(run_batch(fitted.forward, given))]
 
     def to_tokens(
         self, results: dict[str, np.ndarray], inputs: list[np.ndarray], per_token: Callable
@@ -95,7 +98,7 @@ class Vectors:
         A place moves as the token in it does; a constant is what further places do not change.
         """
         fitted, tokens = self._fitted(inputs)
-        graph, read = fitted._graph, fitted._read
+        graph, read = fitted.graph, fitted.read
         steps = graph.leading_to(read)
         start = dict(zip(graph.flat_inputs, map(ops.convert_to_tensor, tokens), strict=True))
         known = forward(steps, start)

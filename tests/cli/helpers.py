@@ -24,3 +24,11 @@ def image_model(channels=1):
 
 def one_line(text):
     return text.count("\n") == 1 and text.endswith("\n") and "Traceback" not in text
+
+
+def assert_refused(result, *words):
+    """A command ended with one line that has some words, and said nothing else."""
+    assert result.exit_code == 2, result.output
+    assert one_line(result.stderr)
+    assert all(word in result.stderr for word in words), result.stderr
+    assert result.stdout == ""

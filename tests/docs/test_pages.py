@@ -70,7 +70,9 @@ def examples(code, names, where):
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=named)
 def test_code_on_a_page_runs(page, names):
+    before = set(names)
     run(blocks(page, "python"), names)
+    assert set(names) > before, "the page defines nothing"
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "pycon")], ids=named)

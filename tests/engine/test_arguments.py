@@ -94,7 +94,7 @@ def test_the_defaults_of_what_is_listed_can_be_passed(name):
     for argument in argument_names(create):
         default = {**defaults, **getattr(create, "keywords", {})}[argument]
         if default is not inspect.Parameter.empty and argument not in REQUIRED.get(name, {}):
-            run(name, argument, default)
+            assert np.shape(run(name, argument, default)) == X.shape, argument
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from keras import layers, ops
+from keras import layers, ops, tree
 
 import innvestigate
 from innvestigate.analyzer import (
@@ -45,6 +45,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:The model ends in", "ignore:The 
 def explain(method, model, x, **arguments):
     arguments = {**METHODS[method], **arguments}
     return innvestigate.create_analyzer(method, model, **arguments).analyze(x)
+
+
+def raises_no_alarm(method, model, x, **arguments):
+    """Whether what the guard lets pass is an explanation: finite, and not all zero."""
+    found = tree.flatten(explain(method, model, x, **arguments))
+    return all(np.isfinite(a).all() for a in found) and any(a.any() for a in found)
 
 
 def raises_naming(name):
@@ -106,12 +112,12 @@ def test_a_dropped_mask_is_noticed(method, reduction, nested):
 
 @pytest.mark.parametrize(("method", "reduction", "nested"), DROPPED)
 def test_a_mask_that_is_there_is_no_fault(method, reduction, nested):
-    explain(method, masked(reduction(), nested), TOKENS)
+    assert raises_no_alarm(method, masked(reduction(), nested), TOKENS)
 
 
 @pytest.mark.usefixtures("without_masks")
 def test_a_mask_that_changes_nothing_may_be_dropped():
-    explain("gradient", masked(AVERAGE(), False), TOKENS[:1])
+    assert raises_no_alarm("gradient", masked(AVERAGE(), False), TOKENS[:1])
 
 
 # --- A weight is another one ----------------------------------------------------------------------
@@ -564,7 +570,7 @@ def test_rounding_is_no_fault_where_nothing_else_is_left():
     last = layers.Dense(3, use_bias=False, kernel_initializer="ones")
     model = randomize(keras.Sequential([layers.Input((50,)), *parts, last]))
     model.layers[-2].set_weights([np.ones(50), np.zeros(50)])
-    explain("lrp.epsilon", model, floats(50), fold_batch_norm=True)
+    assert raises_no_alarm("lrp.epsilon", model, floats(50), fold_batch_norm=True)
 
 
 @pytest.mark.parametrize("size", [1e20, 1e-20])
@@ -607,7 +613,7 @@ def test_integrated_gradients_compares_the_samples_not_the_path():
 def test_the_models_of_the_suite_raise_no_alarm(model):
     arguments = {"output": "b"} if model == "two_outputs" else {}
     network, x = build(model)
-    explain("gradient", network, x, **arguments)
+    assert raises_no_alarm("gradient", network, x, **arguments)
 
 
 PARTS = st.sampled_from(
@@ -633,4 +639,5 @@ def test_random_models_raise_no_alarm(parts, scale):
     stack = [layers.Input((6,)), *(create() for create in parts), layers.Dense(3)]
     model = randomize(keras.Sequential(stack))
     for method in ("gradient", "lrp.epsilon"):
-        explain(method, model, scale * floats(6))
+        found = explain(method, model, scale * floats(6))
+        assert found.shape == (3, 6) and np.isfinite(found).all()

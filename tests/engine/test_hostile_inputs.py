@@ -16,7 +16,7 @@ from tests.engine.test_inputs import explain, generator, network
 X = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
 
 
-def equal(found, expected):
+def assert_close(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -30,7 +30,7 @@ def test_empty_batches_are_passed_over(name, empty):
     run = explain(network(4), name, **seed)
     parts = [X[:2], X[2:]]
     parts.insert(empty, X[:0])
-    equal(run(iter(parts)), run(X))
+    assert_close(run(iter(parts)), run(X))
 
 
 @pytest.mark.parametrize("parts", [[], [X[:0]], [X[:0], X[:0]]], ids=len)
@@ -58,7 +58,7 @@ class Endless(keras.utils.PyDataset):
 @pytest.mark.parametrize("verbose", [0, 1])
 def test_a_py_dataset_by_its_number_of_batches(verbose):
     run = explain(network(4))
-    equal(run(Batches(), verbose=verbose), run(X))
+    assert_close(run(Batches(), verbose=verbose), run(X))
 
 
 def test_a_py_dataset_without_an_end():
@@ -70,7 +70,7 @@ def test_fitted_by_a_py_dataset():
     model = network(4)
     fitted = innvestigate.create_analyzer("pattern.net", model).fit(Batches())
     expected = innvestigate.create_analyzer("pattern.net", model).fit(X)
-    equal(fitted.analyze(X), expected.analyze(X))
+    assert_close(fitted.analyze(X), expected.analyze(X))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_batches_of_unlike_structure_are_not_joined():
 def test_forms_of_an_array(name, form):
     seed = {"seed": 0, "samples": 2} if name == "shapley_sampling" else {}
     run = explain(network(4), name, **seed)
-    equal(run(form(X)), run(X))
+    assert_close(run(form(X)), run(X))
 
 
 def test_longdoubles_beyond_other_floats():
@@ -131,13 +131,13 @@ def test_a_vector_for_columns_of_one_number_as_predict_takes_it(form):
     assert column.predict(x, verbose=0).shape == (5, 2)
     found = explain(column)(form(x))
     assert found.shape == (5,)
-    equal(found, explain(column)(x[:, None])[:, 0])
+    assert_close(found, explain(column)(x[:, None])[:, 0])
 
 
 def test_a_list_of_one_vector_is_no_row():
     column = keras.Sequential([layers.Input((1,)), layers.Dense(2)])
     (found,) = explain(column)([X[:, 0]])
-    equal(found, explain(column)(X[:, 0]))
+    assert_close(found, explain(column)(X[:, 0]))
     (found,) = explain(network(5, 1))([np.ones((2, 5, 1))])
     assert found.shape == (2, 5, 1)
     assert np.shape(explain(network(5, 1))([np.ones((5, 1))])) == (1, 5, 1)
@@ -149,8 +149,8 @@ def test_vectors_for_columns_among_several_inputs():
     a, b = explain(model)([X[:, 0], X[:, 1:2]])
     assert (a.shape, b.shape) == ((5,), (5, 1))
     whole = explain(model)({"a": X[:, :1], "b": X[:, 1]})
-    equal(whole["a"][:, 0], a)
-    equal(whole["b"][:, None], b)
+    assert_close(whole["a"][:, 0], a)
+    assert_close(whole["b"][:, None], b)
 
 
 @pytest.mark.parametrize(
@@ -243,9 +243,9 @@ def test_whole_numbers_of_numpy_go_wherever_whole_numbers_go(kind):
     }.items():
         plain = {key: int(value) for key, value in more.items()}
         found = explain(model, name, **more)(X, batch_size=two, verbose=kind(0))
-        equal(found, explain(model, name, **plain)(X, batch_size=2))
+        assert_close(found, explain(model, name, **plain)(X, batch_size=2))
     index = explain(model, neuron_selection_mode="index")
-    equal(index(X, kind(1)), index(X, 1))
+    assert_close(index(X, kind(1)), index(X, 1))
     metric = evaluation.RegionPerturbation(steps=two, region_shape=kind(1))
     assert metric == evaluation.RegionPerturbation(steps=2, region_shape=1)
     assert ShuffledReferences(two, two) == ShuffledReferences(2, 2)
@@ -260,7 +260,7 @@ def test_numbers_of_numpy_are_numbers(kind):
     for name, argument in {"lrp.epsilon": "epsilon", "random": "stddev"}.items():
         seed = {"seed": 0} if name == "random" else {}
         found = explain(model, name, **{argument: half}, **seed)(X)
-        equal(found, explain(model, name, **{argument: 0.5}, **seed)(X))
+        assert_close(found, explain(model, name, **{argument: 0.5}, **seed)(X))
 
 
 def test_a_layer_is_no_condition_on_layers():
@@ -284,5 +284,5 @@ def test_whole_numbers_that_arrays_cannot_count_to():
 
 def test_a_large_batch_size_and_generators():
     run = explain(network(4))
-    equal(run(X, batch_size=10**18), run(X))
-    equal(run(generator(X), batch_size=10**18), run(X))
+    assert_close(run(X, batch_size=10**18), run(X))
+    assert_close(run(generator(X), batch_size=10**18), run(X))

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -20,10 +19,12 @@ import numpy as np
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.fuzz import processes
+from tests.fuzz.processes import RUNS, writes
+
 SECONDS = 60
 """How long one command may take."""
 _WATCHED: list = []
-_RUNS = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect")
 
 
 def _watch(event, arguments):
@@ -31,17 +32,12 @@ def _watch(event, arguments):
     if not _WATCHED:
         return
     inside, seen = _WATCHED
-    if event in _RUNS:
+    if event in RUNS:
         seen.append(f"{event}{arguments}"[:200])
-    if event == "open" and isinstance(arguments[0], (str, bytes)) and _writes(*arguments[1:]):
+    if event == "open" and isinstance(arguments[0], (str, bytes)) and writes(*arguments[1:]):
         path = os.path.realpath(os.fsdecode(arguments[0]))
         if not path.startswith(("/dev/null", "/proc/self", *inside)):
             seen.append(f"{path} was written to")
-
-
-def _writes(mode, flags):
-    by_mode = isinstance(mode, str) and set(mode) & set("wax+")
-    return by_mode or (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR))
 
 
 def run(first, step, write=print):
@@ -207,20 +203,14 @@ def outcomes(step=1):
     """What became of every `step`-th command line; one that ends the process is one of these."""
     from tests.fuzz import commands
 
-    found, first, listed = [], 0, commands.cases()
-    while first < len(listed):
-        command = [sys.executable, "-m", "tests.fuzz.commands_harness", str(first), str(step)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        lines = [json.loads(x) for x in done.stdout.splitlines() if x.startswith("{")]
-        found += lines
-        first = lines[-1]["number"] + step if lines else first
-        if done.returncode == 0:
-            break
-        about = {"family": listed[first].family, "line": " ".join(listed[first].arguments)[:300]}
-        seen = [f"the process ended with {done.returncode}"]
-        found.append({"number": first, "became": "fault", "seen": seen, **about})
-        first += step
-    return found
+    listed = commands.cases()
+
+    def ended(number, why):
+        case = listed[number]
+        about = {"family": case.family, "line": " ".join(case.arguments)[:300]}
+        return {"became": "fault", "seen": [why], **about}
+
+    return processes.outcomes("tests.fuzz.commands_harness", len(listed), step, ended)
 
 
 if __name__ == "__main__":

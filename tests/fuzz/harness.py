@@ -8,7 +8,6 @@ import gc
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import traceback
@@ -18,11 +17,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tests.fuzz import processes
+from tests.fuzz.processes import RUNS, writes
+
 SECONDS = 60
 """How long one file may take."""
 SEED = 20
 WATCHED: list = []
-_RUNS = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect")
 
 
 def watch(event, arguments):
@@ -30,24 +31,18 @@ def watch(event, arguments):
     if not WATCHED:
         return
     folder, seen = WATCHED
-    if event in _RUNS:
+    if event in RUNS:
         seen.append(f"{event}{arguments}")
     if event == "open" and isinstance(arguments[0], (str, bytes)):
-        path, writes = os.path.abspath(os.fsdecode(arguments[0])), _writes(arguments)
+        path, written = os.path.abspath(os.fsdecode(arguments[0])), writes(*arguments[1:])
         if (
-            writes
+            written
             and not path.startswith(("/dev/null", "/proc/self"))
             and not _inside(path, folder)
         ):
             seen.append(f"{path} was written to")
         if path == f"{folder}/secret":
             seen.append("a file outside was read")
-
-
-def _writes(arguments):
-    _, mode, flags = arguments
-    by_mode = isinstance(mode, str) and set(mode) & set("wax+")
-    return by_mode or (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR))
 
 
 def _inside(path, folder):
@@ -122,21 +117,12 @@ def outcomes(step=1):
     """What became of every `step`-th file; a file that ends the process is one of these."""
     from tests.fuzz import files
 
-    found, first, count = [], 0, len(files.cases())
-    while first < count:
-        command = [sys.executable, "-m", "tests.fuzz.harness", str(first), str(step)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        lines = [json.loads(x) for x in done.stdout.splitlines() if x.startswith("{")]
-        found += lines
-        first = lines[-1]["number"] + step if lines else first
-        if done.returncode == 0:
-            break
-        case = files.cases()[first]
-        became = f"the process ended with {done.returncode}"
+    def ended(number, why):
+        case = files.cases()[number]
         about = {"family": case.family, "opened_as": case.opened_as, "growth": 0, "honest": 1}
-        found.append({"number": first, "became": became, "seen": [], **about})
-        first += step
-    return found
+        return {"became": why, "seen": [], **about}
+
+    return processes.outcomes("tests.fuzz.harness", len(files.cases()), step, ended)
 
 
 def faults(outcome):

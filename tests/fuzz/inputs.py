@@ -11,7 +11,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import traceback
@@ -29,7 +28,7 @@ import pandas as pd
 from keras import layers, tree
 
 import innvestigate
-from tests.fuzz import files, harness, surface
+from tests.fuzz import files, harness, processes, surface
 from tests.fuzz.values import FORMS, MUST, VALUES, WRONG
 from tests.models import build
 
@@ -377,20 +376,12 @@ def run(first, step, write=print):
 
 def outcomes(step=1):
     """What became of every `step`-th case; one that ends the process is one of these."""
-    found, first, count = [], 0, len(cases())
-    while first < count:
-        command = [sys.executable, "-m", "tests.fuzz.inputs", str(first), str(step)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        lines = [json.loads(x) for x in done.stdout.splitlines() if x.startswith("{")]
-        found += lines
-        first = lines[-1]["number"] + step if lines else first
-        if done.returncode == 0:
-            break
-        became = f"the process ended with {done.returncode}"
-        about = {"family": cases()[first].family, "name": cases()[first].name}
-        found.append({"number": first, "became": became, "seen": [], **about})
-        first += step
-    return found
+
+    def ended(number, why):
+        case = cases()[number]
+        return {"family": case.family, "name": case.name, "became": why, "seen": []}
+
+    return processes.outcomes("tests.fuzz.inputs", len(cases()), step, ended)
 
 
 def faults(found):

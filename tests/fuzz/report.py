@@ -20,20 +20,29 @@ result, a crash, more memory than twice that of an honest case, or a minute with
 """
 
 
+def table(found, faults, head, kinds):
+    """Counts of what became of cases by family, all of them in the last row; prints the faults."""
+    counts = defaultdict(lambda: defaultdict(int))
+    for outcome in found:
+        wrong = faults(outcome)
+        for fault in wrong:
+            print(fault, outcome, file=sys.stderr)
+        counts[outcome["family"]]["fault" if wrong else outcome["became"]] += 1
+    total = {kind: sum(n[kind] for n in counts.values()) for kind in (*kinds, "fault")}
+    rows = [(family, sum(n.values()), n) for family, n in counts.items()]
+    cells = [
+        (*head, *kinds, "faults"),
+        ("---",) * (len(head) + len(kinds) + 1),
+        *((name, size, *(n[kind] for kind in total)) for name, size, n in rows),
+        ("**all**", len(found), *total.values()),
+    ]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in cells)
+
+
 def files_part():
     """Damaged and forged files."""
     found = harness.outcomes()
-    counts = defaultdict(lambda: defaultdict(int))
-    for outcome in found:
-        wrong = harness.faults(outcome)
-        for fault in wrong:
-            print(outcome["number"], outcome["family"], fault, file=sys.stderr)
-        counts[outcome["family"]]["fault" if wrong else outcome["became"]] += 1
-    rows = [
-        f"| {family} | {sum(n.values())} | {n['refused']} | {n['loaded']} | {n['fault']} |"
-        for family, n in counts.items()
-    ]
-    total = {kind: sum(n[kind] for n in counts.values()) for kind in ("refused", "loaded", "fault")}
+    rows = table(found, harness.faults, ("what is wrong", "files"), ("refused", "loaded"))
     most, honest = max(o["growth"] for o in found), found[0]["honest"]
     written = sum("written" in seen or "left" in seen for o in found for seen in o["seen"])
     executed = sum("was called" in s or "constructed" in s for o in found for s in o["seen"])
@@ -43,10 +52,7 @@ told to load unsafe files (`keras.config.enable_unsafe_deserialization()`). A fi
 gives the arrays of the honest file then. What is forged may be another analyzer: who can write a
 file can choose the model. Files that ask for steps without end load, and are not run.
 
-| what is wrong | files | refused | loaded | faults |
-| --- | --- | --- | --- | --- |
-{chr(10).join(rows)}
-| **all** | {len(found)} | {total["refused"]} | {total["loaded"]} | {total["fault"]} |
+{rows}
 
 Executed: {executed}. Written or left outside: {written}. Most memory by which the process grew
 while a file was opened and used: {most / 1e6:.0f} MB; honest files: {honest / 1e6:.0f} MB.
@@ -55,18 +61,8 @@ while a file was opened and used: {most / 1e6:.0f} MB; honest files: {honest / 1
 
 def inputs_part():
     """Hostile arguments and data."""
-    found = inputs.outcomes()
-    counts = defaultdict(lambda: defaultdict(int))
-    for outcome in found:
-        wrong = inputs.faults(outcome)
-        for fault in wrong:
-            print(outcome["number"], outcome["name"], fault, file=sys.stderr)
-        counts[outcome["family"]]["fault" if wrong else outcome["became"]] += 1
-    rows = [
-        f"| {family} | {sum(n.values())} | {n['refused']} | {n['right']} | {n['fault']} |"
-        for family, n in sorted(counts.items())
-    ]
-    total = {kind: sum(n[kind] for n in counts.values()) for kind in ("refused", "right", "fault")}
+    found = sorted(inputs.outcomes(), key=lambda outcome: outcome["family"])
+    rows = table(found, inputs.faults, ("what is hostile", "calls"), ("refused", "right"))
     return f"""Every argument of every public function, class and method, found by
 `inspect.signature`, with values that it should not get, one at a time; and data in forms of every
 kind, for every analyzer. A call is refused by an error that the library itself raises, in one line,
@@ -78,36 +74,21 @@ An argument that several analyzers share gets all values once and a twelfth of t
 analyzer; methods get a quarter of the values, `testing` an eighth, functions of pictures, rules and
 metrics half. Of arguments without end (`steps=10**18`) only the creation is asked for.
 
-| what is hostile | calls | refused | right | faults |
-| --- | --- | --- | --- | --- |
-{chr(10).join(rows)}
-| **all** | {len(found)} | {total["refused"]} | {total["right"]} | {total["fault"]} |
+{rows}
 """
 
 
 def commands_part():
     """Command lines in one process, and processes on bad days."""
     found = commands_harness.outcomes() + commands_processes.outcomes()
-    counts = defaultdict(lambda: defaultdict(int))
-    for outcome in found:
-        for fault in outcome["seen"]:
-            print(outcome["family"], outcome["line"], fault, file=sys.stderr)
-        counts[outcome["family"]]["fault" if outcome["seen"] else outcome["became"]] += 1
-    rows = [
-        f"| {family} | {sum(n.values())} | {n['refused']} | {n['done']} | {n['fault']} |"
-        for family, n in counts.items()
-    ]
-    total = {kind: sum(n[kind] for n in counts.values()) for kind in ("refused", "done", "fault")}
+    rows = table(found, lambda o: o["seen"], ("what is wrong", "lines"), ("refused", "done"))
     return f"""Made from every argument and option of every command. A line is refused, with the
 exit code 1 or 2 and one line `Error: ...`, and leaves nothing behind; or it is done, and what it
 has written can be read. It changes no input, replaces nothing without `--force`, and writes nothing
 elsewhere. The lines that are right give the numbers of Python. From "late checks" on each is a
 process of its own.
 
-| what is wrong | lines | refused | done | faults |
-| --- | --- | --- | --- | --- |
-{chr(10).join(rows)}
-| **all** | {len(found)} | {total["refused"]} | {total["done"]} | {total["fault"]} |
+{rows}
 """
 
 
