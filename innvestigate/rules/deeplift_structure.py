@@ -142,7 +142,9 @@ class Winner(DifferenceRule):
     Where a maximum rises, that is the input i which is the largest now: x_i = y > y₀ >= x_i0. Where
     it falls, the input i which was the largest: x_i0 = y₀ > y >= x_i. So Δx_i is never smaller
     than Δy, and m_i = Δy / Δx_i lies between 0 and 1. A minimum is the other way round. Where
-    |Δx_i| < 1e-7, the gradient at the reference takes the quotient's place.
+    |Δx_i| < 1e-7 its limit 1 takes the quotient's place. Whoever does not decide gets nothing, even
+    if it was the largest, and has not changed: where a rectifier is off, at the reference as well,
+    its parts may still cancel, and RevealCancel tells these.
 
     That is the path from reference to input by way of the larger of both, max(x, x₀), along which
     the maximum rises on the way there and falls on the way back.
@@ -155,16 +157,14 @@ class Winner(DifferenceRule):
         now = 1.0 - rises if has(at.operation, Trait.MINIMUM) else rises
         share = m[0] * at.y[0].delta
         references = [c.reference for c in at.x]
-        columns = (
-            at.x,
-            pulled_back(at, at.inputs, [now * share]),
-            pulled_back(at, references, [(1.0 - now) * share]),
-            pulled_back(at, references, [m[0]]),
-        )
-        return [
-            quotient(to_now + to_before, change.delta, gradient)
-            for change, to_now, to_before, gradient in zip(*columns, strict=True)
-        ]
+
+        def to_deciding(y):
+            risen = pulled_back(at, at.inputs, [now * y])
+            fallen = pulled_back(at, references, [(1.0 - now) * y])
+            return [a + b for a, b in zip(risen, fallen, strict=True)]
+
+        columns = zip(at.x, to_deciding(share), to_deciding(m[0]), strict=True)
+        return [quotient(of_share, change.delta, of_m) for change, of_share, of_m in columns]
 
 
 class Softmax(DifferenceRule):

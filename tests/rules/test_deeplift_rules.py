@@ -239,10 +239,11 @@ def explained(model, x):
     return total([y * np.linspace(-1, 2, y.shape[-1])])
 
 
+@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("network", NETWORKS)
-def test_multipliers_equal_the_naive_derivation(network, rule):
-    model, stages = built(NETWORKS[network])
+def test_multipliers_equal_the_naive_derivation(network, rule, seed):
+    model, stages = built(NETWORKS[network], seed)
     x, x0 = two_samples(model)
     start = np.linspace(-1, 2, model.output_shape[-1])
     found = explain(model, x, x0, rule, return_multipliers=True)
