@@ -3,6 +3,7 @@
 Nothing here uses innvestigate: its gradients are compared with these.
 """
 
+import contextlib
 import importlib
 import re
 import sys
@@ -10,6 +11,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from hypothesis import Phase, settings
 from keras import ops, tree
 from keras.src.backend.common import dtypes
 
@@ -23,6 +25,21 @@ def compute_in_float64() -> None:
     dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
     if NAME == "jax":
         framework.config.update("jax_enable_x64", True)
+
+
+def in_float32():
+    """What users of JAX compute in: a context without the 64-bit mode that the suite has there."""
+    return framework.enable_x64(False) if NAME == "jax" else contextlib.nullcontext()
+
+
+def examples(count: int) -> settings:
+    """Settings of a test of that many random examples, the same in every run.
+
+    On JAX, where each model is compiled, a fifth of them.
+    """
+    count = max(2, count // 5) if NAME == "jax" else count
+    phases = Phase.generate, Phase.shrink
+    return settings(deadline=None, max_examples=count, derandomize=True, phases=phases)
 
 
 def _numbers(tensor, dtype=None, copy=None) -> np.ndarray:

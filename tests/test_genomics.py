@@ -5,7 +5,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from innvestigate.genomics import (
@@ -14,6 +14,7 @@ from innvestigate.genomics import (
     one_hot_decode,
     one_hot_encode,
 )
+from tests.frameworks import examples
 
 DNA = st.text("ACGTN", min_size=1, max_size=30)
 ANY_TEXT = st.text(min_size=1, max_size=30)
@@ -96,7 +97,7 @@ def batch(*sequences):
     return np.stack([one_hot(sequence) for sequence in sequences])
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.lists(st.text("ACGTN", min_size=12, max_size=12), min_size=1, max_size=5), SEEDS)
 def test_references_depend_on_the_sample_and_not_on_its_place(sequences, seed):
     references = ShuffledReferences(n=4, seed=seed)

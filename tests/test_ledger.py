@@ -12,8 +12,9 @@ from keras import layers, ops
 
 import innvestigate
 from innvestigate.rules import Epsilon, KernelRule, Rule, Share, Softmax
+from tests.frameworks import examples
 from tests.models import MODELS, build
-from tests.test_properties import RULES, construct, examples, lost, networks, samples
+from tests.test_properties import RULES, construct, lost, networks, samples
 from tests.test_table import EXPECTED, analyzer, slow_but
 
 KEEPING = [

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import Phase, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import innvestigate
-from tests.frameworks import on_tensorflow
+from tests.frameworks import examples, on_tensorflow
 from tests.masked import (
     FLOAT,
     GAPS,
@@ -88,11 +88,6 @@ def descriptions(draw, heads=("average", "memory", "flatten"), parts=ANY, free=T
 
 SINGLE = {**dict.fromkeys(GAPS, 1e-4), "oracles": 1e-2}
 LIMITS = {**dict.fromkeys(GAPS, 1e-6), "deeplift": 1e-5} if FLOAT == "float64" else SINGLE
-
-
-def examples(count):
-    """Settings of a test of that many random models: always the same ones."""
-    return settings(deadline=None, max_examples=count, derandomize=True, phases=[Phase.generate])
 
 
 # --- What holds for all of them -------------------------------------------------------------------

@@ -20,12 +20,12 @@ from itertools import pairwise
 import keras
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers, ops, tree
 
 import innvestigate
-from tests.frameworks import gradients, with_gradient
+from tests.frameworks import examples, gradients, with_gradient
 from tests.models import MODELS, TOKEN_MODELS, build, randomize
 from tests.test_table import (
     METHODS,
@@ -194,12 +194,6 @@ def explain(method, model, x, selection=None, mode="max_activation", **kwargs):
 def total(x):
     """The sum over each sample."""
     return np.array(x).reshape(len(x), -1).sum(1)
-
-
-def examples(count):
-    """Settings of a test of that many random networks: always the same ones, for a stable suite."""
-    phases = Phase.generate, Phase.shrink
-    return settings(deadline=None, max_examples=count, derandomize=True, phases=phases)
 
 
 # --- Conservation ---------------------------------------------------------------------------------

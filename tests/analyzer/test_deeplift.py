@@ -11,8 +11,9 @@ from keras import layers, ops, tree
 
 import innvestigate
 from innvestigate.rules import Epsilon, Gradient, Rescale, RevealCancel
+from tests.frameworks import examples
 from tests.models import ClosedCell, build
-from tests.test_properties import construct, examples, networks, samples, slow_but, total
+from tests.test_properties import construct, networks, samples, slow_but, total
 
 RULES = ("rescale", "reveal_cancel", "genomics_default")
 

@@ -6,13 +6,14 @@ from functools import cache
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
 import innvestigate
 from innvestigate.analyzer import GaussianSmoother, PathIntegrator
 from innvestigate.analyzer.path import QUADRATURES, quadrature_rule
+from tests.frameworks import examples
 from tests.models import build
 
 X = np.random.default_rng(0).normal(size=(3, 4))
@@ -183,7 +184,7 @@ def integrator(activation, steps):
     return make("integrated_gradients", network(activation), steps=steps, **reference)
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(seed=SEEDS)
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_completeness_as_steps_grow(activation, seed):
@@ -205,7 +206,7 @@ def test_completeness_as_steps_grow(activation, seed):
         renew(model, 0)
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(seed=SEEDS, scale=st.floats(0.1, 10))
 def test_linear_networks_get_their_weights_times_the_difference(seed, scale):
     model = network("linear")

@@ -6,13 +6,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers, ops, tree
 
 import innvestigate
 from innvestigate.analyzer import PatternStatistics
 from innvestigate.utils.files import FileRefusedError
+from tests.frameworks import examples
 from tests.models import ARGUMENTS, build, randomize
 from tests.test_table import Batches
 
@@ -413,7 +414,7 @@ def test_patterns_do_not_depend_on_the_batches(fitted, form):
     assert_same_patterns(create(model).fit(data, **arguments).patterns, analyzer.patterns)
 
 
-@settings(deadline=None, max_examples=10)
+@examples(10)
 @given(cuts=st.lists(st.integers(1, 59), max_size=3, unique=True))
 def test_statistics_of_parts_add_up(fitted, cuts):
     model, x, analyzer = fitted

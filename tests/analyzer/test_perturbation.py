@@ -8,13 +8,13 @@ from math import factorial
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers, ops
 
 import innvestigate
 from innvestigate.analyzer.windows import Windows
-from tests.frameworks import closed
+from tests.frameworks import closed, examples
 from tests.models import build
 
 X = np.random.default_rng(0).normal(size=(3, 4))
@@ -70,7 +70,7 @@ def naive_windows(shape, window, step):
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.data())
 def test_windows_are_all_that_fit_on_the_grid(data):
     size, one = st.integers(1, 6), st.integers(1, 4)
@@ -248,7 +248,7 @@ def test_two_features_are_exact_after_one_pair():
     assert np.isnan(created.standard_error).all()
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(seed=SEEDS, neuron=st.integers(0, 2), samples=st.sampled_from([2, 4, 6]))
 def test_completeness_holds_for_any_orders(seed, neuron, samples):
     random = np.random.default_rng(seed)
@@ -261,7 +261,7 @@ def test_completeness_holds_for_any_orders(seed, neuron, samples):
     np.testing.assert_allclose(total, output(products(), x)[:, neuron] - start, atol=1e-12)
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(seed=SEEDS)
 def test_a_dummy_gets_exactly_nothing_and_a_summand_exactly_itself(seed):
     x = np.random.default_rng(seed).normal(size=(2, 4))

@@ -10,7 +10,7 @@ from functools import partial
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers, ops, tree
 
@@ -29,6 +29,7 @@ from innvestigate.graph import rewrite
 from innvestigate.graph.linear import Linear
 from innvestigate.graph.rewrite import split
 from innvestigate.graph.trace import trace
+from tests.frameworks import examples
 from tests.models import MODELS, build, floats, randomize
 from tests.test_table import slow_but
 
@@ -632,7 +633,7 @@ PARTS = st.sampled_from(
 )
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@examples(15)
 @given(st.lists(PARTS, min_size=1, max_size=8), st.sampled_from([1e-6, 1.0, 1e6]))
 def test_random_models_raise_no_alarm(parts, scale):
     keras.utils.set_random_seed(0)

@@ -8,12 +8,13 @@ import math
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers, ops
 
 import innvestigate
 from innvestigate import rules
+from tests.frameworks import examples
 
 from . import naive
 from .naive import softplus
@@ -296,7 +297,7 @@ def analyzers():
     }
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(sentence=SENTENCES)
 def test_constant_weights_conserve_relevance(analyzers, sentence):
     x = np.pad(sentence, (0, 6 - len(sentence)))[None]
@@ -305,7 +306,7 @@ def test_constant_weights_conserve_relevance(analyzers, sentence):
     np.testing.assert_allclose(found.sum(), explained, rtol=0, atol=1e-4 * np.abs(found).max())
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(sentence=SENTENCES, rule=st.sampled_from(["attn", "cp"]))
 def test_padding_gets_nothing_and_changes_nothing(analyzers, sentence, rule):
     short, long = (np.pad(sentence, (0, n - len(sentence)))[None] for n in (5, 6))
