@@ -81,6 +81,7 @@ bench-peers: .venv/ready
 
 coverage: .venv/ready
 	$(BIN)/python benchmarks/coverage_layers.py
+	$(BIN)/python benchmarks/ledger_coverage.py
 	$(BIN)/python benchmarks/coverage.py
 
 clean:

@@ -19,6 +19,7 @@ from pathlib import Path
 import coverage_layers
 import keras
 import keras_hub_coverage
+import ledger_coverage
 import numpy as np
 from measure import build, images, in_own_process, markdown, read, seconds, write
 
@@ -115,7 +116,8 @@ def main():
     rest = f"\nNot run yet: {', '.join(missing)}.\n" if missing else ""
     keras_hub_coverage.run(keras_hub_coverage.backbones())
     own = f"{INTRODUCTION}\n{size}\n\n{table}\n{rest}"
-    sections = [own, coverage_layers.section(), keras_hub_coverage.section()]
+    parts = (coverage_layers, keras_hub_coverage, ledger_coverage)
+    sections = [own, *(part.section() for part in parts)]
     PAGE.write_text("\n".join(sections))
     print(f"Written: {PAGE}")
 

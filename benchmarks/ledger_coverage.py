@@ -1,6 +1,6 @@
 """The books of LRP on every architecture of the coverage; writes a section of docs/coverage.md.
 
-    python benchmarks/ledger_coverage.py [--models VGG16,Bert]
+    python benchmarks/ledger_coverage.py [--models "VGG16,KerasHub Bert"]
 
 What was found is kept in benchmarks/results/ledger_coverage.json; architectures that it holds are
 not run again.
@@ -20,8 +20,8 @@ from measure import build, images, in_own_process, markdown, read, write
 import innvestigate
 
 IMAGES = ("lrp.z", "lrp.epsilon", "lrp.gamma", "lrp.alpha_2_beta_1", "lrp.sequential_preset_a_flat")
-BACKBONES = ("lrp.attn",)
-METHODS = (*IMAGES, *BACKBONES)
+METHODS = (*IMAGES, "lrp.attn")
+OF_KERAS_HUB = "KerasHub "
 RESULTS = Path(__file__).resolve().parent / "results" / "ledger_coverage.json"
 INTRODUCTION = """## The books
 
@@ -34,9 +34,9 @@ of these count as balanced. Networks of `keras.applications` as above, and Keras
 def worker(name: str) -> dict:
     """The largest gap of each method on one architecture."""
     warnings.simplefilter("ignore")
-    if name in keras_hub_models.MODELS:
-        model = keras_hub_models.model(name)
-        return {method: cell(method, model, keras_hub_models.data(model)) for method in BACKBONES}
+    if name.startswith(OF_KERAS_HUB):
+        model = keras_hub_models.model(name.removeprefix(OF_KERAS_HUB))
+        return {method: cell(method, model, keras_hub_models.data(model)) for method in METHODS}
     model = build(name, 96)
     return {method: cell(method, model, images(model, 1)) for method in IMAGES}
 
@@ -62,7 +62,7 @@ def section() -> str:
 def main():
     from coverage import architectures
 
-    every = [*architectures(), *keras_hub_models.MODELS]
+    every = [*architectures(), *(OF_KERAS_HUB + name for name in keras_hub_models.MODELS)]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", default=",".join(every))
     parser.add_argument("--worker", help=argparse.SUPPRESS)

@@ -59,7 +59,6 @@ def at_once(function):
         return list(pool.map(call, range(THREADS)))
 
 
-@on_tensorflow
 @pytest.mark.parametrize("method", METHODS)
 def test_threads_share_an_analyzer(method):
     analyzer = innvestigate.create_analyzer(method, network(), neuron_selection_mode="index")
@@ -71,7 +70,6 @@ def test_threads_share_an_analyzer(method):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
-@on_tensorflow
 @pytest.mark.parametrize("method", METHODS)
 def test_threads_create_analyzers_of_one_model(method):
     model, x = network(), samples()

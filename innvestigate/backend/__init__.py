@@ -8,10 +8,10 @@ Keras offers no vector-Jacobian product, so each backend brings its own under on
 `function` maps tensors to a list of tensors; `inputs` are floating point tensors; `cotangents`
 holds one tensor per output, `gradients` one per input (zeros where an output does not depend on
 an input). `jit_compile` says whether a model should be compiled by XLA on this backend;
-`after(signal, values)` keeps values from being used before a signal is there; `run_batch(model,
-inputs)` is a quiet `model.predict_on_batch`; `call_once(function, inputs)` runs a function of
-tensors a single time, the quickest way there is for that; `holds_strings` says whether a tensor
-can hold strings.
+`after(signal, values)` keeps values from being used before a signal is there;
+`run_batch(model, inputs)` is a quiet `model.predict_on_batch`, for models that are made here;
+`call_once(function, inputs)` runs a function of tensors a single time, the quickest way there is
+for that; `holds_strings` says whether a tensor can hold strings.
 
     carries = scan(function, start, elements, backwards)
 

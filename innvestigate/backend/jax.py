@@ -1,7 +1,10 @@
 """Vector-Jacobian products and loops with JAX."""
 
+from functools import partial
+
 import jax
 from jax import numpy as jnp
+from keras import ops, tree
 
 jit_compile = True
 
@@ -42,5 +45,14 @@ def call_once(function, inputs):
 
 
 def run_batch(model, inputs):
-    """What the model writes for a batch."""
-    return model.predict_on_batch(inputs)
+    """What the model writes for a batch.
+
+    `predict_on_batch` lets XLA write over the arrays of the weights, which other threads read.
+    """
+    if not hasattr(model, "run_batch"):
+        model.run_batch = jax.jit(partial(model.stateless_call, training=False))
+    weights = [
+        [v.value for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables)
+    ]
+    outputs, _ = model.run_batch(*weights, inputs)
+    return tree.map_structure(ops.convert_to_numpy, outputs)

@@ -12,7 +12,7 @@ from innvestigate.graph.step import Step
 from innvestigate.graph.task import Method, Task
 
 COLUMNS = ("arrived", "sent", "bias", "stabiliser", "dropped", "arrived_size", "sent_size", "bad")
-"""What is noted of a step: sums over a batch, those of magnitudes, and how many are not finite."""
+"""What is noted of a step: sums over a batch, those of magnitudes, and 1 if any is not finite."""
 
 NOTES = "notes:"
 """The name under which a mirror returns what it noted of all steps, `(steps, columns)`."""
@@ -58,8 +58,9 @@ class _LedgerBuilder(Builder):
 def _row(dtype: str, arrived: list, sent: list, bias=0.0, stabiliser=0.0, dropped=0.0) -> Any:
     """The columns of a step."""
     sums, sizes = map(_total, (arrived, sent)), [[ops.abs(x) for x in xs] for xs in (arrived, sent)]
-    bad = [ops.cast(ops.logical_not(ops.isfinite(x)), dtype) for x in sent]
-    numbers = [*sums, bias, stabiliser, dropped, *map(_total, sizes), _total(bad)]
+    arrived_size, sent_size = map(_total, sizes)
+    bad = ops.logical_not(ops.isfinite(sent_size))  # one pass over what is sent is enough
+    numbers = [*sums, bias, stabiliser, dropped, arrived_size, sent_size, bad]
     return ops.stack([ops.cast(x, dtype) for x in numbers])
 
 
