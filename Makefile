@@ -33,12 +33,10 @@ test: .venv/ready lint
 	$(BIN)/python -m pytest -n 2
 
 # A small model takes longer to compile than to run: XLA is asked to optimise little (at level 0 it
-# reads memory that nothing was written to), and what is compiled once is kept for all processes.
+# reads memory that nothing was written to).
 EVERY ?= 1
 test-jax: export KERAS_BACKEND = jax
 test-jax: export XLA_FLAGS = --xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true
-test-jax: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/build/jax
-test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 test-jax: .venv/ready
 	$(BIN)/python -m pytest -n 2 --every $(EVERY)
 
