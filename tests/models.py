@@ -389,7 +389,7 @@ def float64():
         layers.Conv2D(4, 3, activation="relu", dtype="float64"),
         layers.BatchNormalization(dtype="float64"),
         layers.Flatten(dtype="float64"),
-        layers.Dense(4, dtype="float64"),
+        layers.Dense(12, dtype="float64"),
     )
     x = floats(6, 6, 3, dtype="float64")
     return _stack(layers.Input((6, 6, 3), dtype="float64"), *parts), x

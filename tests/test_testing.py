@@ -1,11 +1,11 @@
 """The checks that are offered to others: the library passes them, and what is broken is named."""
 
+import inspect
 from functools import partial
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers, ops
 
 import innvestigate
@@ -132,7 +132,8 @@ class ByPlace(KernelRule):
 
 class OtherwiseInMirrors(KernelRule):
     def relevance(self, linear, x, z, r):
-        factor = 1 if tf.executing_eagerly() else 1.01
+        callers = [frame.frame.f_locals.get("self") for frame in inspect.stack(context=0)]
+        factor = 1.01 if any(isinstance(caller, keras.Model) for caller in callers) else 1
         return factor * Share([(x, linear.kernel)], r).relevance(linear)
 
 

@@ -11,6 +11,7 @@ import pytest
 from keras import layers, ops, tree
 
 import innvestigate
+from tests.frameworks import NAME
 
 METHODS = ("gradient", "integrated_gradients", "lrp.epsilon", "lrp.attn", "deeplift")
 WIDTH, LENGTH, CLASSES = 8, 6, 3
@@ -207,4 +208,6 @@ def test_padding_changes_nothing(method):
     np.testing.assert_allclose(model.predict(longer), model.predict(x), atol=1e-5)
     found = explained(method, model, longer)
     assert (found[:, LENGTH:] == 0).all()
-    assert_equal(found[:, :LENGTH], explained(method, model, x))
+    # JAX's attention rounds to single precision inside, of which a secant keeps fewer digits.
+    tolerance = 2e-5 if NAME == "jax" and method == "deeplift" else 1e-6
+    assert_equal(found[:, :LENGTH], explained(method, model, x), tolerance)

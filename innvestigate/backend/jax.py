@@ -50,7 +50,8 @@ def run_batch(model, inputs):
     `predict_on_batch` lets XLA write over the arrays of the weights, which other threads read.
     """
     if not hasattr(model, "run_batch"):
-        model.run_batch = jax.jit(partial(model.stateless_call, training=False))
+        run = partial(model.stateless_call, training=False)
+        model.run_batch = run if model.run_eagerly else jax.jit(run)
     weights = [
         [v.value for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables)
     ]

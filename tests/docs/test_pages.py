@@ -13,6 +13,7 @@ from keras import layers
 
 import innvestigate
 from tests.docs.pages import ROOT, blocks, last_column, run, without_blocks
+from tests.frameworks import on_tensorflow
 
 DOCS = ROOT / "docs"
 BUILT = ("_ext", "_static", "notebooks")
@@ -68,7 +69,16 @@ def examples(code, names, where):
     return "".join(said)
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=named)
+OF_TENSORFLOW = ("custom.md", "export.md")  # a layer that calls its functions; its formats
+
+
+def _with_code():
+    for page in PAGES:
+        if blocks(page, "python"):
+            yield pytest.param(page, marks=on_tensorflow if page.name in OF_TENSORFLOW else [])
+
+
+@pytest.mark.parametrize("page", list(_with_code()), ids=named)
 def test_code_on_a_page_runs(page, names):
     before = set(names)
     run(blocks(page, "python"), names)

@@ -9,6 +9,7 @@ from keras import layers
 
 import innvestigate
 from innvestigate.engine.guard import ForwardDiffersError
+from tests.frameworks import on_tensorflow
 
 SENTENCES = ["a good film", "a bad bad plot", "words that nobody knows"]
 WORDS = ["", "[UNK]", "film", "a", "good", "bad", "plot"]
@@ -294,6 +295,7 @@ def test_what_is_no_text(x, message):
         analyzer.analyze(x)
 
 
+@on_tensorflow  # elsewhere no model is run on strings
 def test_the_rest_is_compared_with_the_model(monkeypatch):
     """A vocabulary that changes between the model's run and ours is a difference, too."""
     model, _ = reader()

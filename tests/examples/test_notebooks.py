@@ -12,9 +12,16 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 from run_notebooks import execute, merged  # noqa: E402
 
+from tests.frameworks import on_tensorflow  # noqa: E402
+
 NOTEBOOKS = sorted((EXAMPLES / "notebooks").glob("*.ipynb"))
 MACHINE = re.compile(r"/(?:home|root|tmp|work|usr|opt|var|mnt|Users)/|[A-Z]:\\|site-packages")
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+READS_STRINGS = ("transformer",)  # by a layer that Keras runs on TensorFlow alone
+RUNNABLE = [
+    pytest.param(path, marks=on_tensorflow if path.stem in READS_STRINGS else [])
+    for path in NOTEBOOKS
+]
 
 
 def code_cells(path):
@@ -93,7 +100,7 @@ def test_a_cell_that_shows_something_is_known():
 
 
 @pytest.mark.slow
-@every_notebook
+@pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: path.stem)
 def test_runs_from_a_clean_kernel(path):
     notebook = execute(path, timeout=300)
     for cell in notebook.cells:

@@ -19,6 +19,7 @@ MATRIX = np.eye(4, dtype="float32") + 0.1
 SHIFT = np.float32([[1, 0, 0.5, 0, 1, 0.25, 0, 0]])
 CORNERS = np.float32([[[0, 0], [7, 0], [0, 7], [7, 7]]])
 IDS = np.array([0, 1, 1, 0, 2, 2])
+STRIDES = 2 if NAME == "jax" else None  # Keras's pooling has no default of them on JAX
 
 
 def by_column(x):
@@ -61,7 +62,7 @@ CASES = {
     "arccosh": (FLAT, lambda x: ops.arccosh(1 + x)),
     "array_split": (FLAT, lambda x: ops.array_split(x, 2, axis=1)),
     "associative_scan": (FLAT, lambda x: ops.associative_scan(ops.multiply, x, axis=1)),
-    "average_pool": (IMAGE, lambda x: ops.average_pool(x, 2)),
+    "average_pool": (IMAGE, lambda x: ops.average_pool(x, 2, STRIDES)),
     "batch_normalization": (
         FLAT,
         lambda x: ops.batch_normalization(
@@ -123,8 +124,7 @@ CASES = {
     "map": (SQUARE, lambda x: ops.map(lambda y: y * y + 1.0, by_column(x))),
     "matmul": (SQUARE, lambda x: ops.matmul(x, 1 - x)),
     "matrix_rank": (SQUARE, ops.matrix_rank),
-    # On JAX Keras's own has no default of the strides.
-    "max_pool": (IMAGE, lambda x: ops.max_pool(x, 2, 2 if NAME == "jax" else None)),
+    "max_pool": (IMAGE, lambda x: ops.max_pool(x, 2, STRIDES)),
     "meshgrid": (FLAT, lambda x: ops.meshgrid(ops.mean(x, axis=0), ops.max(x, axis=0))),
     "moments": (FLAT, lambda x: ops.moments(x, axes=[1])),
     "moveaxis": (SQUARE, lambda x: ops.moveaxis(x, 1, 2)),
