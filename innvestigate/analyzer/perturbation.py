@@ -113,10 +113,11 @@ class Occlusion(PerturbationAnalyzer):
         self._covered = [w.coverage().reshape(-1) > 0 for w in windows]
         return {f"input:{i}": mean.astype(self._dtype) for i, mean in enumerate(means)}
 
-    def finished(self, result: Any) -> Any:
+    def finished(self, result: Any, offset: int = 0) -> Any:
         leaves = self.input_spec.flattened(result["input"] if self.by_layer else result)
         flat = [y.reshape(len(y), -1, c.size) for y, c in zip(leaves, self._covered, strict=True)]
-        super().finished([np.where(c, y, 0) for c, y in zip(self._covered, flat, strict=True)])
+        known = [np.where(c, y, 0) for c, y in zip(self._covered, flat, strict=True)]
+        super().finished(known, offset)
         missing = sum(int((~c).sum()) for c in self._covered)
         if missing:
             warn(
@@ -237,9 +238,9 @@ class ShapleySampling(PerturbationAnalyzer):
         errors = {name: results.pop(f"error of {name}") for name in self.task.targets}
         return [super(ShapleySampling, self).restore(y, batch) for y in (results, errors)]
 
-    def finished(self, result: Any) -> Any:
+    def finished(self, result: Any, offset: int = 0) -> Any:
         result, self.standard_error = result
-        return super().finished(result)
+        return super().finished(result, offset)
 
     def _at_references(self, batch: Batch, references: list) -> np.ndarray:
         """The explained output at each reference, `(n, rows)`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -13,15 +14,16 @@ import numpy as np
 from keras import ops
 
 from innvestigate.backend import run_batch
-from innvestigate.engine.batch import Batch, by_sample, concatenated
+from innvestigate.engine.answers import answers
+from innvestigate.engine.batch import Batch
 from innvestigate.engine.config import Configured
 from innvestigate.engine.export import Exported
 from innvestigate.engine.guard import Guard
 from innvestigate.engine.inputs import InputSpec
 from innvestigate.engine.ledger import Audited, Books
-from innvestigate.engine.selection import Selected, Selection, check_mode
-from innvestigate.engine.storage import reduced, save_analyzer
-from innvestigate.engine.targets import choose_output, choose_targets
+from innvestigate.engine.selection import Selected, check_mode
+from innvestigate.engine.storage import fingerprint, reduced, save_analyzer
+from innvestigate.engine.targets import choose_output, choose_targets, output_names
 from innvestigate.engine.text import Text
 from innvestigate.engine.warn import warn, warn_if_not_finite
 from innvestigate.graph.facts import annotate
@@ -32,10 +34,11 @@ from innvestigate.graph.rewrite import drop_casts
 from innvestigate.graph.run import run
 from innvestigate.graph.sizes import find_sizes
 from innvestigate.graph.step import Graph
-from innvestigate.graph.task import EXPLAINED, OUTPUT, Task
+from innvestigate.graph.task import Task
 from innvestigate.graph.trace import Shapes, trace
+from innvestigate.stores import open_store, write_all
 from innvestigate.utils.arguments import check_flags
-from innvestigate.utils.batching import check_batch_size, map_batches
+from innvestigate.utils.batching import joined
 
 
 class Analyzer(Audited, Exported, Configured):
@@ -68,6 +71,7 @@ class Analyzer(Audited, Exported, Configured):
         text: What makes tokens of strings, before anything else.
         input_spec: What inputs the model takes, behind that.
         guard: What compares forward passes.
+        label_place: Which of the model's outputs is explained, and the names of all.
         explains_value: Whether the method shares out the output's value among the inputs, as LRP
             does. It then takes off every final activation that may change the sign.
         follows_sizes: Whether the method can ask for data of each size anew.
@@ -100,6 +104,7 @@ class Analyzer(Audited, Exported, Configured):
         self.input_spec = InputSpec(graph)
         tensor = choose_output(model, graph, output)
         self._index = graph.flat_outputs.index(tensor)
+        self.label_place = self._index, output_names(model, graph)
         self.guard = Guard(self.text.model, graph, self._index, check)
         self._traced = replace(graph, outputs=[tensor])
         self.final: Final | None = None
@@ -125,6 +130,8 @@ class Analyzer(Audited, Exported, Configured):
         batch_size: int = 32,
         verbose: int = 0,
         check: bool = False,
+        out: Any = None,
+        resume: bool = False,
     ) -> Any:
         """Explain the model's output for every sample of x.
 
@@ -139,30 +146,72 @@ class Analyzer(Audited, Exported, Configured):
                 `(-1, token)` is a token at the last position. In the mode `"contrast"` a pair
                 (this, that) of such indices. In the mode `"weights"` an array that broadcasts to
                 the output `(batch, *output_shape)`. None otherwise.
+                `"labels"`, in the mode `"index"`: the neurons that a data set of
+                `(inputs, labels)` names itself, by whole numbers or one-hot vectors.
                 For several selections of each sample arrays with one more axis: indices
                 `(batch, n, k)`, weights `(batch, n, *output_shape)`; a batch of 1 holds for all.
             batch_size: Samples that are run at a time; data sets bring their own batches.
             verbose: 1 shows a progress bar.
             check: Whether the books are kept as by `audit`, and have to balance.
+            out: Where the results are written, batch by batch, instead of being held in memory: a
+                path that ends in `.npy`, `.zarr` or `.parquet` (see `innvestigate.stores`), or
+                arrays of the results' shape in their structure, to which slices are assigned.
+            resume: Whether an interrupted job goes on at the first sample that is missing in the
+                path `out`. It has to be given the same data.
 
         Returns:
             float32 (float64 for a float64 model) numpy arrays in the structure and shape of x; at
             `layers`, a dict from layer name to an array of the shape of the layer's output. Where a
             model reads strings, in the structure and shape of `tokens(x)`. With several selections
-            for each sample there is an axis for them, of size n, after the batch axis.
+            for each sample there is an axis for them, of size n, after the batch axis. If `out` was
+            given, that.
 
         Raises:
             ValueError: If x does not fit the model or is not finite, or `neuron_selection` does
                 not fit the mode or the output.
+            FileExistsError: If there is something at the path `out`, and `resume` is not set.
+            FileRefusedError: A ValueError: if what is there is of another analyzer or selection.
             LedgerError: If `check` is set, and the books do not balance or a number is not finite;
                 names the first step at fault.
         """
-        check_flags(check=check)
-        if not check:
-            return self._answer(None, x, neuron_selection, batch_size, verbose)
-        ledger = self.audit(x, neuron_selection, batch_size=batch_size, verbose=verbose)
-        ledger.check()
-        return ledger.results
+        check_flags(check=check, resume=resume)
+        books = self._open_books(in_detail=True) if check else None
+        if out is None:
+            if resume:
+                raise ValueError("resume goes on with what is written to `out`: pass its path.")
+            result = self._answer(books, x, neuron_selection, batch_size, verbose)
+        else:
+            store = open_store(out, partial(fingerprint, self, neuron_selection), resume)
+            found = answers(self, books, x, neuron_selection, batch_size, verbose, store.written)
+            write_all(store, self._finished_each(found))
+            result = out
+        if books is not None:
+            books.closed(result).check()
+        return result
+
+    def stream(
+        self, x: Any, neuron_selection: Any = None, *, batch_size: int = 32, verbose: int = 0
+    ) -> Iterator[Any]:
+        """The results batch by batch: memory for one of them is enough for any number of samples.
+
+        Args:
+            x: See `analyze`.
+            neuron_selection: See `analyze`.
+            batch_size: See `analyze`.
+            verbose: See `analyze`.
+
+        Yields:
+            What `analyze` returns for each batch.
+
+        Raises:
+            ValueError: As `analyze` does: at once if the arguments do not fit, and where a batch
+                of a data set does not.
+
+        Example:
+            >>> for relevance in analyzer.stream(data_set):
+            ...     total += abs(relevance).sum(axis=0)
+        """
+        return self._finished_each(answers(self, None, x, neuron_selection, batch_size, verbose))
 
     def tokens(self, x: Any) -> Any:
         """What each place of a result stands for.
@@ -249,47 +298,22 @@ class Analyzer(Audited, Exported, Configured):
             found["input"] = self.input_spec.restore(inputs, batch)
         return found
 
-    def finished(self, result: Any) -> Any:
-        """What `analyze` returns, given the results of all batches."""
-        warn_if_not_finite(result)
+    def finished(self, result: Any, offset: int = 0) -> Any:
+        """What `analyze` returns, given the results of all batches; or of one.
+
+        Args:
+            result: They.
+            offset: How many samples are before them.
+        """
+        warn_if_not_finite(result, offset)
         return result
 
     def _answer(self, books, x, neuron_selection, batch_size, verbose) -> Any:
-        """What `analyze` returns; what becomes of the relevance goes into the books, if any."""
-        batch_size = check_batch_size(batch_size)
-        x, count = self.input_spec.check(self.text.to_tokens(x))
-        shape = self.task.output_shape
-        selection = Selection(self.neuron_selection_mode, neuron_selection, shape, count)
-        self.check_count(count)
-        self.guard.renew()
+        found = answers(self, books, x, neuron_selection, batch_size, verbose)
+        return self.finished(joined([result for _, result in found]))
 
-        def explain(given, offset, progress):
-            nonlocal count
-            given = self.text.to_tokens(given)  # of data sets
-            inputs = self.input_spec.flat(given, offset)
-            count = offset + len(inputs[0])
-            samples = offset + np.arange(len(inputs[0]))
-            limit = batch_size if self.input_spec.rows is None else len(samples)
-            batch = Batch(inputs, None, samples, limit, progress)
-            ask = partial(self._explain_rows, selection, inputs, offset, books)
-            found = by_sample(batch, selection.targets, ask)
-            explained = found.pop(EXPLAINED, None)
-            if books is not None:
-                books.add(*map(selection.apart, (explained, self.received(found))))
-            return selection.apart(self.restore(found, given))
-
-        result = map_batches(explain, x, batch_size, verbose)
-        selection.check_count(count)
-        self.check_count(count)
-        return self.finished(result)
-
-    def _explain_rows(self, selection, inputs: list, offset: int, books, targets, rows) -> dict:
-        """The results of rows: of all samples for each of some targets."""
-        weights = [self.weights(Selected(selection, t), inputs, offset) for t in targets]
-        rows = replace(rows, weights=concatenated(weights))
-        found = self.explain(rows) if books is None else self.booked(rows, books)
-        self.verify(self.task, rows.inputs, found.pop(OUTPUT, None))
-        return found
+    def _finished_each(self, found: Iterator[tuple[int, Any]]) -> Iterator[Any]:
+        return (self.finished(result, offset) for offset, result in found)
 
     @property
     def by_layer(self) -> bool:

@@ -39,6 +39,7 @@ class Selection:
         selection: What `analyze` was given.
         output_shape: Shape of the output without the batch axis; sizes may be None.
         count: Number of samples, or None if unknown (data sets).
+        first: The number of the first sample that it holds for.
 
     Attributes:
         targets: How many selections there are for each sample.
@@ -48,8 +49,11 @@ class Selection:
         ValueError: If the selection does not fit the mode or the output.
     """
 
-    def __init__(self, mode: str, selection: Any, output_shape: tuple, count: int | None):
+    def __init__(
+        self, mode: str, selection: Any, output_shape: tuple, count: int | None, first: int = 0
+    ):
         self.mode, self.shape, self.count = mode, tuple(output_shape), count
+        self._first = first
         self._parts: list[_Chosen] = []
         if mode in ("max_activation", "all"):
             if selection is not None:
@@ -71,6 +75,10 @@ class Selection:
                 f"Received: {' and '.join(map(str, sorted(numbers)))}."
             )
         self.several, self.targets = bool(numbers), max(numbers, default=1)
+
+    def at(self, labels: Any, offset: int, count: int) -> Selection:
+        """The selection of a batch: the same for all, whatever its labels are."""
+        return self
 
     def check_count(self, count: int | None) -> None:
         """Whether there is one entry for each sample, where there is not one for all.
@@ -99,7 +107,7 @@ class Selection:
         """
         if self.mode == "all":
             return np.ones((size, *shape), "float32")
-        found = [part.rows(offset, size, target) for part in self._parts]
+        found = [part.rows(offset - self._first, size, target) for part in self._parts]
         if self.mode == "weights":
             dtype = np.result_type(found[0], "float32")
             return np.broadcast_to(found[0], (size, *shape)).astype(dtype)

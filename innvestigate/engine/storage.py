@@ -13,6 +13,7 @@ registered with Keras by whoever loads the file.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -100,6 +101,24 @@ def load_analyzer(
         if not isinstance(analyzer, Configured):
             raise ValueError(f"it holds no analyzer, but an object of {type(analyzer)}")
     return cast("Analyzer", analyzer)
+
+
+def fingerprint(analyzer: Configured, *further: Any) -> str:
+    """A checksum of all that a file of the analyzer would hold, and of further values.
+
+    Raises:
+        TypeError: If something cannot be saved.
+    """
+    encoder = _Encoder()
+    told = encoder.encode([analyzer, *further], "The analyzer")
+    digest = hashlib.sha256(json.dumps(told).encode())
+    weights = [w for model in encoder.models.values() for w in model.weights]
+    for model in encoder.models.values():
+        digest.update(model.to_json().encode())
+    for array in (*encoder.arrays.values(), *map(keras.ops.convert_to_numpy, weights)):
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def reduced(analyzer: Configured) -> tuple[Callable, tuple]:

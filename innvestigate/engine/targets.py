@@ -29,7 +29,7 @@ def choose_output(model: keras.Model, graph: Graph, output: str | int | None) ->
 
 def _chosen(model: keras.Model, graph: Graph, output: str | int | None) -> KerasTensor:
     tensors = graph.flat_outputs
-    names = _output_names(model, graph)
+    names = output_names(model, graph)
     if output is None:
         if len(tensors) == 1:
             return tensors[0]
@@ -48,7 +48,8 @@ def _chosen(model: keras.Model, graph: Graph, output: str | int | None) -> Keras
     )
 
 
-def _output_names(model: keras.Model, graph: Graph) -> list[str]:
+def output_names(model: keras.Model, graph: Graph) -> list[str]:
+    """The names of all outputs, in the order of the graph's."""
     if isinstance(graph.outputs, dict):
         return sorted(graph.outputs)
     names = list(getattr(model, "output_names", None) or [])

@@ -10,12 +10,12 @@ import numpy as np
 from keras import tree
 
 
-def warn_if_not_finite(result: Any) -> None:
-    """Warn of results that are not finite; names the samples."""
+def warn_if_not_finite(result: Any, offset: int = 0) -> None:
+    """Warn of results that are not finite; names the samples, of which some are before them."""
     finite = [np.isfinite(r).reshape(len(r), -1).all(axis=1) for r in tree.flatten(result)]
     bad = np.flatnonzero(~np.all(finite, axis=0))
     if len(bad):
-        shown = ", ".join(map(str, bad[:10])) + (" ..." if len(bad) > 10 else "")
+        shown = ", ".join(map(str, offset + bad[:10])) + (" ..." if len(bad) > 10 else "")
         warn(
             f"The relevance of sample {shown} is not finite: it left the range of floating point "
             "numbers, as it was divided by very small ones, or grew from layer to layer. A rule "

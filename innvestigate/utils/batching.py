@@ -35,18 +35,23 @@ def batches(x: Any, batch_size: int) -> Iterator[Any]:
             `(inputs, targets)` do. Empty batches are passed over.
         batch_size: Samples per batch; data sets bring their own.
     """
+    return (inputs for inputs, _ in labelled_batches(x, batch_size))
+
+
+def labelled_batches(x: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
+    """As `batches`, each with what follows the inputs in its tuple; None if nothing does."""
     if is_dataset(x):
         for item in _items(x):
             if isinstance(item, tuple) and not item:
                 raise ValueError("A batch of the data set is an empty tuple: it has no inputs.")
-            inputs = as_given(item[0] if isinstance(item, tuple) else item)
-            found = tree.map_structure(_to_numpy, inputs)
-            if not _is_empty(found):
-                yield found
+            given, labels, *_ = (*item, None) if isinstance(item, tuple) else (item, None)
+            inputs = tree.map_structure(_to_numpy, as_given(given))
+            if not _is_empty(inputs):
+                yield inputs, None if labels is None else tree.map_structure(_to_numpy, labels)
         return
     count = len(tree.flatten(x)[0])
     for start in range(0, count, batch_size):
-        yield tree.map_structure(lambda a: a[start : start + batch_size], x)  # noqa: B023
+        yield tree.map_structure(lambda a: a[start : start + batch_size], x), None  # noqa: B023
 
 
 def count_batches(x: Any, batch_size: int) -> int | None:
@@ -138,28 +143,65 @@ def map_batches(
         TypeError: If `batch_size` is no whole number.
         ValueError: If there is no sample, `batch_size` is less than one, or `verbose` no number.
     """
+
+    def unlabelled(batch, _, offset, progress):
+        return function(batch, offset, progress)
+
+    return joined(list(each_batch(unlabelled, x, batch_size, verbose)))
+
+
+def each_batch(
+    function: Callable[[Any, Any, int, Progress], Any],
+    x: Any,
+    batch_size: int = 32,
+    verbose: int = 0,
+    done: int = 0,
+) -> Iterator[Any]:
+    """What a function returns for every batch, one after the other.
+
+    Args:
+        function: Maps `(batch, labels, offset, progress)` to anything; see `map_batches` and
+            `labelled_batches`.
+        x: See `batches`.
+        batch_size: Samples per batch.
+        verbose: 1 shows a progress bar, 0 none.
+        done: How many samples are passed over: those of whole batches.
+
+    Raises:
+        TypeError: If `batch_size` is no whole number.
+        ValueError: If there is no sample, `batch_size` is less than one, `verbose` no number, or
+            no batch ends after the samples that are done.
+    """
     batch_size = check_batch_size(batch_size)
     check_whole("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
+    return _each_batch(function, x, batch_size, verbose, done)
+
+
+def _each_batch(function, x, batch_size, verbose, done) -> Iterator[Any]:
     count = count_batches(x, batch_size)
     bar = _bar(count) if verbose else None
-    results, offset = [], 0
-    for i, batch in enumerate(batches(x, batch_size)):
-        progress = (
-            Progress(bar, 100 * i / count, 100 * (i + 1) / count)
-            if count
-            else (Progress(bar, i, i + 1))
-        )
-        results.append(function(batch, offset, progress))
+    i = offset = 0
+    for i, (batch, labels) in enumerate(labelled_batches(x, batch_size), 1):
+        ends = (100 * (i - 1) / count, 100 * i / count) if count else (i - 1, i)
+        progress = Progress(bar, *ends)
+        if offset >= done:
+            yield function(batch, labels, offset, progress)
         offset += _size(batch)
+        if offset > done > offset - _size(batch):
+            raise ValueError(
+                f"The first {done} samples are done, and the batches end at {offset - _size(batch)}"
+                f" and {offset}. Pass the data and the batch_size of before."
+            )
         progress.finish()
     if bar is not None:
-        bar.update(100 if count else len(results), finalize=True)
-    if not results:
+        bar.update(100 if count else i, finalize=True)
+    if not offset:
         raise ValueError("The input holds no sample: nothing to analyze.")
-    return _joined(results)
+    if offset < done:
+        raise ValueError(f"{done} samples are done, and the input holds {offset} only.")
 
 
-def _joined(results: list) -> Any:
+def joined(results: list) -> Any:
     """The results of all batches in one structure."""
     forms = {_form(result): result for result in results}
     if len(forms) > 1:

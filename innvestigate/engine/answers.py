@@ -1,0 +1,96 @@
+"""The way of all data through an analyzer: batch by batch, each with its selection of neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from innvestigate.engine.batch import Batch, by_sample, concatenated
+from innvestigate.engine.labels import LABELS, Labels
+from innvestigate.engine.ledger import Books
+from innvestigate.engine.selection import Selected, Selection
+from innvestigate.graph.task import EXPLAINED, OUTPUT
+from innvestigate.utils.batching import check_batch_size, each_batch
+
+if TYPE_CHECKING:
+    from innvestigate.engine.base import Analyzer
+
+
+def answers(
+    analyzer: Analyzer,
+    books: Books | None,
+    x: Any,
+    neuron_selection: Any,
+    batch_size: int,
+    verbose: int,
+    done: int = 0,
+) -> Iterator[tuple[int, Any]]:
+    """For each batch how many samples are before it, and its results as `restore` makes them.
+
+    Args:
+        analyzer: Whose hooks are called.
+        books: Where it is written what becomes of the relevance, if anywhere.
+        x: See `Analyzer.analyze`.
+        neuron_selection: See `Analyzer.analyze`.
+        batch_size: See `Analyzer.analyze`.
+        verbose: See `Analyzer.analyze`.
+        done: How many samples are passed over: those of whole batches.
+
+    Raises:
+        ValueError: See `Analyzer.analyze`; at once if arguments do not fit.
+    """
+    batch_size = check_batch_size(batch_size)
+    x, count = analyzer.input_spec.check(analyzer.text.to_tokens(x))
+    chosen = _chosen(analyzer, neuron_selection, count)
+    analyzer.check_count(count)
+    analyzer.guard.renew()
+
+    def explain(given, labels, offset, progress):
+        nonlocal count
+        given = analyzer.text.to_tokens(given)  # of data sets
+        inputs = analyzer.input_spec.flat(given, offset)
+        count = offset + len(inputs[0])
+        samples = offset + np.arange(len(inputs[0]))
+        limit = batch_size if analyzer.input_spec.rows is None else len(samples)
+        batch = Batch(inputs, None, samples, limit, progress)
+        selection = chosen.at(labels, offset, len(samples))
+        ask = partial(_explain_rows, analyzer, selection, inputs, offset, books)
+        found = by_sample(batch, selection.targets, ask)
+        explained = found.pop(EXPLAINED, None)
+        if books is not None:
+            books.add(*map(selection.apart, (explained, analyzer.received(found))))
+        return offset, selection.apart(analyzer.restore(found, given))
+
+    def each():
+        yield from found
+        chosen.check_count(count)
+        analyzer.check_count(count)
+
+    found = each_batch(explain, x, batch_size, verbose, done)
+    return each()
+
+
+def _chosen(analyzer: Analyzer, neuron_selection: Any, count: int | None) -> Selection | Labels:
+    """What chooses the neurons of each batch, out of a known number of samples or not."""
+    mode, shape = analyzer.neuron_selection_mode, analyzer.task.output_shape
+    if not (isinstance(neuron_selection, str) and neuron_selection == LABELS):
+        return Selection(mode, neuron_selection, shape, count)
+    if count is not None:
+        raise ValueError(
+            f"neuron_selection={LABELS!r} takes the labels of a data set, which yields "
+            "(inputs, labels). Received: arrays. Pass their labels as neuron_selection."
+        )
+    return Labels(mode, shape, *analyzer.label_place)
+
+
+def _explain_rows(analyzer, selection, inputs: list, offset: int, books, targets, rows) -> dict:
+    """The results of rows: of all samples for each of some targets."""
+    weights = [analyzer.weights(Selected(selection, t), inputs, offset) for t in targets]
+    rows = replace(rows, weights=concatenated(weights))
+    found = analyzer.explain(rows) if books is None else analyzer.booked(rows, books)
+    analyzer.verify(analyzer.task, rows.inputs, found.pop(OUTPUT, None))
+    return found

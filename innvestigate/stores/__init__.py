@@ -1,0 +1,70 @@
+"""Where `analyzer.analyze(..., out=)` writes results batch by batch, and how a job goes on.
+
+By the ending of the path:
+
+- `.npy`: one array; `name.npy.json` beside it says how much of it is done;
+- `.zarr`: a zarr group with an array for each result (`pip install 'innvestigate[zarr]'`);
+- `.parquet`: a folder of parts, together a table with one row for each sample
+  (`pip install 'innvestigate[parquet]'`).
+
+A result is called `relevance` where there is one, else by its place in the structure that `analyze`
+returns: an input's name or number, or a layer's name. All stores hold whole batches only: what a
+killed process has left unfinished is written anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from innvestigate.stores.arrays import ArrayStore
+from innvestigate.stores.base import Store, write_all
+from innvestigate.stores.npy import NpyStore
+from innvestigate.utils.files import as_path
+
+__all__ = ["Store", "open_store", "write_all"]
+
+
+def open_store(out: Any, made_by: Callable[[], str], resume: bool) -> Store:
+    """The store that `analyze` is to write to.
+
+    Args:
+        out: See `Analyzer.analyze`.
+        made_by: Makes the fingerprint of what is written.
+        resume: Whether to go on behind what is there.
+
+    Raises:
+        TypeError: If `out` is neither a path nor arrays, or the fingerprint cannot be made.
+        ValueError: If there is no store of that kind, or resume is asked of arrays.
+        ImportError: If its library is not installed.
+        OSError: See `FileStore`.
+    """
+    if not isinstance(out, (str, bytes, os.PathLike)):
+        return ArrayStore(out, resume)
+    path = as_path(out)
+    opened = _KINDS.get(path.suffix.lower())
+    if opened is None:
+        raise ValueError(f"There is no store {path.name!r}. Expected: {', '.join(_KINDS)}.")
+    try:
+        return opened()(path, made_by, resume)
+    except ImportError as error:
+        raise ImportError(
+            f"A {path.suffix} needs the package {error.name}: "
+            f"pip install 'innvestigate[{path.suffix[1:]}]'."
+        ) from error
+
+
+def _zarr() -> Callable[..., Store]:
+    from innvestigate.stores.zarr import ZarrStore
+
+    return ZarrStore
+
+
+def _parquet() -> Callable[..., Store]:
+    from innvestigate.stores.parquet import ParquetStore
+
+    return ParquetStore
+
+
+_KINDS: dict[str, Callable] = {".npy": lambda: NpyStore, ".zarr": _zarr, ".parquet": _parquet}
