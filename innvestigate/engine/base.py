@@ -208,8 +208,7 @@ class Analyzer(Audited, Exported, Configured):
                 of a data set does not.
 
         Example:
-            >>> for relevance in analyzer.stream(data_set):
-            ...     total += abs(relevance).sum(axis=0)
+            >>> total = sum(abs(part).sum(axis=0) for part in analyzer.stream(x))
         """
         return self._finished_each(answers(self, None, x, neuron_selection, batch_size, verbose))
 
