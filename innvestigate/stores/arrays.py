@@ -47,7 +47,7 @@ class ArrayStore(Store):
         target = self._arrays[name]
         if tuple(target.shape[1:]) != array.shape[1:] or len(target) < end:
             raise ValueError(
-                f"out has the shape {tuple(target.shape)}, and {name} of {end} samples the shape "
-                f"{(end, *array.shape[1:])}, the batches to come not counted."
+                f"out has the shape {tuple(target.shape)} for {name}. Expected: an entry for each "
+                f"of at least {end} samples, of the shape {array.shape[1:]}."
             )
         target[self.written : end] = array

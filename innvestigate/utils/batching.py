@@ -180,25 +180,24 @@ def each_batch(
 def _each_batch(function, x, batch_size, verbose, done) -> Iterator[Any]:
     count = count_batches(x, batch_size)
     bar = _bar(count) if verbose else None
-    i = offset = 0
+    i = end = 0
     for i, (batch, labels) in enumerate(labelled_batches(x, batch_size), 1):
-        ends = (100 * (i - 1) / count, 100 * i / count) if count else (i - 1, i)
-        progress = Progress(bar, *ends)
-        if offset >= done:
-            yield function(batch, labels, offset, progress)
-        offset += _size(batch)
-        if offset > done > offset - _size(batch):
+        part = (100 * (i - 1) / count, 100 * i / count) if count else (i - 1, i)
+        progress, start, end = Progress(bar, *part), end, end + _size(batch)
+        if start < done < end:
             raise ValueError(
-                f"The first {done} samples are done, and the batches end at {offset - _size(batch)}"
-                f" and {offset}. Pass the data and the batch_size of before."
+                f"The first {done} samples are done, and a batch holds the samples {start} to "
+                f"{end - 1}. Pass the data and the batch_size of before."
             )
+        if start >= done:
+            yield function(batch, labels, start, progress)
         progress.finish()
     if bar is not None:
         bar.update(100 if count else i, finalize=True)
-    if not offset:
+    if not end:
         raise ValueError("The input holds no sample: nothing to analyze.")
-    if offset < done:
-        raise ValueError(f"{done} samples are done, and the input holds {offset} only.")
+    if end < done:
+        raise ValueError(f"{done} samples are done, and the input holds {end} only.")
 
 
 def joined(results: list) -> Any:

@@ -206,7 +206,7 @@ def test_arrays_take_slices(tmp_path):
     ("out", "kwargs", "error", "told"),
     [
         (np.zeros((70, 5)), {}, ValueError, r"\(70, 5\)"),
-        (np.zeros((60, 6)), {}, ValueError, r"\(60, 6\)"),
+        (np.zeros((60, 6)), {}, ValueError, "at least 64 samples"),
         ({"x": np.zeros((70, 6))}, {}, ValueError, "relevance"),
         (np.zeros((70, 6)), {"resume": True}, ValueError, "a path as `out`"),
         (7, {}, TypeError, "a path, or arrays"),
