@@ -45,7 +45,7 @@ class ArrayStore(Store):
 
     def _assign(self, name: str, array: np.ndarray, end: int) -> None:
         target = self._arrays[name]
-        if tuple(target.shape[1:]) != array.shape[1:] or len(target) < end:
+        if tuple(target.shape[1:]) != array.shape[1:] or target.shape[0] < end:
             raise ValueError(
                 f"out has the shape {tuple(target.shape)} for {name}. Expected: an entry for each "
                 f"of at least {end} samples, of the shape {array.shape[1:]}."

@@ -200,6 +200,9 @@ def test_arrays_take_slices(tmp_path):
     with h5py.File(tmp_path / "found.h5", "w") as file:
         analyzer().analyze(DATA, out=file.create_dataset("r", (70, 6)), batch_size=16)
         np.testing.assert_array_equal(file["r"][:], expected)
+    kept = zarr.create_array(tmp_path / "own.zarr", shape=(70, 6), dtype="float32")
+    analyzer().analyze(DATA, out=kept, batch_size=16)
+    np.testing.assert_array_equal(kept[:], expected)
 
 
 @pytest.mark.parametrize(
