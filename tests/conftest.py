@@ -20,10 +20,10 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what names TensorFlow on another backend, and what `--every` leaves out."""
+    """Leave out what is for other backends only, and what `--every` leaves out."""
     files = defaultdict(list)
     for item in items:
-        if NAME == "tensorflow" or not item.get_closest_marker("tensorflow"):
+        if all(NAME in marker.args for marker in item.iter_markers("only")):
             files[item.path].append(item)
     kept = [item for tests in files.values() for item in tests[:: config.getoption("every")]]
     config.hook.pytest_deselected(items=[*({*items} - {*kept})])

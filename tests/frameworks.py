@@ -17,7 +17,8 @@ from keras.src.backend.common import dtypes
 
 NAME = keras.backend.backend()
 framework = importlib.import_module(NAME)
-on_tensorflow = pytest.mark.tensorflow
+on_tensorflow = pytest.mark.only("tensorflow")
+not_on_torch = pytest.mark.only("tensorflow", "jax")
 
 
 def compute_in_float64() -> None:

@@ -103,7 +103,8 @@ def chosen(output, selection):
     """The numbers that are explained, as tensors."""
     if isinstance(selection, tuple):
         return output[(slice(None), *selection)]
-    flat = ops.reshape(output if selection is None else output * selection, (3, -1))
+    weighed = output if selection is None else ops.multiply(output, selection)
+    flat = ops.reshape(weighed, (3, -1))
     return ops.max(flat, axis=1) if selection is None else ops.sum(flat, axis=1)
 
 

@@ -25,11 +25,12 @@ from hypothesis import strategies as st
 from keras import layers, ops, tree
 
 import innvestigate
-from tests.frameworks import examples, gradients, with_gradient
+from tests.frameworks import NAME, examples, gradients, with_gradient
 from tests.models import MODELS, TOKEN_MODELS, build, randomize
 from tests.test_table import (
     METHODS,
     REQUIRED,
+    UNSTABLE,
     analyzer,
     assert_close,
     silence,
@@ -521,8 +522,9 @@ def test_samples_are_explained_one_by_one(method, model):
     found = analyzer(method, model).analyze(x)
     alone = analyzer(method, model).analyze(x, batch_size=1)
     permuted = analyzer(method, model).analyze(tree.map_structure(lambda a: a[order], x))
-    assert_close(alone, found)
-    assert_close(permuted, tree.map_structure(lambda a: a[order], found))
+    tolerance = 1e-4 if NAME == "torch" and method in UNSTABLE else 1e-5
+    assert_close(alone, found, tolerance)
+    assert_close(permuted, tree.map_structure(lambda a: a[order], found), tolerance)
 
 
 def test_noise_is_drawn_sample_by_sample():

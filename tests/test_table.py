@@ -31,6 +31,8 @@ REQUIRED = {
     "shapley_sampling": {"seed": 0, "samples": 2},
 }
 METHODS = list(innvestigate.analyzers)
+UNSTABLE = ("lrp.z", "lrp.z_IB", "lrp.epsilon_IB", "lrp.flat")
+"""Rules whose divisors nearly cancel: in float32 TensorFlow differs as much from itself."""
 DEEP_TAYLOR = [name for name in METHODS if name.startswith("deep_taylor")]
 LRP = [name for name in METHODS if name.startswith(("lrp", "elrp"))]
 RECTIFIER = ["deconvnet", "guided_backprop", "guided", "pattern.net", "pattern.attribution"]

@@ -297,12 +297,12 @@ class DeepLIFTWrapper(DeepLIFT):
 
 def is_elementwise(step: Step) -> bool:
     """Whether each output number of a step is a function of the input number in its place."""
-    clips = has(step.operation, Trait.EXTREMUM)
-    return (
-        (kind_of(step) is Kind.ACTIVATION or clips)
-        and len(step.inputs) == 1
-        and step.inputs[0].shape == step.outputs[0].shape
-    )
+    if kind_of(step) is not Kind.ACTIVATION and not has(step.operation, Trait.EXTREMUM):
+        return False
+    if len(step.inputs) != 1 or len(step.inputs[0].shape) != len(step.outputs[0].shape):
+        return False
+    sizes = zip(step.inputs[0].shape, step.outputs[0].shape, strict=True)
+    return all(m == n or None in (m, n) for m, n in sizes)  # which not every backend knows
 
 
 def _checked(rule) -> list[tuple]:

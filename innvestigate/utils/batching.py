@@ -45,9 +45,9 @@ def labelled_batches(x: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
             if isinstance(item, tuple) and not item:
                 raise ValueError("A batch of the data set is an empty tuple: it has no inputs.")
             given, labels, *_ = (*item, None) if isinstance(item, tuple) else (item, None)
-            inputs = tree.map_structure(_to_numpy, as_given(given))
+            inputs = _to_numpy(as_given(given))
             if not _is_empty(inputs):
-                yield inputs, None if labels is None else tree.map_structure(_to_numpy, labels)
+                yield inputs, _to_numpy(labels)
         return
     count = len(tree.flatten(x)[0])
     for start in range(0, count, batch_size):
@@ -79,14 +79,16 @@ def _items(x: Any) -> Iterator[Any]:
 
 def _is_empty(batch: Any) -> bool:
     """Whether all arrays of a batch are empty."""
-    shapes = [x.shape for x in tree.flatten(batch) if isinstance(x, np.ndarray)]
+    shapes = [x.shape for x in _leaves(batch) if isinstance(x, np.ndarray)]
     return bool(shapes) and all(shape[:1] == (0,) for shape in shapes)
 
 
 def _size(batch: Any) -> int:
     """The number of samples of a batch of arrays, or of one in nested lists."""
-    first = tree.flatten(batch)[0]
-    return len(first) if np.ndim(first) else len(batch)
+    first = next(iter(_leaves(batch)), batch)
+    if np.ndim(first):
+        return len(first)
+    return len(batch) if isinstance(batch, Collection) else 1  # which is refused where it is read
 
 
 class Progress:
@@ -222,6 +224,18 @@ def _bar(count: int | None) -> keras.utils.Progbar:
     return keras.utils.Progbar(100, unit_name="percent")
 
 
-def _to_numpy(x: Any) -> np.ndarray:
+def _to_numpy(x: Any) -> Any:
     """Tensors as arrays; what else is in a batch is looked at where it is checked."""
+    if isinstance(x, dict):
+        return {key: _to_numpy(part) for key, part in x.items()}
+    if type(x) in (list, tuple):
+        return type(x)(map(_to_numpy, x))
     return keras.ops.convert_to_numpy(x) if keras.ops.is_tensor(x) else x
+
+
+def _leaves(x: Any) -> list:
+    """What is in a structure, in its own order: keys may be of any kind."""
+    if not isinstance(x, (dict, list, tuple)):
+        return [x]
+    parts = x.values() if isinstance(x, dict) else x
+    return [leaf for part in parts for leaf in _leaves(part)]

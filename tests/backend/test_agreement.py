@@ -13,10 +13,7 @@ import pytest
 
 from tests.backend.agreement import MODELS
 from tests.frameworks import NAME
-from tests.test_table import METHODS
-
-UNSTABLE = ("lrp.z", "lrp.z_IB", "lrp.epsilon_IB", "lrp.flat")
-"""Rules whose divisors nearly cancel: in float32 TensorFlow differs as much from itself."""
+from tests.test_table import METHODS, UNSTABLE
 
 
 def limit(key: str) -> float:

@@ -8,6 +8,7 @@ from keras import layers, ops
 import innvestigate
 from innvestigate.analyzer import GaussianSmoother, PathIntegrator
 from innvestigate.engine.guard import ForwardDiffersError
+from tests.frameworks import not_on_torch
 
 X = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
 TOKENS = np.array([[1, 2, 3], [4, 0, 2]])
@@ -124,6 +125,7 @@ def test_a_fixed_batch_is_compared_as_it_is():
     assert np.isfinite(gradient(model).analyze(LARGE, batch_size=4)).all()
 
 
+@not_on_torch  # where they are followed
 def test_numbers_that_were_adapted_anew_are_noticed():
     normal = layers.Normalization()
     normal.adapt(X)

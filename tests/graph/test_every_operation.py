@@ -13,9 +13,10 @@ from tests.graph import operation_cases, test_every_layer
 from tests.graph.operation_cases import OUTSIDE, names
 
 PAGE = (Path(__file__).parents[2] / "docs" / "coverage.md").read_text()
-# Keras's own hand JAX a list where it wants a tuple.
-OF_KERAS = ("norm", "quantile") if NAME == "jax" else ()
-INSIDE = sorted({*names()} - {*OUTSIDE, *OF_KERAS})
+# Keras's own hand JAX a list where it wants a tuple, and torch a tensor where it wants a number;
+# torch has no derivative of the last one.
+OF_KERAS = {"jax": ("norm", "quantile"), "torch": ("full", "heaviside")}
+INSIDE = sorted({*names()} - {*OUTSIDE, *OF_KERAS.get(NAME, ())})
 GIVEN = {"neuron_selection_mode": "weights", "keep_output_activation": True}
 
 # Where constants absorb relevance, and softmaxes and their logarithms what is not linear in them.

@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 import innvestigate
+from tests.frameworks import on_tensorflow
 
 
 def test_names_of_the_users_layers_do_not_collide_with_the_mirrors():
@@ -120,6 +121,7 @@ def test_nested_layers_are_found_by_short_and_long_name():
         innvestigate.create_analyzer("gradient", model, layers=("inner",))
 
 
+@on_tensorflow
 def test_mirror_exports_to_a_saved_model(tmp_path):
     import tensorflow as tf
 
