@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import export_models  # noqa: E402
 import export_table  # noqa: E402
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = pytest.mark.only("tensorflow")
 
 CELLS = [
     ("mlp", "lrp.epsilon"),

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from innvestigate.backend.tensorflow_gradients import GRADIENTS, portable_vjp
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = pytest.mark.only("tensorflow")
 
 LACKING = {
     *("ShapeN", "BroadcastGradientArgs", "BitwiseAnd", "Bitcast", "StridedSliceGrad"),
