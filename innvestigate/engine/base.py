@@ -152,7 +152,8 @@ class Analyzer(Audited, Exported, Configured):
                 `(batch, n, k)`, weights `(batch, n, *output_shape)`; a batch of 1 holds for all.
             batch_size: Samples that are run at a time; data sets bring their own batches.
             verbose: 1 shows a progress bar.
-            check: Whether the books are kept as by `audit`, and have to balance.
+            check: Whether the books are kept as by `audit`, and have to balance: those of what is
+                done in this call, when all of it is written to `out`.
             out: Where the results are written, batch by batch, instead of being held in memory: a
                 path that ends in `.npy`, `.zarr` or `.parquet` (see `innvestigate.stores`), or
                 arrays of the results' shape in their structure, to which slices are assigned.
