@@ -6,6 +6,7 @@
 """
 
 from innvestigate.evaluation.faithfulness import Infidelity, SensitivityN
+from innvestigate.evaluation.importance import Importance, importance
 from innvestigate.evaluation.metric import Metric
 from innvestigate.evaluation.perturbation import RegionPerturbation, aopc
 from innvestigate.evaluation.randomization import Randomization, rank_correlation
@@ -15,6 +16,7 @@ from innvestigate.evaluation.runner import METRICS, Evaluation, evaluate
 __all__ = [
     "METRICS",
     "Evaluation",
+    "Importance",
     "Infidelity",
     "MaxSensitivity",
     "Metric",
@@ -23,5 +25,6 @@ __all__ = [
     "SensitivityN",
     "aopc",
     "evaluate",
+    "importance",
     "rank_correlation",
 ]

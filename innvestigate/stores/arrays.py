@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from innvestigate.stores.base import Store, named
+from innvestigate.stores.base import Store
+from innvestigate.utils.structures import named
 
 
 class ArrayStore(Store):

@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from innvestigate.utils.files import FileRefusedError
-
-SINGLE = "relevance"
-"""The name of a result that is not one of several."""
+from innvestigate.utils.structures import named
 
 
 @dataclass(frozen=True)
@@ -139,18 +137,6 @@ def _if_possible(made_by: Callable[[], str], resume: bool) -> str | None:
         if resume:
             raise
         return None
-
-
-def named(result: Any, place: str = "") -> dict[str, np.ndarray]:
-    """The arrays of a structure by their places in it, such as `input/0`."""
-    if isinstance(result, dict):
-        parts: Iterable = result.items()
-    elif isinstance(result, (list, tuple)):
-        parts = enumerate(result)
-    else:
-        return {place or SINGLE: result}
-    found = (named(part, f"{place}/{key}" if place else str(key)) for key, part in parts)
-    return {name: array for arrays in found for name, array in arrays.items()}
 
 
 def write_all(store: Store, results: Iterable[Any]) -> None:

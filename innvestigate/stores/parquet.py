@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from innvestigate.stores.base import SINGLE, FileStore, Record
+from innvestigate.stores.base import FileStore, Record
 from innvestigate.utils.files import replacing
+from innvestigate.utils.structures import SINGLE
 
 _RECORD = "_innvestigate.json"  # readers of parquet pass over files that begin with an underscore
 

@@ -129,6 +129,12 @@ def evaluated(metric):
     return evaluation.evaluate(mlp(), methods, X, metrics=metric, seed=0, batch_size=8).samples
 
 
+def summed_up(found):
+    """What is said of relevance that was added."""
+    found.add(X)
+    return found.to_frame()
+
+
 def _everywhere(step):
     return True
 
@@ -214,6 +220,8 @@ HONEST: dict[str, Honest] = {
         lambda: {"model": mlp(), "methods": {"g": analyzer("gradient")}, "x": X, "seed": 0},
         lambda found: found.samples,
     ),
+    "evaluation.Importance": (dict, summed_up),
+    "evaluation.importance": (lambda: {"analyzer": analyzer("gradient"), "data": X}, as_it_is),
     "evaluation.rank_correlation": (
         lambda: {"a": RELEVANCE[0], "b": RELEVANCE[1]},
         as_it_is,
@@ -320,6 +328,7 @@ ANALYZERS = ("gradient", "lrp.epsilon", "pattern.net", "occlusion", "deeplift", 
 MODES = {"index": 0, "contrast": (0, 1), "weights": [1.0, 0.0], "all": None}
 _METHODS: dict[str, Callable[[], dict]] = {
     "analyze": lambda: {"x": X},
+    "stream": lambda: {"x": X},
     "audit": lambda: {"x": X},
     "accounted": lambda: {"x": X},
     "tokens": lambda: {"x": X},
@@ -340,7 +349,7 @@ def methods() -> list[Call]:
             books = method in ("audit", "accounted") and made().adds_up_to is None
             if hasattr(made(), method) and not books:
                 call = _method(made, method)
-                use = explained if method == "rebuilt" else as_it_is
+                use = {"rebuilt": explained, "stream": list}.get(method, as_it_is)
                 found.append(Call(f"{name} .{method}", call, honest, use))
     for mode, selection in MODES.items():
         made = _made("lrp.epsilon", mode)

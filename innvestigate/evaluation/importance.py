@@ -1,0 +1,295 @@
+"""What matters over a data set: statistics of relevance, in one pass, and mergeable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from innvestigate.utils.arguments import check_choice, check_texts, numbers_of
+from innvestigate.utils.batching import batches, is_dataset
+from innvestigate.utils.structures import named
+from innvestigate.utils.words import shown
+
+ACCURACY = 200
+"""The k of the sketches: ranks of quantiles are off by at most 1.3 % of the numbers."""
+
+UNITS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "feature": lambda y: y,
+    "channel": lambda y: y.reshape(-1, y.shape[-1]),
+    "position": lambda y: y.sum(axis=-1, dtype="float64") if y.ndim > 2 else y,
+}
+"""For each unit of results the array with one axis of observations, and the units behind it."""
+
+
+class Importance:
+    """Statistics of the relevance of each unit, over all results that are added.
+
+    Args:
+        per: What a unit is: `"feature"`, each number of a sample; `"channel"`, the last axis, over
+            all positions; `"position"`, all axes but the last, whose relevance is summed;
+            `"token"`, each token wherever it stands.
+        quantiles: Which quantiles there are to be, in [0, 1]. They are estimates by KLL sketches
+            (Karnin, Lang and Liberty, 2016), whose ranks are off by at most 1.3 % of the numbers,
+            and need `pip install 'innvestigate[quantiles]'`. None for none.
+        names: The names of the units, in their order; numbers by default. Not for tokens.
+
+    Attributes:
+        per: See there.
+        quantiles: See there.
+
+    Raises:
+        ValueError: If an argument does not fit.
+        ImportError: If there are to be quantiles, and datasketches is not installed.
+    """
+
+    def __init__(self, per: str = "feature", quantiles: Any = None, names: Any = None):
+        self.per = str(check_choice("per", per, (*UNITS, "token")))
+        given = np.zeros(0) if quantiles is None else numbers_of("quantiles", quantiles)
+        self.quantiles = np.unique(given).astype("float64")
+        if np.any((self.quantiles < 0) | (self.quantiles > 1)):
+            raise ValueError(f"quantiles must be in [0, 1]. Received: {self.quantiles.tolist()}.")
+        if names is not None and per == "token":
+            raise ValueError("Tokens have their own names: leave `names` out.")
+        self._names = None if names is None else check_texts("names", names)
+        self._results: dict[str, Any] = {}  # of _Grid or _Bag
+
+    def add(self, result: Any, tokens: Any = None) -> None:
+        """Take in results of samples.
+
+        Args:
+            result: Relevance as `analyze` returns it.
+            tokens: With `per="token"` what each place stands for, in the structure and shape of
+                the result, as `analyzer.tokens` says.
+
+        Raises:
+            ValueError: If the samples differ in shape from those before, or tokens are missing.
+        """
+        places = named(tokens)
+        for name, array in named(result).items():
+            if self.per != "token":
+                rows = UNITS[self.per](array)
+                self._statistics(name, rows.shape[1:]).add(rows)
+                continue
+            at = np.asarray(places.get(name))
+            if at.shape != array.shape:
+                raise ValueError(
+                    f"Each place needs a token. Received: tokens of the shape {at.shape} for "
+                    f"{name} of the shape {array.shape}."
+                )
+            self._statistics(name, ()).add(array.reshape(-1), at.reshape(-1))
+
+    def merge(self, other: Importance) -> None:
+        """Take in what another one of the same arguments has seen, elsewhere.
+
+        Raises:
+            ValueError: If its units or quantiles are others.
+        """
+        if self.per != other.per or not np.array_equal(self.quantiles, other.quantiles):
+            raise ValueError(
+                "Statistics of the same units and quantiles can be merged. Received: per="
+                f"{other.per!r}, quantiles={other.quantiles.tolist()}; expected: per={self.per!r}, "
+                f"quantiles={self.quantiles.tolist()}."
+            )
+        for name, statistics in other._results.items():
+            self._statistics(name, statistics.shape).merge(statistics)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row for each unit: its name, `count`, `mean_abs`, `mean` and the quantiles.
+
+        Where there are several results (inputs, layers) a column `result` names them. Tokens are
+        in the order of their `mean_abs` times `count`, the rest in their own.
+        """
+        parts = []
+        for name, statistics in self._results.items():
+            part = statistics.to_frame(self.quantiles)
+            part.insert(0, self.per, self._labels(statistics))
+            if len(self._results) > 1:
+                part.insert(0, "result", name)
+            parts.append(part)
+        if not parts:
+            raise ValueError("No results were added.")
+        return pd.concat(parts, ignore_index=True)
+
+    def _statistics(self, name: str, shape: tuple[int, ...]) -> Any:
+        if name not in self._results:
+            kind = _Bag if self.per == "token" else _Grid
+            self._results[name] = kind(shape, len(self.quantiles) > 0)
+        found = self._results[name]
+        if found.shape != shape:
+            raise ValueError(
+                f"Samples of {name} have {shape} units, and those before had {found.shape}. Units "
+                "are compared place by place; per='token' compares tokens wherever they stand."
+            )
+        return found
+
+    def _labels(self, statistics: Any) -> list[str]:
+        labels = statistics.labels()
+        if self._names is None:
+            return labels
+        if len(self._names) != len(labels):
+            raise ValueError(f"There are {len(self._names)} names for {len(labels)} units.")
+        return self._names
+
+
+def importance(
+    analyzer: Any,
+    data: Any,
+    neuron_selection: Any = None,
+    *,
+    per: str = "feature",
+    quantiles: Any = None,
+    names: Any = None,
+    batch_size: int = 32,
+    verbose: int = 0,
+) -> pd.DataFrame:
+    """What matters over a data set, in one pass and the memory of one batch.
+
+    `mean_abs` is (1/n) Σ|R|, `mean` (1/n) ΣR over the relevance R of a unit in all samples.
+
+    Args:
+        analyzer: Any analyzer.
+        data: Samples as for `analyzer.analyze`.
+        neuron_selection: See there.
+        per: See `Importance`.
+        quantiles: See `Importance`.
+        names: See `Importance`.
+        batch_size: See `analyzer.analyze`.
+        verbose: See there.
+
+    Returns:
+        See `Importance.to_frame`. To split the work, add `analyzer.stream(...)` to an `Importance`
+        on each machine, and merge them.
+
+    Raises:
+        TypeError: If `analyzer` is none.
+        ValueError: See `analyzer.analyze` and `Importance`.
+
+    Example:
+        >>> table = importance(analyzer, x, per="channel")
+    """
+    if not callable(getattr(analyzer, "stream", None)):
+        raise TypeError(
+            "analyzer must be an analyzer that innvestigate.create_analyzer has made. Received: "
+            f"{shown(analyzer)}."
+        )
+    found = Importance(per, quantiles, names)
+    options = {"batch_size": batch_size, "verbose": verbose}
+    if per != "token":
+        for result in analyzer.stream(data, neuron_selection, **options):
+            found.add(result)
+        return found.to_frame()
+    last = _Last(data if is_dataset(data) else batches(data, batch_size))
+    for result in analyzer.stream(iter(last), neuron_selection, **options):
+        given = last.item[0] if isinstance(last.item, tuple) else last.item
+        found.add(result, analyzer.tokens(given))
+    return found.to_frame()
+
+
+class _Last:
+    """Items that are passed on, of which the last one is kept."""
+
+    def __init__(self, items: Iterable[Any]):
+        self._items = items
+        self.item: Any = None
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self._items:
+            self.item = item
+            yield item
+
+
+class _Grid:
+    """Statistics of units that all samples have, in places of their own."""
+
+    def __init__(self, shape: tuple[int, ...], with_quantiles: bool):
+        self.shape, self.count = shape, 0
+        self.total = self.size = np.zeros(shape)
+        self._sketch = _sketches(int(np.prod(shape))) if with_quantiles else None
+
+    def add(self, rows: np.ndarray) -> None:
+        """Take in observations, `(n, *shape)`."""
+        self.count += len(rows)
+        self.total = self.total + rows.sum(axis=0, dtype="float64")
+        self.size = self.size + np.abs(rows).sum(axis=0, dtype="float64")
+        if self._sketch is not None:
+            self._sketch.update(rows.reshape(len(rows), -1).astype("float32"))
+
+    def merge(self, other: _Grid) -> None:
+        """Take in what another one has seen."""
+        self.count += other.count
+        self.total, self.size = self.total + other.total, self.size + other.size
+        if self._sketch is not None:
+            self._sketch.merge(other._sketch)
+
+    def labels(self) -> list[str]:
+        """The place of each unit."""
+        return [", ".join(map(str, place)) for place in np.ndindex(*self.shape)]
+
+    def to_frame(self, quantiles: np.ndarray) -> pd.DataFrame:
+        """A row for each unit."""
+        size, total = self.size.reshape(-1) / self.count, self.total.reshape(-1) / self.count
+        found = pd.DataFrame({"count": self.count, "mean_abs": size, "mean": total})
+        if self._sketch is not None:
+            estimated = self._sketch.get_quantiles(quantiles)
+            found[[f"q{q:g}" for q in quantiles]] = estimated
+        return found
+
+
+class _Bag:
+    """Statistics of units that come up anywhere, by their names."""
+
+    shape: tuple[int, ...] = ()
+
+    def __init__(self, _: tuple[int, ...], with_quantiles: bool):
+        self._sums = pd.DataFrame(columns=["count", "size", "total"], dtype="float64")
+        self._sketches: dict[str, Any] | None = {} if with_quantiles else None
+
+    def add(self, values: np.ndarray, units: np.ndarray) -> None:
+        """Take in an observation for each of some units."""
+        values = values.astype("float64")
+        found = pd.DataFrame({"count": 1.0, "size": np.abs(values), "total": values})
+        self._sums = self._sums.add(found.groupby(units).sum(), fill_value=0)
+        if self._sketches is not None:
+            for unit in np.unique(units):
+                self._sketch(unit).update(values[units == unit].astype("float32")[:, None])
+
+    def merge(self, other: _Bag) -> None:
+        """Take in what another one has seen."""
+        self._sums = self._sums.add(other._sums, fill_value=0)
+        for unit, sketch in (other._sketches or {}).items():
+            self._sketch(unit).merge(sketch)
+
+    def labels(self) -> list[str]:
+        """The names of the units."""
+        return list(self._sorted().index)
+
+    def to_frame(self, quantiles: np.ndarray) -> pd.DataFrame:
+        """A row for each unit."""
+        sums = self._sorted()
+        counts, size, total = sums["count"].astype("int64"), sums["size"], sums["total"]
+        found = pd.DataFrame({"count": counts, "mean_abs": size / counts, "mean": total / counts})
+        if self._sketches is not None:
+            estimated = [self._sketch(unit).get_quantiles(quantiles)[0] for unit in found.index]
+            found[[f"q{q:g}" for q in quantiles]] = estimated
+        return found.reset_index(drop=True)
+
+    def _sorted(self) -> pd.DataFrame:
+        return self._sums.sort_values("size", ascending=False, kind="stable")
+
+    def _sketch(self, unit: str) -> Any:
+        assert self._sketches is not None
+        return self._sketches.setdefault(unit, _sketches(1))
+
+
+def _sketches(count: int) -> Any:
+    """Empty sketches of the numbers of some units."""
+    try:
+        from datasketches import vector_of_kll_floats_sketches
+    except ImportError as error:
+        raise ImportError(
+            "Quantiles need the package datasketches: pip install 'innvestigate[quantiles]'."
+        ) from error
+    return vector_of_kll_floats_sketches(ACCURACY, count)
