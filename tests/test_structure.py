@@ -91,7 +91,7 @@ def test_a_circle_would_be_found():
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_only_the_trace_reads_what_is_private_elsewhere(path):
-    if path.name in (*OF_KERAS, "signature.py", "quantized.py"):
+    if path.name in (*OF_KERAS, "quantized.py"):
         return
     known = {node.attr for node in parsed(ast.Attribute, path) if _is_own(node.value)}
     private = [

@@ -143,7 +143,11 @@ class PatternStatistics:
                 "Statistics of different models cannot be merged. Expected kernels and neurons of "
                 f"the shapes: {shapes}; received: {found}."
             )
-        self._total = self._plus(other.samples, other.sums)
+        self.add(other.samples, other.sums)
+
+    def add(self, samples: int, sums: dict[str, dict[str, np.ndarray]]) -> None:
+        """Add sums over further samples, of the same kernels."""
+        self._total = self._plus(samples, sums)
 
     def _plus(self, samples: int, sums: dict) -> tuple[int, dict]:
         if not (self.sums and sums):
@@ -201,7 +205,7 @@ class PatternStatistics:
                 sums.setdefault(layer, {})[key] = np.asarray(array)
         for layer, of_kernel in sums.items():
             check_sums(layer, of_kernel)
-        statistics._total = (samples, sums)
+        statistics.add(samples, sums)
         return statistics
 
     def save(self, path: str | os.PathLike | bytes) -> None:

@@ -39,6 +39,7 @@ class Importance:
     Attributes:
         per: See there.
         quantiles: See there.
+        results: The statistics of each result, by its name.
 
     Raises:
         ValueError: If an argument does not fit.
@@ -54,7 +55,7 @@ class Importance:
         if names is not None and per == "token":
             raise ValueError("Tokens have their own names: leave `names` out.")
         self._names = None if names is None else check_texts("names", names)
-        self._results: dict[str, Any] = {}  # of _Grid or _Bag
+        self.results: dict[str, Any] = {}  # of _Grid or _Bag
 
     def add(self, result: Any, tokens: Any = None) -> None:
         """Take in results of samples.
@@ -93,7 +94,7 @@ class Importance:
                 f"{other.per!r}, quantiles={other.quantiles.tolist()}; expected: per={self.per!r}, "
                 f"quantiles={self.quantiles.tolist()}."
             )
-        for name, statistics in other._results.items():
+        for name, statistics in other.results.items():
             self._statistics(name, statistics.shape).merge(statistics)
 
     def to_frame(self) -> pd.DataFrame:
@@ -103,10 +104,10 @@ class Importance:
         in the order of their `mean_abs` times `count`, the rest in their own.
         """
         parts = []
-        for name, statistics in self._results.items():
+        for name, statistics in self.results.items():
             part = statistics.to_frame(self.quantiles)
             part.insert(0, self.per, self._labels(statistics))
-            if len(self._results) > 1:
+            if len(self.results) > 1:
                 part.insert(0, "result", name)
             parts.append(part)
         if not parts:
@@ -114,10 +115,10 @@ class Importance:
         return pd.concat(parts, ignore_index=True)
 
     def _statistics(self, name: str, shape: tuple[int, ...]) -> Any:
-        if name not in self._results:
+        if name not in self.results:
             kind = _Bag if self.per == "token" else _Grid
-            self._results[name] = kind(shape, len(self.quantiles) > 0)
-        found = self._results[name]
+            self.results[name] = kind(shape, len(self.quantiles) > 0)
+        found = self.results[name]
         if found.shape != shape:
             raise ValueError(
                 f"Samples of {name} have {shape} units, and those before had {found.shape}. Units "
@@ -202,27 +203,35 @@ class _Last:
 
 
 class _Grid:
-    """Statistics of units that all samples have, in places of their own."""
+    """Statistics of units that all samples have, in places of their own.
+
+    Attributes:
+        shape: Shape of the units.
+        count: Number of observations.
+        total: ΣR of each unit.
+        size: Σ|R| of each unit.
+        sketch: What quantiles are estimated by; None for none.
+    """
 
     def __init__(self, shape: tuple[int, ...], with_quantiles: bool):
         self.shape, self.count = shape, 0
         self.total = self.size = np.zeros(shape)
-        self._sketch = _sketches(int(np.prod(shape))) if with_quantiles else None
+        self.sketch = _sketches(int(np.prod(shape))) if with_quantiles else None
 
     def add(self, rows: np.ndarray) -> None:
         """Take in observations, `(n, *shape)`."""
         self.count += len(rows)
         self.total = self.total + rows.sum(axis=0, dtype="float64")
         self.size = self.size + np.abs(rows).sum(axis=0, dtype="float64")
-        if self._sketch is not None:
-            self._sketch.update(rows.reshape(len(rows), -1).astype("float32"))
+        if self.sketch is not None:
+            self.sketch.update(rows.reshape(len(rows), -1).astype("float32"))
 
     def merge(self, other: _Grid) -> None:
         """Take in what another one has seen."""
         self.count += other.count
         self.total, self.size = self.total + other.total, self.size + other.size
-        if self._sketch is not None:
-            self._sketch.merge(other._sketch)
+        if self.sketch is not None:
+            self.sketch.merge(other.sketch)
 
     def labels(self) -> list[str]:
         """The place of each unit."""
@@ -232,35 +241,40 @@ class _Grid:
         """A row for each unit."""
         size, total = self.size.reshape(-1) / self.count, self.total.reshape(-1) / self.count
         found = pd.DataFrame({"count": self.count, "mean_abs": size, "mean": total})
-        if self._sketch is not None:
-            estimated = self._sketch.get_quantiles(quantiles)
+        if self.sketch is not None:
+            estimated = self.sketch.get_quantiles(quantiles)
             found[[f"q{q:g}" for q in quantiles]] = estimated
         return found
 
 
 class _Bag:
-    """Statistics of units that come up anywhere, by their names."""
+    """Statistics of units that come up anywhere, by their names.
+
+    Attributes:
+        sums: For each unit its number of observations, Σ|R| and ΣR.
+        sketches: For each unit what its quantiles are estimated by; None for none.
+    """
 
     shape: tuple[int, ...] = ()
 
     def __init__(self, _: tuple[int, ...], with_quantiles: bool):
-        self._sums = pd.DataFrame(columns=["count", "size", "total"], dtype="float64")
-        self._sketches: dict[str, Any] | None = {} if with_quantiles else None
+        self.sums = pd.DataFrame(columns=["count", "size", "total"], dtype="float64")
+        self.sketches: dict[str, Any] | None = {} if with_quantiles else None
 
     def add(self, values: np.ndarray, units: np.ndarray) -> None:
         """Take in an observation for each of some units."""
         values = values.astype("float64")
         found = pd.DataFrame({"count": 1.0, "size": np.abs(values), "total": values})
-        self._sums = self._sums.add(found.groupby(units).sum(), fill_value=0)
-        if self._sketches is not None:
+        self.sums = self.sums.add(found.groupby(units).sum(), fill_value=0)
+        if self.sketches is not None:
             for unit in np.unique(units):
-                self._sketch(unit).update(values[units == unit].astype("float32")[:, None])
+                self.sketch(unit).update(values[units == unit].astype("float32")[:, None])
 
     def merge(self, other: _Bag) -> None:
         """Take in what another one has seen."""
-        self._sums = self._sums.add(other._sums, fill_value=0)
-        for unit, sketch in (other._sketches or {}).items():
-            self._sketch(unit).merge(sketch)
+        self.sums = self.sums.add(other.sums, fill_value=0)
+        for unit, sketch in (other.sketches or {}).items():
+            self.sketch(unit).merge(sketch)
 
     def labels(self) -> list[str]:
         """The names of the units."""
@@ -271,17 +285,18 @@ class _Bag:
         sums = self._sorted()
         counts, size, total = sums["count"].astype("int64"), sums["size"], sums["total"]
         found = pd.DataFrame({"count": counts, "mean_abs": size / counts, "mean": total / counts})
-        if self._sketches is not None:
-            estimated = [self._sketch(unit).get_quantiles(quantiles)[0] for unit in found.index]
+        if self.sketches is not None:
+            estimated = [self.sketch(unit).get_quantiles(quantiles)[0] for unit in found.index]
             found[[f"q{q:g}" for q in quantiles]] = estimated
         return found.reset_index(drop=True)
 
     def _sorted(self) -> pd.DataFrame:
-        return self._sums.sort_values("size", ascending=False, kind="stable")
+        return self.sums.sort_values("size", ascending=False, kind="stable")
 
-    def _sketch(self, unit: str) -> Any:
-        assert self._sketches is not None
-        return self._sketches.setdefault(unit, _sketches(1))
+    def sketch(self, unit: str) -> Any:
+        """That of a unit, new if it has none."""
+        assert self.sketches is not None
+        return self.sketches.setdefault(unit, _sketches(1))
 
 
 def _sketches(count: int) -> Any:

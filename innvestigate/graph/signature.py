@@ -20,7 +20,8 @@ def signature(model: keras.Model) -> tuple[tuple, Any, bool]:
     Raises:
         ValueError: If Keras does not know the shapes; says how to tell them.
     """
-    shapes = list((model._build_shapes_dict or {}).values())
+    config = keras.Model.get_build_config(model) or {}  # of one shape, or of several by name
+    shapes = list(config.get("shapes_dict", config).values())
     if not model.built:
         raise not_built(model)
     if not shapes:
