@@ -178,7 +178,9 @@ class Books:
     def closed(self, results: Any) -> Ledger:
         """The books of an analysis that returned some results."""
         entries = (self._entry(step, row) for step, row in self._rows.items())
-        explained, received = (np.concatenate(c) for c in zip(*self._samples, strict=True))
+        nothing = [(np.zeros(0), np.zeros(0))]  # is left to do in a job that was done before
+        pairs = zip(*(self._samples or nothing), strict=True)
+        explained, received = (np.concatenate(arrays) for arrays in pairs)
         return Ledger(tuple(entries), explained, received, self.of, results)
 
     def _entry(self, step: tuple[str, str], row: np.ndarray) -> Entry:

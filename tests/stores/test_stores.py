@@ -228,6 +228,7 @@ def test_books_are_kept_too(tmp_path):
     path = tmp_path / "found.npy"
     analyzer("lrp.epsilon").analyze(DATA, out=path, check=True)
     np.testing.assert_array_equal(read(path), analyzer("lrp.epsilon").analyze(DATA))
+    analyzer("lrp.epsilon").analyze(DATA, out=path, check=True, resume=True)  # nothing is left
 
 
 KILLED = """
