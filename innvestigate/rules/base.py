@@ -145,9 +145,9 @@ class Linearised(Rule):
         linear = pushed(function, at.inputs, self.parts(at))
         for r, y, jx in zip(signals, function(*at.inputs), linear, strict=True):
             multiplier = divide(r, y)
-            kept += Absorbed(
-                bias=ops.sum((y - jx) * multiplier), dropped=ops.sum(r - y * multiplier)
-            )
+            divided = ops.sum(y * multiplier)
+            bias = divided - ops.sum(jx * multiplier)
+            kept += Absorbed(bias, dropped=ops.sum(r) - divided)
         return kept
 
 

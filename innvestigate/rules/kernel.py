@@ -46,7 +46,7 @@ class Share:
         """The relevance that no input gets."""
         z, s = self._divided(linear)
         bias = 0.0 if self.bias is None else self.weight * ops.sum(self.bias * s)
-        rest = self.weight * ops.sum(self.r - z * s)
+        rest = self.weight * (ops.sum(self.r) - ops.sum(z * s))
         return Absorbed(bias, stabiliser=rest) if self.epsilon else Absorbed(bias, dropped=rest)
 
     def _alike(self) -> list:
