@@ -15,6 +15,7 @@ from pathlib import Path
 
 import keras_hub_models
 import numpy as np
+import tensorflow as tf
 from measure import build, images, in_own_process, markdown, read, write
 
 import innvestigate
@@ -34,6 +35,7 @@ of these count as balanced. Networks of `keras.applications` as above, and Keras
 def worker(name: str) -> dict:
     """The largest gap of each method on one architecture."""
     warnings.simplefilter("ignore")
+    tf.config.run_functions_eagerly(True)  # each mirror runs once: not worth compiling
     if name.startswith(OF_KERAS_HUB):
         model = keras_hub_models.model(name.removeprefix(OF_KERAS_HUB))
         return {method: cell(method, model, keras_hub_models.data(model)) for method in METHODS}
