@@ -264,8 +264,8 @@ class Collector:
         found = iter(run_batch(self._model, inputs))
         sums: dict[str, dict] = {}
         for name, steps in self._kernels.items():
-            of_uses = [_as_sums(*(next(found) for _ in range(6))) for _ in steps]
-            sums[name] = reduce(_added, of_uses)
+            of_uses = [zip(*(next(found) for _ in range(6)), strict=True) for _ in steps]
+            sums[name] = reduce(_added, [_as_sums(*part) for parts in of_uses for part in parts])
             if not all(np.isfinite(a.sum(dtype="float64")) for a in sums[name].values()):
                 raise ValueError(f"It drives the layer {name!r} out of the floating point range.")
         return len(inputs[0]), sums
@@ -284,7 +284,7 @@ class Collector:
 
 
 class _Sums:
-    """The sums of one use of a kernel over a batch.
+    """The sums of one use of a kernel over a batch: arrays of one row, as `backend.run_batch` asks.
 
     Sums of x·m and x·y·m over all positions are gradients with respect to the kernel. y is counted
     from its mean over the batch, so that nothing cancels in single precision.
@@ -310,13 +310,15 @@ class _Sums:
             return pullback([signal])[0]
 
         of_neurons = [linear.neuron_sums(mask), count, center, linear.neuron_sums(centered)]
-        return [*of_neurons, kernel_gradient(mask), kernel_gradient(mask * centered)]
+        sums = [*of_neurons, kernel_gradient(mask), kernel_gradient(mask * centered)]
+        return [ops.expand_dims(array, 0) for array in sums]
 
 
 def _sums_step(step: Step, pre_activation: KerasTensor, select: Callable, dtype: str) -> Step:
-    kernel = KerasTensor(step.operation.kernel.shape, dtype)
-    of_neurons = [KerasTensor((None,) * len(kernel.shape), dtype) for _ in range(4)]
-    outputs = [*of_neurons, kernel, KerasTensor(kernel.shape, dtype)]
+    kernel = step.operation.kernel
+    of_neurons = [(None,) * len(kernel.shape)] * 4
+    shapes = [*of_neurons, kernel.shape, kernel.shape]
+    outputs = [KerasTensor((1, *shape), dtype) for shape in shapes]
     read = (step.inputs[0], pre_activation)
     sums = _Sums(step.operation, select)
     return Step(f"{step.name}.sums", sums, (read, {}), outputs)

@@ -9,7 +9,9 @@ Keras offers no vector-Jacobian product, so each backend brings its own under on
 holds one tensor per output, `gradients` one per input (zeros where an output does not depend on
 an input). `jit_compile` says whether a model should be compiled by XLA on this backend;
 `after(signal, values)` keeps values from being used before a signal is there;
-`run_batch(model, inputs)` is a quiet `model.predict_on_batch`, for models that are made here;
+`run_batch(model, inputs)` is a quiet `model.predict_on_batch`, for models that are made here: where
+several devices hold copies of the weights, each gets a part of the batch, and what the parts write
+is joined along the first axis, which sums over a batch have, too, with a row for each part;
 `call_once(function, inputs)` runs a function of tensors a single time, the quickest way there is
 for that; `holds_strings` says whether a tensor can hold strings.
 

@@ -3,6 +3,8 @@
 from functools import partial
 
 import jax
+import keras
+import numpy as np
 from jax import numpy as jnp
 from keras import ops, tree
 
@@ -55,5 +57,27 @@ def run_batch(model, inputs):
     weights = [
         [v.value for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables)
     ]
-    outputs, _ = model.run_batch(*weights, inputs)
-    return tree.map_structure(ops.convert_to_numpy, outputs)
+    found = [model.run_batch(*weights, part)[0] for part in _parts(inputs, tree.flatten(weights))]
+    return tree.map_structure(_joined, *found)
+
+
+def _parts(inputs, weights) -> list:
+    """The rows that the devices of `keras.distribution` share equally, and those that are left."""
+    distribution = keras.distribution.distribution()
+    if distribution is None or all(len(w.devices()) == 1 for w in weights):
+        return [inputs]
+    mesh = distribution.device_mesh
+    count = mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
+    shared = len(inputs[0]) // count * count
+    parts = []
+    if shared:
+        layouts = [distribution.get_data_layout(x.shape) for x in inputs]
+        pairs = zip(inputs, layouts, strict=True)
+        parts = [[keras.distribution.distribute_tensor(x[:shared], at) for x, at in pairs]]
+    return [*parts, [x[shared:] for x in inputs]] if shared < len(inputs[0]) else parts
+
+
+def _joined(*parts):
+    """Parts of a result in one array of numpy."""
+    arrays = [ops.convert_to_numpy(part) for part in parts]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import numpy as np
 import tensorflow as tf
+from keras import tree
 
 from innvestigate.backend.tensorflow_gradients import portable_vjp
 
@@ -94,13 +96,43 @@ def run_batch(model, inputs):
 
     Every analyzer has a model of its own, compiled once for each shape of a batch: that is meant.
     """
-    logger = tf.get_logger()
+    logger, strategy = tf.get_logger(), _strategy_of(model)
     logger.addFilter(_is_no_advice)
     try:
-        return model.predict_on_batch(inputs)
+        if strategy.num_replicas_in_sync == 1:
+            return model.predict_on_batch(inputs)
+        return _run_on_replicas(strategy, model, inputs)
     finally:
         logger.removeFilter(_is_no_advice)
 
 
 def _is_no_advice(record) -> bool:
     return "triggered tf.function retracing" not in record.getMessage()
+
+
+def _strategy_of(model) -> tf.distribute.Strategy:
+    """The strategy whose replicas hold the model's weights, which others may have made."""
+    strategies = (getattr(v.value, "distribute_strategy", None) for v in model.variables)
+    return next(filter(None, strategies), tf.distribute.get_strategy())
+
+
+def _run_on_replicas(strategy, model, inputs):
+    """What the model writes for a batch of which each replica gets a part: the parts, joined.
+
+    A batch with fewer rows than there are replicas is computed by each of them.
+    """
+    count = strategy.num_replicas_in_sync
+    shared = len(inputs[0]) >= count
+    split = [np.array_split(x, count) if shared else [x] * count for x in inputs]
+    parts = [list(map(tf.convert_to_tensor, part)) for part in zip(*split, strict=True)]
+    of_replica = lambda context: parts[context.replica_id_in_sync_group]  # noqa: E731
+    given = strategy.experimental_distribute_values_from_function(of_replica)
+    if not hasattr(model, "run_batch"):
+        run = lambda given: strategy.run(model, (given,), {"training": False})  # noqa: E731
+        model.run_batch = run if model.run_eagerly else tf.function(run, reduce_retracing=True)
+
+    def joined(written):
+        found = [x.numpy() for x in strategy.experimental_local_results(written)]
+        return np.concatenate(found) if shared else found[0]
+
+    return tree.map_structure(joined, model.run_batch(given))

@@ -163,9 +163,9 @@ class Books:
         self._gains: dict[tuple[str, str], float] = {}
         self._samples: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def note(self, steps: list[tuple[str, str]], rows: np.ndarray) -> None:
-        """Add what was noted of steps, `(name, rule)`, in one batch: `COLUMNS` for each."""
-        for step, row in zip(steps, np.asarray(rows, "float64"), strict=True):
+    def note(self, steps: list[tuple[str, str]], parts: np.ndarray) -> None:
+        """Add what was noted of steps, `(name, rule)`, in one batch: `COLUMNS`, of each part."""
+        for step, row in zip(steps, np.sum(parts, axis=0, dtype="float64"), strict=True):
             noted = dict(zip(COLUMNS, row, strict=True))
             gain = noted["sent_size"] / noted["arrived_size"] if noted["arrived_size"] else 0.0
             self._rows[step] = self._rows.get(step, 0.0) + row

@@ -15,7 +15,7 @@ COLUMNS = ("arrived", "sent", "bias", "stabiliser", "dropped", "arrived_size", "
 """What is noted of a step: sums over a batch, those of magnitudes, and 1 if any is not finite."""
 
 NOTES = "notes:"
-"""The name under which a mirror returns what it noted of all steps, `(steps, columns)`."""
+"""The name of what a mirror noted of all steps, `(1, steps, columns)`: see `backend.run_batch`."""
 
 
 def build_ledger(task: Task, method: Method, name: str) -> tuple[keras.Model, list[Step]]:
@@ -50,8 +50,8 @@ class _LedgerBuilder(Builder):
         return _row(self.dtype, signals, [], sum(ops.sum(s) for s in signals))
 
     def further_results(self) -> dict:
-        like = KerasTensor((len(self.noted), len(COLUMNS)), self.dtype)
-        stack = lambda *rows: ops.stack(rows)  # noqa: E731
+        like = KerasTensor((1, len(self.noted), len(COLUMNS)), self.dtype)
+        stack = lambda *rows: ops.stack(rows)[None]  # noqa: E731
         return {NOTES: self.how.call("ledger", stack, like, list(self.noted.values()))}
 
 

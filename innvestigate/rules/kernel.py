@@ -61,8 +61,8 @@ class Share:
             z = z if self.bias is None else z + self.bias
         if not self.epsilon:
             return z, divide(self.r, z)
-        sign = 2.0 * ops.cast(z >= 0, z.dtype) - 1.0
-        return z, self.r / (z + self.epsilon * sign)
+        epsilon = ops.convert_to_tensor(self.epsilon, z.dtype)
+        return z, self.r / (z + ops.where(z >= 0, epsilon, -epsilon))
 
 
 class KernelRule(Rule):
