@@ -28,7 +28,7 @@ import pandas as pd
 from keras import layers, tree
 
 import innvestigate
-from tests.fuzz import files, harness, processes, surface
+from tests.fuzz import files, harness, methods, processes, surface
 from tests.fuzz.values import FORMS, MUST, VALUES, WRONG
 from tests.models import build
 
@@ -77,7 +77,7 @@ def cases() -> list[Case]:
 def argument_cases():
     """Every argument of every public callable with hostile values, one at a time."""
     seen = set()
-    for number, call in enumerate(surface.calls()):
+    for number, call in enumerate([*surface.calls(), *methods.calls()]):
         for place, argument in enumerate(surface.arguments_of(call)):
             group = _group(call)
             every = 12 if group == "analyzers" and argument in seen else EVERY.get(group, 2)
@@ -86,7 +86,7 @@ def argument_cases():
                 yield _argument_case(call, argument, value)
 
 
-EVERY = {"analyzers": 1, "methods of analyzers": 4, "testing": 8, "genomics": 1}
+EVERY = {"analyzers": 1, "methods": 4, "testing": 8, "genomics": 1}
 """Which share of the values arguments get."""
 
 
@@ -108,7 +108,7 @@ def _argument_case(call, argument, value):
 
 def _group(call):
     if " ." in call.name:
-        return "methods of analyzers"
+        return "methods"
     if call.name.startswith("analyzer"):
         return "analyzers"
     kind, dot, _ = call.name.partition(".")

@@ -1,5 +1,6 @@
 """A tenth of the hostile arguments and data; `make fuzz` tries all of them."""
 
+import fnmatch
 import warnings
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 import innvestigate
 from innvestigate.utils.arguments import check_whole
 from tests.frameworks import on_tensorflow
-from tests.fuzz import inputs, surface
+from tests.fuzz import inputs, methods, surface
+from tests.fuzz.documented import NOT_CALLED, why_not_called
 from tests.fuzz.values import VALUES
 
 
@@ -24,15 +26,27 @@ def test_calls_are_refused_or_right():
 
 def test_everything_public_is_called():
     assert len(inputs.cases()) >= 5000
-    called = {call.name for call in surface.calls()}
+    calls = [*surface.calls(), *methods.calls()]
+    called = {call.name for call in calls}
     for name in ("create_analyzer", "rules.Epsilon", "visualization.plot_text", "analyzer 'lrp'"):
         assert name in called
     assert {"x", "neuron_selection", "batch_size", "verbose", "check"} <= {
         argument
-        for call in surface.calls()
+        for call in calls
         if call.name == "gradient .analyze"
         for argument in surface.arguments_of(call)
     }
+
+
+def test_what_is_not_called_has_a_reason():
+    left = surface.left_out([*surface.calls(), *methods.calls()])
+    assert {name for name in left if why_not_called(name) is None} == set()
+    patterns = [pattern for group in NOT_CALLED.values() for pattern in group]
+    assert [p for p in patterns if not fnmatch.filter(left, p)] == []  # or it is called by now
+
+
+def test_what_would_be_left_out_is_found():
+    assert surface.left_out([]) >= {"stores.open_store", "analyzer.Analyzer.export", "rules.Z"}
 
 
 def case(call, **more):
