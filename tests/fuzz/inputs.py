@@ -74,10 +74,15 @@ def cases() -> list[Case]:
     return found
 
 
+def calls() -> list[surface.Call]:
+    """Honest calls of all that is called."""
+    return [*surface.calls(), *methods.calls()]
+
+
 def argument_cases():
     """Every argument of every public callable with hostile values, one at a time."""
     seen = set()
-    for number, call in enumerate([*surface.calls(), *methods.calls()]):
+    for number, call in enumerate(calls()):
         for place, argument in enumerate(surface.arguments_of(call)):
             group = _group(call)
             every = 12 if group == "analyzers" and argument in seen else EVERY.get(group, 2)

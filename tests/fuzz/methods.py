@@ -12,8 +12,8 @@ from tests.fuzz.surface import X, as_it_is, place
 
 Honest = Callable[[], dict]
 ANALYZERS = ("gradient", "lrp.epsilon", "pattern.net", "occlusion", "deeplift", "smoothgrad")
-EXPORTED = ("lrp.epsilon", "occlusion")
-"""One with a mirror and one without: an export takes a second."""
+EXPORTED = ("lrp.epsilon", "smoothgrad")
+"""Two of them: an export takes a second."""
 MODES = {"index": 0, "contrast": (0, 1), "weights": [1.0, 0.0], "all": None}
 OF_ANALYZERS: dict[str, Honest] = {
     "analyze": lambda: {"x": X},
@@ -105,41 +105,38 @@ def _kernels():
     return {"kernels": {layer.name: layer.kernel.numpy() for layer in surface.mlp().layers}}
 
 
-OF_OTHERS: dict[str, tuple[Callable[[], Any], str, Honest]] = {
-    "Importance": (partial(_seen, quantiles=[0.5]), "add", lambda: {"result": X}),
+OF_OTHERS: dict[str, tuple[Callable[[], Any], str, Honest, str]] = {
+    "Importance": (partial(_seen, quantiles=[0.5]), "add", lambda: {"result": X}, "to_frame"),
     "Importance of tokens": (
         lambda: Importance("token"),
         "add",
         lambda: {"result": X, "tokens": X.astype(str)},
+        "to_frame",
     ),
-    "Importance with others": (_seen, "merge", lambda: {"other": _seen()}),
-    "Ledger": (_audited, "check", lambda: {"tolerance": 1e-3}),
-    "Entry": (lambda: _audited().entries[0], "balances", lambda: {"tolerance": 1e-3}),
-    "PatternStatistics": (_statistics, "update", lambda: {"batch": X}),
-    "PatternStatistics with others": (_statistics, "merge", lambda: {"other": _statistics()}),
-    "PatternStatistics of a model": (_statistics, "patterns", _kernels),
-    "PatternStatistics in a file": (_statistics, "save", lambda: {"path": place() / "sums.npz"}),
-    "PatternStatistics from a file": (lambda: PatternStatistics, "load", _kept),
-    "ShuffledReferences": (ShuffledReferences, "__call__", lambda: {"x": surface.sequence()}),
+    "Importance with others": (_seen, "merge", lambda: {"other": _seen()}, "to_frame"),
+    "Ledger": (_audited, "check", lambda: {"tolerance": 1e-3}, ""),
+    "Entry": (lambda: _audited().entries[0], "balances", lambda: {"tolerance": 1e-3}, ""),
+    "Statistics": (_statistics, "update", lambda: {"batch": X}, "state"),
+    "Statistics with others": (_statistics, "merge", lambda: {"other": _statistics()}, "state"),
+    "Statistics of a model": (_statistics, "patterns", _kernels, ""),
+    "Statistics in a file": (_statistics, "save", lambda: {"path": place() / "sums.npz"}, ""),
+    "Statistics from a file": (lambda: PatternStatistics, "load", _kept, "state"),
+    "References": (ShuffledReferences, "__call__", lambda: {"x": surface.sequence()}, ""),
 }
-"""What has a method, the method, and its arguments."""
-USED = {"add": "to_frame", "merge": "to_frame", "update": "state", "load": "state"}
-"""What is asked of what was changed or returned."""
+"""What has a method, the method, its arguments, and what is asked of what it changed or made."""
 
 
 def _of_others():
-    for name, (make, method, honest) in OF_OTHERS.items():
-        yield surface.Call(f"{name} .{method}", _of_new(make, method), honest)
+    for name, (make, method, honest, asked) in OF_OTHERS.items():
+        yield surface.Call(f"{name} .{method}", _of_new(make, method, asked), honest)
 
 
-def _of_new(make, method):
+def _of_new(make, method, asked):
     """A method of something that is made anew for each call."""
 
     def call(**arguments):
         owner = make()
         found = getattr(owner, method)(**arguments)
-        if method not in USED:
-            return found
-        return getattr(owner if found is None else found, USED[method])()
+        return getattr(owner if found is None else found, asked)() if asked else found
 
     return wraps(getattr(make(), method))(call)

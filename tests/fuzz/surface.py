@@ -104,8 +104,8 @@ def explained(made):
 
 def by_rule(rule):
     """What LRP or DeepLIFT says with a rule."""
-    name = "deeplift" if rule.compares else "lrp"
-    return analyzer(name, rule=[(lambda layer: True, rule)]).analyze(X)
+    name, rest = ("deeplift", []) if rule.compares else ("lrp", [(_everywhere, "Z")])
+    return analyzer(name, rule=[(_everywhere, rule), *rest]).analyze(X)
 
 
 def explained_by_pattern(rule):

@@ -3,13 +3,14 @@
 import fnmatch
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import innvestigate
 from innvestigate.utils.arguments import check_whole
 from tests.frameworks import on_tensorflow
-from tests.fuzz import inputs, methods, surface
+from tests.fuzz import inputs, surface
 from tests.fuzz.documented import NOT_CALLED, why_not_called
 from tests.fuzz.values import VALUES
 
@@ -26,7 +27,7 @@ def test_calls_are_refused_or_right():
 
 def test_everything_public_is_called():
     assert len(inputs.cases()) >= 5000
-    calls = [*surface.calls(), *methods.calls()]
+    calls = inputs.calls()
     called = {call.name for call in calls}
     for name in ("create_analyzer", "rules.Epsilon", "visualization.plot_text", "analyzer 'lrp'"):
         assert name in called
@@ -39,10 +40,27 @@ def test_everything_public_is_called():
 
 
 def test_what_is_not_called_has_a_reason():
-    left = surface.left_out([*surface.calls(), *methods.calls()])
+    left = surface.left_out(inputs.calls())
     assert {name for name in left if why_not_called(name) is None} == set()
     patterns = [pattern for group in NOT_CALLED.values() for pattern in group]
     assert [p for p in patterns if not fnmatch.filter(left, p)] == []  # or it is called by now
+
+
+@pytest.mark.slow
+@on_tensorflow
+@pytest.mark.usefixtures("folder")
+@pytest.mark.filterwarnings("ignore")
+def test_what_fits_is_taken():
+    """Or nothing would be said of the arguments of a call that is refused anyway."""
+    assert {c.name: why for c in inputs.calls() if (why := _refusal(c))} == {}
+    plt.close("all")
+
+
+def _refusal(call):
+    try:
+        call() if surface.arguments_of(call) else None
+    except Exception as error:
+        return repr(error)
 
 
 def test_what_would_be_left_out_is_found():
