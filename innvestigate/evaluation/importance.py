@@ -15,7 +15,7 @@ from innvestigate.utils.arguments import (
     check_texts,
     numbers_of,
 )
-from innvestigate.utils.batching import batches, is_dataset
+from innvestigate.utils.batching import labelled_batches
 from innvestigate.utils.structures import named, results_of
 from innvestigate.utils.words import shown
 
@@ -193,9 +193,9 @@ def importance(
         for result in analyzer.stream(data, neuron_selection, **options):
             found.add(result)
         return found.to_frame()
-    last = _Last(data if is_dataset(data) else batches(data, batch_size))
+    last = _Last(labelled_batches(analyzer.text.arrays(data), batch_size))
     for result in analyzer.stream(iter(last), neuron_selection, **options):
-        given = last.item[0] if isinstance(last.item, tuple) else last.item
+        given, _ = last.item
         found.add(result, analyzer.tokens(given))
     return found.to_frame()
 

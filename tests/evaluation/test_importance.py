@@ -84,6 +84,28 @@ def test_tokens_are_compared_wherever_they_stand(as_batches):
     assert (np.diff(weight) <= 0).all()
 
 
+class Endless(keras.utils.PyDataset):
+    """Batches of which only `num_batches` says how many there are."""
+
+    num_batches = 3
+
+    def __getitem__(self, i):
+        return (TOKENS[10 * i : 10 * i + 10], np.zeros(10))
+
+
+@pytest.mark.parametrize("form", [np.ndarray.tolist, pd.DataFrame, list, lambda _: Endless()])
+def test_tokens_come_in_every_form_of_data(form):
+    created = analyzer(reader())
+    found = importance(created, form(TOKENS), per="token")
+    pd.testing.assert_frame_equal(found, importance(created, TOKENS, per="token"), rtol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [3, [], None, [[]], "text"])
+def test_what_is_no_data_has_no_tokens(wrong):
+    with pytest.raises(ValueError, match="Received"):
+        importance(analyzer(reader()), wrong, per="token")
+
+
 def test_labels_choose_the_neuron():
     created = analyzer(dense((4,)), neuron_selection_mode="index")
     labels = np.arange(200) % 3

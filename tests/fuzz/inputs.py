@@ -294,8 +294,8 @@ def _refused(case, error):
     where = traceback.extract_tb(error.__traceback__)[-1]
     if isinstance(error, OF_PATHS):
         return "refused"
-    if not where.filename.startswith(ROOT):
-        return _foreign(error)
+    if not where.filename.startswith(ROOT) or not where.line.startswith(("raise", "assert")):
+        return _foreign(error)  # also of what its code does to a value that it has not looked at
     if case.must == MUST:
         return f"what fits was refused: {error}"[:300]
     message = error.args[0] if isinstance(error, KeyError) else str(error)

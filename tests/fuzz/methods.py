@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache, partial, wraps
 from typing import Any
 
+from innvestigate import evaluation
 from innvestigate.analyzer import PatternStatistics
 from innvestigate.evaluation import Importance
 from innvestigate.genomics import ShuffledReferences
@@ -114,6 +115,12 @@ OF_OTHERS: dict[str, tuple[Callable[[], Any], str, Honest, str]] = {
         "to_frame",
     ),
     "Importance with others": (_seen, "merge", lambda: {"other": _seen()}, "to_frame"),
+    "Data of tokens": (
+        lambda: evaluation,
+        "importance",
+        lambda: {"analyzer": _cached("gradient", "max_activation"), "data": X, "per": "token"},
+        "",
+    ),
     "Ledger": (_audited, "check", lambda: {"tolerance": 1e-3}, ""),
     "Entry": (lambda: _audited().entries[0], "balances", lambda: {"tolerance": 1e-3}, ""),
     "Statistics": (_statistics, "update", lambda: {"batch": X}, "state"),
