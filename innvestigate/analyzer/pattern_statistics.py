@@ -279,7 +279,7 @@ class Collector:
         """The number of samples in a batch, and their sums."""
         inputs = self._input_spec.flat(batch, offset)
         if not len(inputs[0]):
-            raise ValueError("It holds no sample.")
+            raise ValueError("The batch holds no sample.")
         if self._model is None:
             self._model = self._build()
         found = iter(run_batch(self._model, inputs))

@@ -160,6 +160,8 @@ def test_rules_are_made_of_what_they_call_and_read():
         innvestigate.rules.Lookup(3)
     with pytest.raises(TypeError, match="per_token must be a function"):
         innvestigate.rules.Lookup(max, "sum")
+    with pytest.raises(TypeError, match="names must be a dict whose keys are texts"):
+        innvestigate.rules.as_rule("Z", {1: innvestigate.rules.Z})
 
 
 def test_unknown_argument():

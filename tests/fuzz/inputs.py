@@ -42,6 +42,8 @@ OF_PATHS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectory
 NOT_FINITE = "a result is not finite"
 NOT_RUN = ("steps", "samples", "augment_by_n", "draws", "subsets", "n")
 """Numbers that may be as large as you like, if you have the time."""
+OF_USERS = ("condition",)
+"""Functions whose errors are the user's: they are handed over, and not called."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def _argument_case(call, argument, value):
         given = {**call.honest(), argument: value.make()}
         number = given[argument]
         endless = argument in NOT_RUN and isinstance(number, (int, float)) and number > 1e6
+        endless |= argument in OF_USERS and callable(number)
         if endless and isinstance(call.call, (type, partial)):
             return lambda: (call.call(**given), [])[1]
         return lambda: call.use(call.call(**given))
