@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from types import BuiltinFunctionType
 
 import keras
 import matplotlib as mpl
@@ -42,8 +43,6 @@ OF_PATHS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectory
 NOT_FINITE = "a result is not finite"
 NOT_RUN = ("steps", "samples", "augment_by_n", "draws", "subsets", "n")
 """Numbers that may be as large as you like, if you have the time."""
-OF_USERS = ("condition",)
-"""Functions whose errors are the user's: they are handed over, and not called."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,8 @@ class Case:
         prepare: Makes all that is needed, and returns what calls it.
         expected: Gives what it has to return if it is not refused; None where that is not known.
         must: `"must"` if it must not be refused, `"wrong"` if it must.
+        builtin: Whether a function of Python's own is handed over: what it raises is the user's,
+            and stands at the line that calls it.
     """
 
     family: str
@@ -63,6 +64,7 @@ class Case:
     prepare: Callable[[], Callable]
     expected: Callable | None = None
     must: str = ""
+    builtin: bool = False
 
 
 # --- Cases ----------------------------------------------------------------------------------------
@@ -102,7 +104,6 @@ def _argument_case(call, argument, value):
         given = {**call.honest(), argument: value.make()}
         number = given[argument]
         endless = argument in NOT_RUN and isinstance(number, (int, float)) and number > 1e6
-        endless |= argument in OF_USERS and callable(number)
         if endless and isinstance(call.call, (type, partial)):
             return lambda: (call.call(**given), [])[1]
         return lambda: call.use(call.call(**given))
@@ -111,7 +112,8 @@ def _argument_case(call, argument, value):
     if value.plain is not None:
         expected = partial(plain_result, call, argument, value)
     family = f"arguments of {_group(call)}"
-    return Case(family, f"{call.name}({argument}={value.name})", prepare, expected)
+    builtin = isinstance(value.make(), (type, BuiltinFunctionType))
+    return Case(family, f"{call.name}({argument}={value.name})", prepare, expected, builtin=builtin)
 
 
 def _group(call):
@@ -297,7 +299,8 @@ def _refused(case, error):
     where = traceback.extract_tb(error.__traceback__)[-1]
     if isinstance(error, OF_PATHS):
         return "refused"
-    if not where.filename.startswith(ROOT) or not where.line.startswith(("raise", "assert")):
+    raised = where.line.startswith(("raise", "assert")) or case.builtin
+    if not where.filename.startswith(ROOT) or not raised:
         return _foreign(error)  # also of what its code does to a value that it has not looked at
     if case.must == MUST:
         return f"what fits was refused: {error}"[:300]

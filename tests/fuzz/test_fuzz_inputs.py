@@ -9,6 +9,7 @@ import pytest
 
 import innvestigate
 from innvestigate.utils.arguments import check_whole
+from innvestigate.utils.words import one_line
 from tests.frameworks import on_tensorflow
 from tests.fuzz import inputs, surface
 from tests.fuzz.documented import NOT_CALLED, why_not_called
@@ -94,6 +95,7 @@ def folder(tmp_path, monkeypatch):
     [
         (case(lambda: _raise(ValueError("of somebody else"))), "ValueError below nowhere"),
         (case(lambda: np.linalg.inv("x")), "below nowhere"),
+        (case(lambda: one_line(5)), "TypeError below utils/words.py"),  # by Python itself
         (case(refuse("a\nb")), "not one readable line"),
         (case(refuse("n"), must="must"), "what fits was refused"),
         (case(lambda: surface.X, must="wrong"), "what is wrong was taken"),
