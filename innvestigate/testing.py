@@ -68,7 +68,8 @@ def check_rule(
     tolerance = check_number("tolerance", tolerance, least=0)
     check_kind("layer", layer, keras.Layer, "a layer")
     x = tree.map_structure(
-        lambda a: a.astype(layer.compute_dtype) if a.dtype.kind == "f" else a, _as_samples(x)
+        lambda a: a.astype(layer.compute_dtype) if a.dtype.kind == "f" else a,
+        _as_samples(x, "fiub"),
     )
     analyzer = _in_a_mirror(rule := as_rule(rule), layer, x)
     output, send = _without_mirror(analyzer, rule, x)
@@ -158,14 +159,14 @@ def check_analyzer(
         assert value == before[what], f"The model stays as it is: its {what} changed."
 
 
-def _as_samples(x: Any) -> Any:
-    """A structure of at least two samples of each input, as arrays."""
+def _as_samples(x: Any, kinds: str = "fiubOSU") -> Any:
+    """A structure of at least two samples of each input, as arrays of some kinds."""
     if isinstance(x, dict):
-        return {name: _as_samples(each) for name, each in check_keys("x", x).items()}
+        return {name: _as_samples(each, kinds) for name, each in check_keys("x", x).items()}
     if isinstance(x, (list, tuple)):
-        return type(x)([_as_samples(each) for each in x])
+        return type(x)([_as_samples(each, kinds) for each in x])
     array = as_array("x", x)
-    if not array.ndim or len(array) < 2 or array.dtype.kind not in "fiubOSU":
+    if not array.ndim or len(array) < 2 or array.dtype.kind not in kinds:
         raise ValueError(
             f"x must hold arrays of at least two samples. Received: {shown(x)} (of the type "
             f"{array.dtype})."

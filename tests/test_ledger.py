@@ -214,6 +214,14 @@ def test_a_gap_is_an_error_where_it_is_asked_for():
         rough.analyze(x, check=True)
 
 
+@pytest.mark.parametrize("tolerance", [-1, "little", None, float("nan"), True, np.ones(2)])
+def test_what_is_no_tolerance(tolerance):
+    books = analyzer("lrp.z", "mlp").audit(build("mlp")[1])
+    for check in (books.check, books.entries[0].balances):
+        with pytest.raises(ValueError, match="tolerance must be a finite number >= 0"):
+            check(tolerance)
+
+
 def test_checking_changes_no_number():
     model, x = build("lstm")
     checked = innvestigate.create_analyzer("lrp.epsilon", model)

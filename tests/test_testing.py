@@ -175,6 +175,11 @@ def test_a_rule_that_is_not_used_is_not_checked(rule, layer):
         check_rule(rule, layer, floats(5))
 
 
+def test_rules_are_checked_with_numbers():
+    with pytest.raises(ValueError, match=r"arrays of at least two samples.*type <U1"):
+        check_rule("Z", layers.Dense(3), np.array(["a", "b"]))
+
+
 def test_a_layer_without_a_rule_is_no_case():
     with pytest.raises(AssertionError, match="serves the layer 'memory': NoRuleError"):
         check_rule("Z", layers.RNN(ClosedCell(3), name="memory"), floats(4, 2))

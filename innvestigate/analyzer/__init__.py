@@ -48,6 +48,7 @@ from innvestigate.engine.mirror import MirrorAnalyzer
 from innvestigate.engine.plan import Plan, PlanLine
 from innvestigate.engine.storage import load_analyzer
 from innvestigate.engine.without import model_wo_output_activation, model_wo_softmax
+from innvestigate.utils.arguments import check_iterable, check_text
 from innvestigate.utils.suggest import did_you_mean, unknown
 
 analyzers: dict[str, Callable[..., Analyzer]] = {
@@ -151,12 +152,13 @@ def find_analyzer(name: str, arguments: Collection[str]) -> Callable[..., Analyz
         KeyError: If there is no analyzer of that name; offers close names.
         TypeError: If an argument is unknown; offers close names.
     """
+    given = check_iterable("arguments", arguments, "names of arguments")
     if not isinstance(name, str) or name not in analyzers:
         raise KeyError(unknown("analyzer", name, analyzers))
     create = analyzers[name]
     known = argument_names(create)
-    for argument in arguments:
-        if argument not in known:
+    for argument in given:
+        if check_text("A name of an argument", argument) not in known:
             raise TypeError(
                 f"{name!r} has no argument {argument!r}. {did_you_mean(argument, known)}"
                 f"Its arguments: {', '.join(known)}."

@@ -138,6 +138,7 @@ class PatternNet(MirrorAnalyzer):
             ValueError: If there is no sample, or a batch does not fit the model or is not finite;
                 says which.
         """
+        check_flags(resume=resume)
         X, _ = self.input_spec.check(self.text.to_tokens(X))
         batches = 0
 

@@ -20,8 +20,15 @@ from innvestigate.graph.operations import Trait, has, keras_name
 from innvestigate.graph.run import float_type
 from innvestigate.graph.step import Graph, Step
 from innvestigate.utils.archive import read_arrays, write_arrays
-from innvestigate.utils.arguments import check_choice
+from innvestigate.utils.arguments import (
+    check_choice,
+    check_flags,
+    check_keys,
+    check_kind,
+    check_whole,
+)
 from innvestigate.utils.files import reading, replacing
+from innvestigate.utils.words import shown
 
 
 def _positive(z):
@@ -122,15 +129,18 @@ class PatternStatistics:
                 "These statistics hold sums only. Merge them into those of an analyzer, "
                 "analyzer.statistics.merge(statistics), and go on with analyzer.partial_fit."
             )
-        total = self._collect(batch, offset)
+        check_flags(anew=anew)
+        total = self._collect(batch, check_whole("offset", offset, 0))
         self._total = total if anew else self._plus(*total)
 
     def merge(self, other: PatternStatistics) -> None:
         """Add the sums of another part of the data.
 
         Raises:
-            ValueError: If the other statistics are of another pattern type or another model.
+            TypeError: If the others are no statistics.
+            ValueError: If they are of another pattern type or another model.
         """
+        check_kind("other", other, PatternStatistics, "PatternStatistics")
         if PATTERN_TYPES[self.pattern_type] is not PATTERN_TYPES[other.pattern_type]:
             raise ValueError(
                 f"Statistics of the pattern type {other.pattern_type!r} cannot be merged into "
@@ -167,7 +177,18 @@ class PatternStatistics:
             The pattern of each layer, float64, shaped like its kernel; and the numbers of those
             neurons whose pattern is zero, as they are never in their regime or the denominator is
             zero up to rounding (flat, in the order of the kernel's axes).
+
+        Raises:
+            TypeError: If `kernels` is no dict.
+            ValueError: If a kernel is not one whose sums these are.
         """
+        known = {name: of_kernel["xy"].shape for name, of_kernel in self.sums.items()}
+        for name, kernel in check_keys("kernels", kernels).items():
+            if name not in known or known[name] != getattr(kernel, "shape", None):
+                raise ValueError(
+                    f"There are sums for kernels of the shapes {known}. Received for "
+                    f"{shown(name)}: {shown(kernel)}."
+                )
         found = {name: _pattern(kernel, self.sums[name]) for name, kernel in kernels.items()}
         return (
             {name: pattern for name, (pattern, _) in found.items()},
@@ -258,7 +279,7 @@ class Collector:
         """The number of samples in a batch, and their sums."""
         inputs = self._input_spec.flat(batch, offset)
         if not len(inputs[0]):
-            raise ValueError("It holds no sample.")
+            raise ValueError("The batch holds no sample.")
         if self._model is None:
             self._model = self._build()
         found = iter(run_batch(self._model, inputs))

@@ -166,7 +166,7 @@ class Explanations:
     def _write_page(self, file: BinaryIO) -> None:
         about: dict[str, Any] = {"plans": self.plans, "facts": self.facts}
         for piece in html_report(self._on_page(), title="Explanations", **about):
-            file.write(piece.encode("utf-8", "backslashreplace"))
+            file.write(piece.encode())
 
     def _on_page(self) -> Iterator[SampleReport]:
         for i, (name, told) in enumerate(zip(self.samples.names, self.predictions, strict=True)):

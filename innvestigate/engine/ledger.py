@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from innvestigate.graph.ledger import COLUMNS
-from innvestigate.utils.arguments import check_flags
+from innvestigate.utils.arguments import check_flags, check_number
 
 TOLERANCE = 1e-4
 """By how much of what a step handles its books may be off, where nothing else is asked for."""
@@ -62,7 +62,12 @@ class Entry:
         return self.arrived - self.sent - self.bias - self.stabiliser - self.dropped
 
     def balances(self, tolerance: float = TOLERANCE) -> bool:
-        """Whether the gap is at most a fraction of what the step handles, and all is finite."""
+        """Whether the gap is at most a fraction of what the step handles, and all is finite.
+
+        Raises:
+            ValueError: If the fraction is no number >= 0.
+        """
+        tolerance = check_number("tolerance", tolerance, least=0)
         return self.finite and bool(abs(self.gap) <= tolerance * self.size)
 
 
@@ -105,7 +110,9 @@ class Ledger:
 
         Raises:
             LedgerError: If they do not, or a number is not finite; names the first step at fault.
+            ValueError: If the tolerance is no number >= 0.
         """
+        tolerance = check_number("tolerance", tolerance, least=0)
         for entry in self.entries:
             if not entry.balances(tolerance):
                 raise LedgerError(_at_fault(entry))

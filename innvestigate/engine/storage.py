@@ -37,6 +37,7 @@ from innvestigate.genomics import ShuffledReferences
 from innvestigate.utils.archive import KINDS, pack, read_arrays, unpacked, write_arrays
 from innvestigate.utils.arguments import check_keys
 from innvestigate.utils.files import replacing
+from innvestigate.utils.words import shown
 
 if TYPE_CHECKING:
     from innvestigate.engine.base import Analyzer
@@ -255,8 +256,8 @@ class _Encoder:
             config = value.get_config()
         except (AttributeError, NotImplementedError) as error:
             raise TypeError(
-                f"{place} cannot be saved: {value!r}. Give its class a get_config() that returns "
-                "its arguments by name."
+                f"{place} cannot be saved: {shown(value)}. Give its class a get_config() that "
+                "returns its arguments by name."
             ) from error
         encoded = {key: self.encode(v, f"{place}.{key}") for key, v in config.items()}
         return {"is": "object", "class": name, "arguments": encoded}
@@ -273,9 +274,10 @@ class _Encoder:
         name = keras.saving.get_registered_name(thing)
         if keras.saving.get_registered_object(name) is not thing:
             raise TypeError(
-                f"{place} cannot be saved: {value!r} is code of your own, and files hold no code. "
-                "Register the function or class with keras.saving.register_keras_serializable(), "
-                "in a module that is imported before the analyzer is loaded: its name is kept then."
+                f"{place} cannot be saved: {shown(value)} is code of your own, and files hold no "
+                "code. Register the function or class with "
+                "keras.saving.register_keras_serializable(), in a module that is imported before "
+                "the analyzer is loaded: its name is kept then."
             )
         self.custom[name] = thing
         return name

@@ -71,6 +71,16 @@ class Text:
         self._compare(inputs, found)
         return tree.pack_sequence_as(self.graph.inputs, found)
 
+    def arrays(self, x: Any) -> Any:
+        """x as arrays in its own structure, strings and tokens as they are; data sets, too.
+
+        Raises:
+            ValueError: If x does not fit the model.
+        """
+        of_strings = self._parts is not None and not is_dataset(x) and _holds_strings(x)
+        spec = self._spec if of_strings else InputSpec(self.graph)
+        return spec.check(x)[0]
+
     def words(self, x: Any) -> list[np.ndarray]:
         """What the numbers at each flat input of the rest stand for, as text.
 

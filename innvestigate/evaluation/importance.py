@@ -8,9 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from innvestigate.utils.arguments import check_choice, check_texts, numbers_of
-from innvestigate.utils.batching import batches, is_dataset
-from innvestigate.utils.structures import named
+from innvestigate.utils.arguments import (
+    as_array,
+    check_choice,
+    check_kind,
+    check_texts,
+    numbers_of,
+)
+from innvestigate.utils.batching import labelled_batches
+from innvestigate.utils.structures import named, results_of
 from innvestigate.utils.words import shown
 
 ACCURACY = 200
@@ -66,34 +72,42 @@ class Importance:
                 the result, as `analyzer.tokens` says.
 
         Raises:
-            ValueError: If the samples differ in shape from those before, or tokens are missing.
+            ValueError: If the result is none, its samples differ in shape from those before, there
+                are not as many units as `names`, or tokens are missing. Nothing has changed then.
         """
         places = named(tokens)
-        for name, array in named(result).items():
-            if self.per != "token":
-                rows = UNITS[self.per](array)
-                self._statistics(name, rows.shape[1:]).add(rows)
-                continue
-            at = np.asarray(places.get(name))
-            if at.shape != array.shape:
-                raise ValueError(
-                    f"Each place needs a token. Received: tokens of the shape {at.shape} for "
-                    f"{name} of the shape {array.shape}."
-                )
-            self._statistics(name, ()).add(array.reshape(-1), at.reshape(-1))
+        parts = {n: self._observed(n, y, places.get(n)) for n, y in results_of(result).items()}
+        for name, (shape, observed) in parts.items():
+            self._statistics(name, shape).add(*observed)
+
+    def _observed(self, name: str, array: np.ndarray, tokens: Any) -> tuple[tuple, tuple]:
+        """The shape of the units of a result, and what is observed of them."""
+        shape: tuple[int, ...]
+        found: tuple[np.ndarray, ...]
+        if self.per == "token":
+            shape, found = (), (array.reshape(-1), _texts(name, array, tokens).reshape(-1))
+        else:
+            rows = UNITS[self.per](array if array.ndim > 1 else array[:, None])
+            shape, found = rows.shape[1:], (rows,)
+        self._check(name, shape)
+        return shape, found
 
     def merge(self, other: Importance) -> None:
         """Take in what another one of the same arguments has seen, elsewhere.
 
         Raises:
-            ValueError: If its units or quantiles are others.
+            TypeError: If it is none.
+            ValueError: If its units or quantiles are others. Nothing has changed then.
         """
+        check_kind("other", other, Importance, "an Importance")
         if self.per != other.per or not np.array_equal(self.quantiles, other.quantiles):
             raise ValueError(
                 "Statistics of the same units and quantiles can be merged. Received: per="
                 f"{other.per!r}, quantiles={other.quantiles.tolist()}; expected: per={self.per!r}, "
                 f"quantiles={self.quantiles.tolist()}."
             )
+        for name, statistics in other.results.items():
+            self._check(name, statistics.shape)
         for name, statistics in other.results.items():
             self._statistics(name, statistics.shape).merge(statistics)
 
@@ -106,7 +120,7 @@ class Importance:
         parts = []
         for name, statistics in self.results.items():
             part = statistics.to_frame(self.quantiles)
-            part.insert(0, self.per, self._labels(statistics))
+            part.insert(0, self.per, self._names or statistics.labels())
             if len(self.results) > 1:
                 part.insert(0, "result", name)
             parts.append(part)
@@ -118,21 +132,18 @@ class Importance:
         if name not in self.results:
             kind = _Bag if self.per == "token" else _Grid
             self.results[name] = kind(shape, len(self.quantiles) > 0)
-        found = self.results[name]
-        if found.shape != shape:
+        return self.results[name]
+
+    def _check(self, name: str, shape: tuple[int, ...]) -> None:
+        """Whether units are as many as those before, and as their names."""
+        before, count = self.results.get(name), int(np.prod(shape))
+        if before is not None and before.shape != shape:
             raise ValueError(
-                f"Samples of {name} have {shape} units, and those before had {found.shape}. Units "
+                f"Samples of {name} have {shape} units, and those before had {before.shape}. Units "
                 "are compared place by place; per='token' compares tokens wherever they stand."
             )
-        return found
-
-    def _labels(self, statistics: Any) -> list[str]:
-        labels = statistics.labels()
-        if self._names is None:
-            return labels
-        if len(self._names) != len(labels):
-            raise ValueError(f"There are {len(self._names)} names for {len(labels)} units.")
-        return self._names
+        if self._names is not None and len(self._names) != count:
+            raise ValueError(f"There are {len(self._names)} names for {count} units.")
 
 
 def importance(
@@ -182,9 +193,9 @@ def importance(
         for result in analyzer.stream(data, neuron_selection, **options):
             found.add(result)
         return found.to_frame()
-    last = _Last(data if is_dataset(data) else batches(data, batch_size))
+    last = _Last(labelled_batches(analyzer.text.arrays(data), batch_size))
     for result in analyzer.stream(iter(last), neuron_selection, **options):
-        given = last.item[0] if isinstance(last.item, tuple) else last.item
+        given, _ = last.item
         found.add(result, analyzer.tokens(given))
     return found.to_frame()
 
@@ -297,6 +308,19 @@ class _Bag:
         """That of a unit, new if it has none."""
         assert self.sketches is not None
         return self.sketches.setdefault(unit, _sketches(1))
+
+
+def _texts(name: str, array: np.ndarray, tokens: Any) -> np.ndarray:
+    """The tokens of a result."""
+    found = as_array("tokens", tokens)
+    if found.shape != array.shape:
+        raise ValueError(
+            f"Each place needs a token. Received: tokens of the shape {found.shape} for {name} of "
+            f"the shape {array.shape}."
+        )
+    if not all(isinstance(token, str) for token in found.reshape(-1)):
+        raise ValueError(f"tokens must be texts. Received: {shown(tokens)} (of {found.dtype}).")
+    return found
 
 
 def _sketches(count: int) -> Any:

@@ -136,7 +136,7 @@ def _subject(
     forward: Forward, batch: Any, neuron: Any, offset: int, batch_size: int, seed: int
 ) -> Subject:
     """The samples of a batch, with the neuron of each."""
-    x = _as_samples(batch, offset)
+    x = forward.check(_as_samples(batch, offset))
     output = forward(x)
     bad = np.flatnonzero(~np.isfinite(output).all(axis=1)) + offset
     if len(bad):

@@ -108,6 +108,21 @@ class Forward:
         self._batch_size, self._model = batch_size, _Inference(model)
         self._model.compile(jit_compile=jit_compile)
         self.output_shape: tuple = ()
+        inputs = getattr(model, "inputs", None)
+        self._sample_shape = None if not inputs else tuple(inputs[0].shape[1:])
+
+    def check(self, x: np.ndarray) -> np.ndarray:
+        """Samples, if the model takes their shape; as for `predict`, a last axis of one may differ.
+
+        Raises:
+            ValueError: If it does not.
+        """
+        expected = self._sample_shape
+        if expected is not None and not _fits(x.shape[1:], expected):
+            raise ValueError(
+                f"The model takes samples of the shape {expected}. Received: {x.shape[1:]}."
+            )
+        return x
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """The flattened output of each row, `(rows, neurons)`."""
@@ -120,6 +135,16 @@ class Forward:
             )
         self.output_shape = found[0].shape[1:]
         return np.concatenate(found).reshape(len(rows), -1)
+
+
+def _fits(given: tuple, expected: tuple) -> bool:
+    """Whether sizes are those expected, of which None is any, but for a last axis of one."""
+    short, wanted = (shape[:-1] if shape[-1:] == (1,) else shape for shape in (given, expected))
+    pairs = ((given, expected), (short, wanted))
+    return any(
+        len(a) == len(b) and all(size in (None, n) for n, size in zip(a, b, strict=True))
+        for a, b in pairs
+    )
 
 
 class _Inference(keras.Model):

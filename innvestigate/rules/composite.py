@@ -14,7 +14,7 @@ from innvestigate.rules import linear
 from innvestigate.rules.attention import Attention, Softmax
 from innvestigate.rules.base import Gradient, Pass, Rule, fields_of
 from innvestigate.rules.structure import Detached, Lookup, Product, Summands
-from innvestigate.utils.arguments import check_kind, check_text, settle
+from innvestigate.utils.arguments import check_keys, check_kind, check_text, settle
 from innvestigate.utils.words import shown
 
 RULES: dict[str, Callable[[], Rule]] = {
@@ -166,7 +166,7 @@ def as_rule(
         return rule
     if isinstance(rule, type) and issubclass(rule, Rule):
         return rule()
-    check_kind("names", names, Mapping, "a dict from names to rules")
+    names = check_keys("names", names)
     if isinstance(rule, str):
         if rule not in names:
             raise ValueError(

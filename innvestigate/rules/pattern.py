@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 from keras import ops
 
 from innvestigate.backend import vjp
@@ -20,11 +21,18 @@ class Pattern(Rule):
 
     Reference: Kindermans et al. 2018, "Learning how to explain neural networks: PatternNet and
     PatternAttribution", section 4.
+
+    Raises:
+        TypeError: If the pattern is no variable.
     """
 
     kinds = (Kind.LINEAR,)
 
     def __init__(self, pattern=None):
+        if pattern is not None:
+            check_kind(
+                "pattern", pattern, keras.Variable, "a keras.Variable like the kernel, or None"
+            )
         self.pattern = pattern
         self.variables = () if pattern is None else (pattern,)
 

@@ -11,7 +11,7 @@ from keras import ops
 from innvestigate.backend import vjp
 from innvestigate.graph.operations import Kind, Trait, has, normalization_of
 from innvestigate.rules.base import Absorbed, Linearised, Rule
-from innvestigate.utils.arguments import check_flags
+from innvestigate.utils.arguments import check_flags, check_function
 
 
 class Summands(Linearised):
@@ -97,12 +97,16 @@ class Lookup(Rule):
     Args:
         finish: What the analyzer makes of `(vector, signal)`.
         per_token: What it makes of that along the last axis; by default the sum.
+
+    Raises:
+        TypeError: If one is no function.
     """
 
     kinds = (Kind.LOOKUP,)
 
     def __init__(self, finish, per_token=partial(ops.sum, axis=-1)):
-        self.finish, self.per_token = finish, per_token
+        self.finish = check_function("finish", finish, "a function of (vector, signal)")
+        self.per_token = check_function("per_token", per_token, "a function of what finish returns")
 
     def __call__(self, at, signals) -> list:
         found = self.per_token(self.finish(at.outputs[0], signals[0]))

@@ -21,6 +21,7 @@ from typing import Any
 from innvestigate.stores.arrays import ArrayStore
 from innvestigate.stores.base import Store, write_all
 from innvestigate.stores.npy import NpyStore
+from innvestigate.utils.arguments import check_flags, check_function
 from innvestigate.utils.files import as_path
 
 __all__ = ["Store", "open_store", "write_all"]
@@ -35,11 +36,14 @@ def open_store(out: Any, made_by: Callable[[], str], resume: bool) -> Store:
         resume: Whether to go on behind what is there.
 
     Raises:
-        TypeError: If `out` is neither a path nor arrays, or the fingerprint cannot be made.
+        TypeError: If `out` is neither a path nor arrays, or the fingerprint cannot be made or is no
+            text.
         ValueError: If there is no store of that kind, or resume is asked of arrays.
         ImportError: If its library is not installed.
         OSError: See `FileStore`.
     """
+    check_flags(resume=resume)
+    check_function("made_by", made_by, "a function that makes the fingerprint")
     if not isinstance(out, (str, bytes, os.PathLike)):
         return ArrayStore(out, resume)
     path = as_path(out)

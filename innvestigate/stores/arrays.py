@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from innvestigate.stores.base import Store
-from innvestigate.utils.structures import named
+from innvestigate.utils.structures import named, results_of
 
 
 class ArrayStore(Store):
@@ -34,7 +34,7 @@ class ArrayStore(Store):
             raise ValueError("resume=True needs a path as `out`: arrays hold no record.")
 
     def append(self, result: Any) -> None:
-        arrays = named(result)
+        arrays = results_of(result)
         if set(arrays) != set(self._arrays):
             raise ValueError(
                 f"out holds the arrays {sorted(self._arrays)}. Expected: {sorted(arrays)}."

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from innvestigate.utils.arguments import check_iterable, check_kind, check_text
 from innvestigate.utils.files import FileRefusedError
-from innvestigate.utils.structures import named
+from innvestigate.utils.structures import results_of
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class FileStore(Store):
         self.cut(self.written)
 
     def append(self, result: Any) -> None:
-        arrays = named(result)
+        arrays = results_of(result)
         if not self.written:
             self.note(Record(self._made_by, 0))
         self.write(arrays, self.written)
@@ -132,14 +133,21 @@ class FileStore(Store):
 def _if_possible(made_by: Callable[[], str], resume: bool) -> str | None:
     """The fingerprint; None if there is none and it is not asked for."""
     try:
-        return made_by()
+        found = made_by()
     except TypeError:
         if resume:
             raise
         return None
+    return None if found is None else check_text("A fingerprint", found)
 
 
 def write_all(store: Store, results: Iterable[Any]) -> None:
-    """Write results batch by batch."""
-    for result in results:
+    """Write results batch by batch.
+
+    Raises:
+        TypeError: If the store is none, or the results are not several.
+        ValueError: If something is no result, or does not fit those before.
+    """
+    check_kind("store", store, Store, "a store that `open_store` has opened")
+    for result in check_iterable("results", results, "the results of batches, one by one"):
         store.append(result)

@@ -7,7 +7,7 @@ plainest form: a number of Python, whatever kind of number was given.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -202,6 +202,34 @@ def check_kind(name: str, value: Any, kind: type | tuple[type, ...], expected: s
         raise TypeError(
             f"{name} must be {expected}. Received: {shown(value)} (of type {type(value).__name__})."
         )
+    return value
+
+
+def check_iterable(name: str, value: Any, expected: str) -> Iterator:
+    """What yields the parts of the argument, if it has any.
+
+    Args:
+        name: The argument's name.
+        value: Its value.
+        expected: What it must be, in words.
+
+    Raises:
+        TypeError: If it yields nothing.
+    """
+    try:
+        return iter(value)
+    except Exception:  # symbolic tensors raise errors of their own
+        raise TypeError(f"{name} must be {expected}. Received: {shown(value)}.") from None
+
+
+def check_function(name: str, value: Any, expected: str) -> Callable:
+    """The argument, if it can be called.
+
+    Raises:
+        TypeError: If it cannot.
+    """
+    if not callable(value):
+        raise TypeError(f"{name} must be {expected}. Received: {shown(value)}.")
     return value
 
 

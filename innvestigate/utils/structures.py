@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
+from innvestigate.utils.arguments import listed, numbers_of
+
 SINGLE = "relevance"
 """The name of a result that is not one of several."""
 
@@ -19,3 +23,19 @@ def named(result: Any, place: str = "") -> dict[str, Any]:
         return {place or SINGLE: result}
     found = (named(part, f"{place}/{key}" if place else str(key)) for key, part in parts)
     return {name: array for arrays in found for name, array in arrays.items()}
+
+
+def results_of(result: Any) -> dict[str, np.ndarray]:
+    """The arrays of a result by their places; of results that others hand in again, too.
+
+    Raises:
+        ValueError: If there is none, or one is no array of numbers, or not of the same samples.
+    """
+    arrays = {place: numbers_of("result", array) for place, array in named(result).items()}
+    counts = {array.shape[:1] for array in arrays.values()}
+    if len(counts) != 1 or () in counts:
+        raise ValueError(
+            "result must be what `analyze` returns: arrays of one and the same number of samples, "
+            f"their first axis. Received the shapes: {listed(a.shape for a in arrays.values())}."
+        )
+    return arrays

@@ -4,6 +4,7 @@ import re
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from hypothesis import given
@@ -640,6 +641,14 @@ def test_statistics_that_do_not_fit_together(fitted):
     empty = create(mlp(*MLP))
     with pytest.raises(ValueError, match="different models"):
         empty.statistics.merge(fitted[2].statistics)
+    with pytest.raises(TypeError, match="other must be PatternStatistics"):
+        empty.statistics.merge(3)
+    with pytest.raises(TypeError, match="kernels must be a dict"):
+        other.statistics.patterns([1])
+    with pytest.raises(ValueError, match=r"sums for kernels of the shapes .* for 'strange': 1"):
+        other.statistics.patterns({"strange": 1})
+    with pytest.raises(ValueError, match="resume must be True or False"):
+        other.fit(normal(9, 6), resume=pd.NA)
     positive = create(fitted[0], pattern_type="relu.positive")
     positive.statistics.merge(fitted[2].statistics)
     assert positive.statistics.samples == 60

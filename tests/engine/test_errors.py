@@ -147,6 +147,23 @@ def test_arguments_that_do_not_fit(name, arguments, message):
         analyzer(name, **arguments)
 
 
+@pytest.mark.parametrize("arguments", [3, [3], keras.Input((3,)), np.ones(2)])
+def test_what_is_no_name_of_an_argument(arguments):
+    with pytest.raises(TypeError, match=r"names of arguments|A name of an argument"):
+        innvestigate.analyzer.find_analyzer("lrp", arguments)
+
+
+def test_rules_are_made_of_what_they_call_and_read():
+    with pytest.raises(TypeError, match="pattern must be a keras"):
+        innvestigate.rules.Pattern(np.ones((3, 2)))
+    with pytest.raises(TypeError, match="finish must be a function"):
+        innvestigate.rules.Lookup(3)
+    with pytest.raises(TypeError, match="per_token must be a function"):
+        innvestigate.rules.Lookup(max, "sum")
+    with pytest.raises(TypeError, match="names must be a dict whose keys are texts"):
+        innvestigate.rules.as_rule("Z", {1: innvestigate.rules.Z})
+
+
 def test_unknown_argument():
     message = (
         "no argument 'epsilonn'. Did you mean 'epsilon'.*Its arguments: epsilon, bias, .*layers"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -346,6 +347,7 @@ UNSAVABLE = {
     "rule with attributes": (Stateful(2), "Stateful.*Give its class a get_config"),
     "field of a rule": (Scaled(factor=own_function), r"value of .*\.factor cannot be saved"),
     "array of objects": (np.array([None]), "an array of the type object. Expected numbers"),
+    "object of many lines": (pd.Series([1, 2]), r"an array \(of type Series\).*your own"),
     "set": ({1}, "cannot be saved: {1}"),
     "iterator": (iter([1]), "cannot be saved: <list_iterator"),
 }

@@ -10,6 +10,7 @@ from keras import layers
 
 import innvestigate
 from innvestigate.evaluation import Importance, importance
+from innvestigate.evaluation.importance import UNITS
 from tests.frameworks import examples
 
 RNG = np.random.default_rng(0)
@@ -83,6 +84,28 @@ def test_tokens_are_compared_wherever_they_stand(as_batches):
     assert (np.diff(weight) <= 0).all()
 
 
+class Endless(keras.utils.PyDataset):
+    """Batches of which only `num_batches` says how many there are."""
+
+    num_batches = 3
+
+    def __getitem__(self, i):
+        return (TOKENS[10 * i : 10 * i + 10], np.zeros(10))
+
+
+@pytest.mark.parametrize("form", [np.ndarray.tolist, pd.DataFrame, list, lambda _: Endless()])
+def test_tokens_come_in_every_form_of_data(form):
+    created = analyzer(reader())
+    found = importance(created, form(TOKENS), per="token")
+    pd.testing.assert_frame_equal(found, importance(created, TOKENS, per="token"), rtol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [3, [], None, [[]], "text"])
+def test_what_is_no_data_has_no_tokens(wrong):
+    with pytest.raises(ValueError, match="Received"):
+        importance(analyzer(reader()), wrong, per="token")
+
+
 def test_labels_choose_the_neuron():
     created = analyzer(dense((4,)), neuron_selection_mode="index")
     labels = np.arange(200) % 3
@@ -149,7 +172,43 @@ def test_samples_of_other_shapes_are_no_rows():
         found.add(np.ones((2, 4)))
     with pytest.raises(ValueError, match="can be merged"):
         found.merge(Importance("channel"))
+    with pytest.raises(TypeError, match="other must be an Importance"):
+        found.merge(3)
     with pytest.raises(ValueError, match="No results"):
         Importance().to_frame()
     with pytest.raises(ValueError, match="needs a token"):
         Importance("token").add(np.ones((2, 3)))
+    with pytest.raises(ValueError, match="tokens must be texts"):
+        Importance("token").add(np.ones((2, 3)), np.ones((2, 3), object))
+
+
+@pytest.mark.parametrize("wrong", [3, "ab", {}, [1], None, {"a": np.ones(2), "b": np.ones(3)}])
+def test_what_is_no_result_changes_nothing(wrong):
+    found = Importance()
+    found.add({"a": np.ones((2, 3)), "b": np.ones((2, 4))})
+    before = found.to_frame()
+    for result in (wrong, {"a": np.ones((2, 3)), "b": np.ones((2, 5))}):
+        with pytest.raises(ValueError, match=r"result must be|per='token'"):
+            found.add(result)
+    other = Importance()
+    other.add({"a": np.ones((2, 3)), "b": np.ones((2, 5))})
+    with pytest.raises(ValueError, match="per='token'"):
+        found.merge(other)
+    pd.testing.assert_frame_equal(found.to_frame(), before)
+
+
+@pytest.mark.parametrize("per", UNITS)
+def test_one_number_for_each_sample_is_one_unit(per):
+    found = Importance(per)
+    found.add(np.array([1.0, -3.0]))
+    table = found.to_frame()
+    assert table[["count", "mean_abs", "mean"]].to_numpy().tolist() == [[2, 2, -1]]
+
+
+def test_wrong_names_are_found_before_the_data_are_run():
+    def data():
+        yield TABLE[:8]
+        raise AssertionError("the next batch was asked for")
+
+    with pytest.raises(ValueError, match="1 names for 4 units"):
+        importance(analyzer(dense((4,))), data(), names=["a"])

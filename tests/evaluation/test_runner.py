@@ -164,6 +164,8 @@ WRONG = {
     "nan relevance": ((MODEL, {"a": with_nan(X)}, X), {}, ValueError, "sample 3"),
     "nan x": ((MODEL, GIVEN, with_nan(X)), {}, ValueError, r"NaN .* sample \[3\]"),
     "no batch axis": ((MODEL, GIVEN, X[0]), {}, ValueError, "batch axis"),
+    "other size": ((MODEL, GIVEN, noise((9,))), {}, ValueError, r"shape \(8,\). Received: \(9,\)"),
+    "more axes": ((MODEL, GIVEN, X[..., None, None]), {}, ValueError, r"\(8, 1, 1\)"),
     "list": ((MODEL, GIVEN, [X]), {}, ValueError, "one array"),
     "empty": ((MODEL, GIVEN, X[:0]), {}, ValueError, "no sample"),
     "strings": ((MODEL, GIVEN, np.full((5, 8), "a")), {}, ValueError, "numbers"),

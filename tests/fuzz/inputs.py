@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from types import BuiltinFunctionType
 
 import keras
 import matplotlib as mpl
@@ -28,7 +29,7 @@ import pandas as pd
 from keras import layers, tree
 
 import innvestigate
-from tests.fuzz import files, harness, processes, surface
+from tests.fuzz import files, harness, methods, processes, surface
 from tests.fuzz.values import FORMS, MUST, VALUES, WRONG
 from tests.models import build
 
@@ -54,6 +55,8 @@ class Case:
         prepare: Makes all that is needed, and returns what calls it.
         expected: Gives what it has to return if it is not refused; None where that is not known.
         must: `"must"` if it must not be refused, `"wrong"` if it must.
+        builtin: Whether a function of Python's own is handed over: what it raises is the user's,
+            and stands at the line that calls it.
     """
 
     family: str
@@ -61,6 +64,7 @@ class Case:
     prepare: Callable[[], Callable]
     expected: Callable | None = None
     must: str = ""
+    builtin: bool = False
 
 
 # --- Cases ----------------------------------------------------------------------------------------
@@ -74,10 +78,15 @@ def cases() -> list[Case]:
     return found
 
 
+def calls() -> list[surface.Call]:
+    """Honest calls of all that is called."""
+    return [*surface.calls(), *methods.calls()]
+
+
 def argument_cases():
     """Every argument of every public callable with hostile values, one at a time."""
     seen = set()
-    for number, call in enumerate(surface.calls()):
+    for number, call in enumerate(calls()):
         for place, argument in enumerate(surface.arguments_of(call)):
             group = _group(call)
             every = 12 if group == "analyzers" and argument in seen else EVERY.get(group, 2)
@@ -86,7 +95,7 @@ def argument_cases():
                 yield _argument_case(call, argument, value)
 
 
-EVERY = {"analyzers": 1, "methods of analyzers": 4, "testing": 8, "genomics": 1}
+EVERY = {"analyzers": 1, "methods": 4, "testing": 8, "genomics": 1}
 """Which share of the values arguments get."""
 
 
@@ -103,12 +112,13 @@ def _argument_case(call, argument, value):
     if value.plain is not None:
         expected = partial(plain_result, call, argument, value)
     family = f"arguments of {_group(call)}"
-    return Case(family, f"{call.name}({argument}={value.name})", prepare, expected)
+    builtin = isinstance(value.make(), (type, BuiltinFunctionType))
+    return Case(family, f"{call.name}({argument}={value.name})", prepare, expected, builtin=builtin)
 
 
 def _group(call):
     if " ." in call.name:
-        return "methods of analyzers"
+        return "methods"
     if call.name.startswith("analyzer"):
         return "analyzers"
     kind, dot, _ = call.name.partition(".")
@@ -289,8 +299,9 @@ def _refused(case, error):
     where = traceback.extract_tb(error.__traceback__)[-1]
     if isinstance(error, OF_PATHS):
         return "refused"
-    if not where.filename.startswith(ROOT):
-        return _foreign(error)
+    raised = where.line.startswith(("raise", "assert")) or case.builtin
+    if not where.filename.startswith(ROOT) or not raised:
+        return _foreign(error)  # also of what its code does to a value that it has not looked at
     if case.must == MUST:
         return f"what fits was refused: {error}"[:300]
     message = error.args[0] if isinstance(error, KeyError) else str(error)

@@ -65,10 +65,12 @@ def inputs_part():
     rows = table(found, inputs.faults, ("what is hostile", "calls"), ("refused", "right"))
     return f"""Every argument of every public function, class and method, found by
 `inspect.signature`, with values that it should not get, one at a time; and data in forms of every
-kind, for every analyzer. A call is refused by an error that the library itself raises, in one line,
-or it is right: finite, and what the plain form of the same value gives. It is a fault, too, if
-numpy or Keras warn, if a file is written elsewhere, or if the model's weights, Keras's settings,
-numpy's global seed, matplotlib's settings or the data change.
+kind, for every analyzer. Public is what a package offers and what these pages document; left out
+are hooks that the library itself calls, and what it makes and hands out. A call is refused by an
+error that the library itself raises, in one line, or it is right: finite, and what the plain form
+of the same value gives. It is a fault, too, if numpy or Keras warn, if a file is written elsewhere,
+or if the model's weights, Keras's settings, numpy's global seed, matplotlib's settings or the data
+change.
 
 An argument that several analyzers share gets all values once and a twelfth of them at each other
 analyzer; methods get a quarter of the values, `testing` an eighth, functions of pictures, rules and

@@ -17,27 +17,15 @@ import pandas as pd
 from keras import layers
 
 import innvestigate
-from innvestigate import evaluation, rules
+from innvestigate import evaluation, rules, stores, visualization
 from innvestigate.engine.config import argument_names
+from tests.fuzz.documented import documented, why_not_called
 
 MODULES = (
     *("innvestigate", "innvestigate.analyzer", "innvestigate.rules", "innvestigate.evaluation"),
     *("innvestigate.visualization", "innvestigate.genomics", "innvestigate.testing"),
+    "innvestigate.stores",
 )
-ABSTRACT = {
-    *("analyzer.Analyzer", "analyzer.MirrorAnalyzer", "rules.Rule", "rules.KernelRule"),
-    *("rules.DifferenceRule", "rules.Linearised", "evaluation.Metric"),
-}
-"""Bases: what is told of their arguments is told of every subclass."""
-MADE_INSIDE = {
-    *("analyzer.Plan", "analyzer.PlanLine", "rules.Absorbed", "rules.Share", "rules.Lookup"),
-    *("rules.Pattern", "rules.PatternTimesKernel", "evaluation.Evaluation"),
-    *("ExportError", "FileRefusedError", "LedgerError", "NoRuleError", "visualization.HTML"),
-    *("analyzer.find_analyzer", "visualization.Panel", "visualization.SampleReport"),
-    "visualization.html_report",
-}
-"""What the library makes and hands out, or hands to itself: in mirrors and in the command line."""
-OFTEN = ("analyze", "audit", "accounted", "fit", "partial_fit", "tokens", "rebuilt", "save")
 X = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
 BOX = {"low": -9, "high": 9}
 REQUIRED: dict[str, dict] = {
@@ -116,8 +104,14 @@ def explained(made):
 
 def by_rule(rule):
     """What LRP or DeepLIFT says with a rule."""
-    name = "deeplift" if rule.compares else "lrp"
-    return analyzer(name, rule=[(lambda layer: True, rule)]).analyze(X)
+    name, rest = ("deeplift", []) if rule.compares else ("lrp", [(_everywhere, "Z")])
+    return analyzer(name, rule=[(_everywhere, rule), *rest]).analyze(X)
+
+
+def explained_by_pattern(rule):
+    """What LRP says with patterns of one hidden layer."""
+    chosen = [(lambda layer: layer.name == "hidden", rule), (lambda layer: True, "Z")]
+    return analyzer("lrp", rule=chosen).analyze(X)
 
 
 def by_composite(composite):
@@ -158,7 +152,7 @@ def _honest_model(**more):
     return lambda: {"model": mlp(), **more}
 
 
-def _sequence():
+def sequence():
     return np.eye(4, dtype="float32")[None, [0, 1, 2, 3, 0, 2]]
 
 
@@ -172,13 +166,49 @@ def _curves():
     return evaluation.evaluate(mlp(), methods, X, seed=0).curves
 
 
+PIXELS = np.zeros((4, 4, 3), "uint8")
+
+
+def panel():
+    return visualization.Panel("a", PIXELS)
+
+
+def reported(panel):
+    """A sample of one picture."""
+    return visualization.SampleReport("a", "b", [panel])
+
+
+def in_bytes(pieces):
+    """A page as it is written to a file."""
+    return "".join(pieces).encode("utf-8").decode("utf-8")
+
+
+def written(samples):
+    return in_bytes(visualization.html_report(samples))
+
+
 RELEVANCE = np.random.default_rng(1).normal(size=(4, 4, 3))
 TOKENS = ["a", "b", "c"]
 Honest = tuple[Callable[[], dict], Callable]
 
 
+def place() -> Path:
+    """A folder that nobody has written to."""
+    return Path(tempfile.mkdtemp(dir=tempfile.gettempdir()))
+
+
+def _store():
+    return stores.open_store(place() / "found.npy", lambda: "me", False)
+
+
+def filled(store):
+    """How much a store holds when results were written to it."""
+    stores.write_all(store, [X[:2], X[2:]])
+    return store.written
+
+
 def _saved():
-    path = Path(tempfile.mkdtemp(dir=tempfile.gettempdir())) / "analyzer"
+    path = place() / "analyzer"
     analyzer("gradient").save(path)
     return {"path": path}
 
@@ -201,6 +231,7 @@ HONEST: dict[str, Honest] = {
         lambda: {"analyzer": analyzer("gradient"), "augment_by_n": 4, "seed": 0},
         explained,
     ),
+    "analyzer.find_analyzer": (lambda: {"name": "lrp", "arguments": ["rule"]}, as_it_is),
     "analyzer.PatternStatistics": (dict, lambda found: found.state()),
     "rules.Composite": (lambda: {"lines": _structured(_line()).lines}, by_composite),
     "rules.Line": (
@@ -209,6 +240,9 @@ HONEST: dict[str, Honest] = {
     ),
     "rules.AlphaBeta": (lambda: {"alpha": 2, "beta": 1}, by_rule),
     "rules.Projected": (lambda: {"rule": rules.Z()}, by_rule),
+    "rules.Lookup": (lambda: {"finish": max}, as_it_is),
+    "rules.Pattern": (dict, explained_by_pattern),
+    "rules.PatternTimesKernel": (dict, explained_by_pattern),
     "rules.as_rule": (lambda: {"rule": "Z"}, by_rule),
     "evaluation.SensitivityN": (lambda: {"subsets": 4}, evaluated),
     "evaluation.Infidelity": (lambda: {"draws": 4}, evaluated),
@@ -220,16 +254,33 @@ HONEST: dict[str, Honest] = {
         lambda: {"model": mlp(), "methods": {"g": analyzer("gradient")}, "x": X, "seed": 0},
         lambda found: found.samples,
     ),
-    "evaluation.Importance": (dict, summed_up),
+    "evaluation.Importance": (lambda: {"quantiles": [0.5]}, summed_up),
     "evaluation.importance": (lambda: {"analyzer": analyzer("gradient"), "data": X}, as_it_is),
     "evaluation.rank_correlation": (
         lambda: {"a": RELEVANCE[0], "b": RELEVANCE[1]},
         as_it_is,
     ),
+    "visualization.Panel": (
+        lambda: {"title": "a", "picture": PIXELS, "note": "b"},
+        lambda panel: written([reported(panel)]),
+    ),
     "visualization.project": (lambda: {"X": RELEVANCE}, as_it_is),
     "visualization.heatmap": (lambda: {"X": RELEVANCE[None]}, as_it_is),
     "visualization.graymap": (lambda: {"X": RELEVANCE[None]}, as_it_is),
     "visualization.gamma": (lambda: {"X": RELEVANCE}, as_it_is),
+    "visualization.SampleReport": (
+        lambda: {"name": "a", "prediction": "b", "panels": [panel()]},
+        lambda sample: written([sample]),
+    ),
+    "visualization.html_report": (
+        lambda: {
+            "samples": [reported(panel())],
+            "title": "a",
+            "plans": {"lrp": [{"step": "b", "rule": "Z()"}], "occlusion": []},
+            "facts": {"Keras": "3"},
+        },
+        in_bytes,
+    ),
     "visualization.clip_quantile": (lambda: {"X": RELEVANCE}, as_it_is),
     "visualization.batch_flatten": (lambda: {"X": RELEVANCE}, np.nan_to_num),
     "visualization.plot_heatmap": (
@@ -255,9 +306,17 @@ HONEST: dict[str, Honest] = {
         as_it_is,
     ),
     "genomics.one_hot_encode": (lambda: {"sequences": ["ACGT", "AACC"]}, as_it_is),
-    "genomics.one_hot_decode": (lambda: {"x": _sequence()}, as_it_is),
+    "genomics.one_hot_decode": (lambda: {"x": sequence()}, as_it_is),
     "genomics.dinucleotide_shuffle": (lambda: {"sequence": "ACGTACAA", "seed": 0}, as_it_is),
-    "genomics.ShuffledReferences": (dict, lambda found: found(_sequence())),
+    "genomics.ShuffledReferences": (dict, lambda found: found(sequence())),
+    "stores.open_store": (
+        lambda: {"out": place() / "found.npy", "made_by": lambda: "me", "resume": False},
+        filled,
+    ),
+    "stores.write_all": (
+        lambda: {"store": _store(), "results": [X[:2], X[2:]]},
+        as_it_is,
+    ),
     "testing.check_rule": (lambda: {"rule": "Z", "layer": built(), "x": X}, as_it_is),
     "testing.check_analyzer": (
         lambda: {"create": innvestigate.analyzers["gradient"], "model": mlp(), "x": X},
@@ -281,8 +340,25 @@ def public() -> dict[str, Any]:
     return dict(found.values())
 
 
+def left_out(calls: list[Call]) -> set[str]:
+    """What is offered or documented, takes arguments, and is called by none of some calls."""
+    called = {id(_behind(_created(c) if isinstance(c.call, partial) else c.call)) for c in calls}
+    every = {**documented(), **public()}
+    return {n for n, v in every.items() if id(_behind(v)) not in called and _takes_any(v)}
+
+
+def _behind(thing):
+    """The class or function that is called in the end."""
+    thing = inspect.unwrap(getattr(thing, "func", thing))
+    return getattr(thing, "__func__", thing)
+
+
+def _takes_any(thing):
+    return isinstance(thing, type) or bool({*inspect.signature(thing).parameters} - {"self"})
+
+
 def calls() -> list[Call]:
-    """An honest call of everything that is public.
+    """An honest call of every function and class that is public; see `methods` for the rest.
 
     Raises:
         KeyError: If it is not known how something is called.
@@ -290,12 +366,12 @@ def calls() -> list[Call]:
     by_name = {id(getattr(create, "func", create)) for create in innvestigate.analyzers.values()}
     made = [partial_call(name) for name in innvestigate.analyzers]
     for name, thing in public().items():
-        if name in ABSTRACT | MADE_INSIDE or id(thing) in by_name:
+        if why_not_called(name) or id(thing) in by_name:
             continue
         plain = isinstance(thing, type) and issubclass(thing, rules.Rule)
         honest, use = HONEST[name] if name in HONEST or not plain else (dict, by_rule)
         made.append(Call(name, thing, honest, use))
-    return made + methods()
+    return made
 
 
 def partial_call(name: str) -> Call:
@@ -322,61 +398,6 @@ def arguments_of(call: Call) -> list[str]:
 
 def _created(call):
     return innvestigate.analyzers[call.call.args[0]]
-
-
-ANALYZERS = ("gradient", "lrp.epsilon", "pattern.net", "occlusion", "deeplift", "smoothgrad")
-MODES = {"index": 0, "contrast": (0, 1), "weights": [1.0, 0.0], "all": None}
-_METHODS: dict[str, Callable[[], dict]] = {
-    "analyze": lambda: {"x": X},
-    "stream": lambda: {"x": X},
-    "audit": lambda: {"x": X},
-    "accounted": lambda: {"x": X},
-    "tokens": lambda: {"x": X},
-    "fit": lambda: {"X": X},
-    "partial_fit": lambda: {"batch": X},
-    "rebuilt": dict,
-    "save": lambda: {"path": Path(tempfile.mkdtemp(dir=tempfile.gettempdir())) / "analyzer"},
-    "plan": dict,
-}
-
-
-def methods() -> list[Call]:
-    """Calls of the methods of some analyzers."""
-    found = []
-    for name in ANALYZERS:
-        made = _made(name)
-        for method, honest in _METHODS.items():
-            books = method in ("audit", "accounted") and made().adds_up_to is None
-            if hasattr(made(), method) and not books:
-                call = _method(made, method)
-                use = {"rebuilt": explained, "stream": list}.get(method, as_it_is)
-                found.append(Call(f"{name} .{method}", call, honest, use))
-    for mode, selection in MODES.items():
-        made = _made("lrp.epsilon", mode)
-        honest = partial(dict, x=X, neuron_selection=selection)
-        found.append(Call(f"{mode} .analyze", _method(made, "analyze"), honest))
-    return found
-
-
-@cache
-def _cached(name, mode):
-    return analyzer(name, neuron_selection_mode=mode)
-
-
-def _made(name, mode="max_activation"):
-    return partial(_cached, name, mode)
-
-
-def _method(made, method):
-    """A method of an analyzer that is fitted anew where calls may change what was fitted."""
-
-    def call(**arguments):
-        owner = made()
-        owner = owner.rebuilt() if method in ("fit", "partial_fit") else owner
-        return getattr(owner, method)(**arguments)
-
-    call.__signature__ = inspect.signature(getattr(made(), method))
-    return call
 
 
 def settled(found: Any) -> list[np.ndarray]:

@@ -1,14 +1,18 @@
 """A tenth of the hostile arguments and data; `make fuzz` tries all of them."""
 
+import fnmatch
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import innvestigate
 from innvestigate.utils.arguments import check_whole
+from innvestigate.utils.words import one_line
 from tests.frameworks import on_tensorflow
 from tests.fuzz import inputs, surface
+from tests.fuzz.documented import NOT_CALLED, why_not_called
 from tests.fuzz.values import VALUES
 
 
@@ -24,15 +28,44 @@ def test_calls_are_refused_or_right():
 
 def test_everything_public_is_called():
     assert len(inputs.cases()) >= 5000
-    called = {call.name for call in surface.calls()}
+    calls = inputs.calls()
+    called = {call.name for call in calls}
     for name in ("create_analyzer", "rules.Epsilon", "visualization.plot_text", "analyzer 'lrp'"):
         assert name in called
     assert {"x", "neuron_selection", "batch_size", "verbose", "check"} <= {
         argument
-        for call in surface.calls()
+        for call in calls
         if call.name == "gradient .analyze"
         for argument in surface.arguments_of(call)
     }
+
+
+def test_what_is_not_called_has_a_reason():
+    left = surface.left_out(inputs.calls())
+    assert {name for name in left if why_not_called(name) is None} == set()
+    patterns = [pattern for group in NOT_CALLED.values() for pattern in group]
+    assert [p for p in patterns if not fnmatch.filter(left, p)] == []  # or it is called by now
+
+
+@pytest.mark.slow
+@on_tensorflow
+@pytest.mark.usefixtures("folder")
+@pytest.mark.filterwarnings("ignore")
+def test_what_fits_is_taken():
+    """Or nothing would be said of the arguments of a call that is refused anyway."""
+    assert {c.name: why for c in inputs.calls() if (why := _refusal(c))} == {}
+    plt.close("all")
+
+
+def _refusal(call):
+    try:
+        call() if surface.arguments_of(call) else None
+    except Exception as error:
+        return repr(error)
+
+
+def test_what_would_be_left_out_is_found():
+    assert surface.left_out([]) >= {"stores.open_store", "analyzer.Analyzer.export", "rules.Z"}
 
 
 def case(call, **more):
@@ -62,6 +95,7 @@ def folder(tmp_path, monkeypatch):
     [
         (case(lambda: _raise(ValueError("of somebody else"))), "ValueError below nowhere"),
         (case(lambda: np.linalg.inv("x")), "below nowhere"),
+        (case(lambda: one_line(5)), "TypeError below utils/words.py"),  # by Python itself
         (case(refuse("a\nb")), "not one readable line"),
         (case(refuse("n"), must="must"), "what fits was refused"),
         (case(lambda: surface.X, must="wrong"), "what is wrong was taken"),

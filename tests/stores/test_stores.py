@@ -16,6 +16,7 @@ import zarr
 from keras import layers
 
 import innvestigate
+from innvestigate.stores import open_store, write_all
 
 KINDS = (".npy", ".zarr", ".parquet")
 DATA = np.random.default_rng(0).normal(size=(70, 6)).astype("float32")
@@ -222,6 +223,32 @@ def test_arrays_take_slices(tmp_path):
 def test_errors(out, kwargs, error, told):
     with pytest.raises(error, match=told):
         analyzer().analyze(DATA, out=out, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("results", "error", "told"),
+    [
+        (7, TypeError, "results must be the results of batches"),
+        (keras.Input((3,)), TypeError, "results must be the results of batches"),
+        (["text"], ValueError, "result must be a number or array"),
+        ([{}], ValueError, "Received the shapes: "),
+        ([{"a": np.ones((2, 3)), "b": np.ones((1, 3))}], ValueError, r"\(2, 3\), \(1, 3\)"),
+    ],
+)
+def test_what_is_no_result_is_not_written(tmp_path, results, error, told):
+    path = tmp_path / "found.zarr"
+    with pytest.raises(error, match=told):
+        write_all(open_store(path, lambda: "me", resume=False), results)
+    assert not path.exists()
+
+
+def test_a_store_is_opened_with_a_fingerprint(tmp_path):
+    with pytest.raises(TypeError, match="made_by must be a function"):
+        open_store(tmp_path / "found.npy", "me", resume=False)
+    with pytest.raises(TypeError, match="fingerprint must be a text"):
+        open_store(tmp_path / "found.npy", lambda: 7, resume=False)
+    with pytest.raises(TypeError, match="store must be a store that"):
+        write_all(tmp_path / "found.npy", [DATA])
 
 
 def test_books_are_kept_too(tmp_path):

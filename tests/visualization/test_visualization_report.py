@@ -102,8 +102,47 @@ def test_it_is_read_in_the_dark_and_on_a_phone():
 
 @pytest.mark.parametrize(
     ("picture", "error"),
-    [(np.zeros((3, 3)), TypeError), (np.zeros((2, 3, 3, 3), "uint8"), ValueError)],
+    [
+        (np.zeros((3, 3)), TypeError),
+        ("cat.png", TypeError),
+        (np.zeros((2, 3, 3, 3), "uint8"), ValueError),
+        (np.zeros((3, 3, 2), "uint8"), ValueError),
+        (np.zeros((0, 3), "uint8"), ValueError),
+    ],
 )
 def test_what_is_no_picture(picture, error):
     with pytest.raises(error, match="image"):
-        page(Panel("a", picture))
+        Panel("a", picture)
+
+
+PIXELS = np.zeros((3, 3), "uint8")
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Panel(1, PIXELS), "title must be a text"),
+        (lambda: Panel("a", PIXELS, None), "note must be a text"),
+        (lambda: SampleReport("a", "b", [PIXELS]), "Each of panels must be"),
+        (lambda: SampleReport("a", "b", 3), "panels must be a list"),
+        (lambda: html_report(3), "samples must be samples"),
+        (lambda: list(html_report(["a"])), "Each of samples must be"),
+        (lambda: html_report([], title=3), "title must be a text"),
+        (lambda: html_report([], facts=["a"]), "facts must be a dict"),
+        (lambda: html_report([], plans={"lrp": 3}), r"plans\['lrp'\] must be a list"),
+        (lambda: html_report([], plans={"lrp": [3]}), r"row of plans\['lrp'\] must be a dict"),
+    ],
+)
+def test_what_is_on_no_page(make, told):
+    with pytest.raises(TypeError, match=told):
+        make()
+
+
+def test_rows_of_a_table_are_alike():
+    with pytest.raises(ValueError, match="same keys"):
+        html_report([], plans={"lrp": [{"a": 1}, {"b": 1}]})
+
+
+def test_names_of_files_that_are_no_unicode_can_be_written():
+    pieces = html_report([SampleReport("\udcff.png", "", [])], facts={"a": object})
+    assert r"\udcff.png" in "".join(pieces).encode("utf-8").decode("utf-8")
