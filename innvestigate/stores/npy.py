@@ -46,7 +46,13 @@ class NpyStore(FileStore):
             _write_header(file, array, start + len(array))
 
     def record(self) -> Record:
-        return Record.from_dict(json.loads(record_beside(self.path).read_text()))
+        record = Record.from_dict(json.loads(record_beside(self.path).read_text()))
+        if record.samples:
+            with self.path.open("rb") as file:
+                (count, *_), _, _ = _read_header(file)
+            if count < record.samples:
+                raise ValueError(f"it holds {count} samples, and not {record.samples}")
+        return record
 
     def note(self, record: Record) -> None:
         with replacing(record_beside(self.path)) as file:

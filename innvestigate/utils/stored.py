@@ -24,12 +24,7 @@ def rows_beside(path: Path) -> Path:
 
 def is_store(path: Path) -> bool:
     """Whether a folder was written as a store."""
-    if (path / IN_FOLDER).is_file():
-        return True
-    try:
-        return ATTRIBUTE in json.loads((path / "zarr.json").read_text("utf-8"))["attributes"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
+    return (path / IN_FOLDER).is_file() or _holds(path / "zarr.json", "attributes", ATTRIBUTE)
 
 
 def remove_store(path: Path) -> None:
@@ -37,5 +32,23 @@ def remove_store(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
         return
-    for part in (record_beside(path), path, rows_beside(path)):
-        part.unlink(missing_ok=True)
+    forget_store(path)
+    path.unlink(missing_ok=True)
+
+
+def forget_store(path: Path) -> None:
+    """Remove what stands beside a `.npy` that was written as a store: it is none any more."""
+    if _holds(record_beside(path), "made_by"):
+        record_beside(path).unlink()
+        rows_beside(path).unlink(missing_ok=True)
+
+
+def _holds(path: Path, *keys: str) -> bool:
+    """Whether a file is JSON that has something under some keys, one below the other."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        for key in keys:
+            found = found[key]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+    return True
