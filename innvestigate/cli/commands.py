@@ -44,6 +44,7 @@ from innvestigate.cli.options import (
     Resizing,
     Resume,
     Scale,
+    Skip,
 )
 from innvestigate.cli.places import (
     NUMBERS,
@@ -155,6 +156,7 @@ def explain(
     limit: Limit = None,
     force: Force = False,
     resume: Resume = False,
+    skip_unreadable: Skip = False,
 ) -> None:
     """Explain predictions: heatmaps of images, bars of features, or their numbers.
 
@@ -177,13 +179,15 @@ def explain(
         files, read = _find(model, inputs, class_names, reference, fit, recursive)
         check_outputs(out, kinds, read, recursive, force or resume)
         check_methods_fit(out, method)
-        batchwise = goes_batchwise(out, min(len(files), limit or len(files)), resume)
+        count = min(len(files), limit or len(files))
+        batchwise = goes_batchwise(out, count, resume or skip_unreadable)
         if batchwise:
             check_batchwise(out[0], read, force, resume)
     session = _session(model, method, class_names, preprocessing, scale, offset, resize, batch_size)
     create = partial(session.create, method, reference, fit)
     if batchwise:
-        _explain_batchwise(session, create, files, limit, neuron, out[0], force, resume)
+        queue = partial(session.queue, files, limit, skip_unreadable)
+        _explain_batchwise(session, create, queue, neuron, out[0], force, resume)
     else:
         _explain_at_once(session, create, files[:limit], limit, neuron, out, read)
 
@@ -259,15 +263,14 @@ def evaluate(
 
 
 def _explain_batchwise(
-    session, create, files: Files, limit, neuron, path: Path, force: bool, resume: bool
+    session, create, queue, neuron, path: Path, force: bool, resume: bool
 ) -> None:
     """Write explanations while samples are read, with the memory of one batch."""
     from innvestigate.cli.jobs import Job
-    from innvestigate.cli.reading import Queue
 
     with ends_with(WRONG):
-        job = Job(session, create(), Queue(session.reader, files, limit), neuron, path)
-        store = job.open(files.fingerprint(), force, resume)
+        job = Job(session, create(), queue(), neuron, path)
+        store = job.open(force, resume)
     job.run(store)
     say(f"wrote {printable(path)}: {store.written:,} samples")
 

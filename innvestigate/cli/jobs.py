@@ -6,22 +6,58 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from itertools import tee
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keras import tree
 
 from innvestigate.analyzer import Analyzer
 from innvestigate.cli.console import FAILED, INTERRUPTED, Stopped, ends_with, progress
 from innvestigate.cli.listing import printable
 from innvestigate.cli.reading import Queue, Samples
-from innvestigate.cli.session import Session
+from innvestigate.cli.session import Chosen, Session
 from innvestigate.cli.writing import check_destination
 from innvestigate.engine.storage import fingerprint
 from innvestigate.stores import FileStore, open_path
 from innvestigate.utils.stored import remove_store
 from innvestigate.utils.structures import SINGLE
+
+NOTHING = {"neuron": -1, "class": "", "output": np.nan}
+"""What is known of a sample that could not be read."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The samples that are explained together.
+
+    Attributes:
+        samples: They; zeros in place of what could not be read.
+        unread: Which of them could not be read.
+        chosen: Their neurons.
+    """
+
+    samples: Samples
+    unread: np.ndarray
+    chosen: Chosen
+
+    def about(self) -> dict[str, np.ndarray]:
+        """What is known of them, by name."""
+        found = self.chosen.about()
+        told = found.keys() & NOTHING
+        return found | {name: self._without(found[name], NOTHING[name]) for name in told}
+
+    def only_read(self, results: Any) -> Any:
+        """Results, with NaN at what could not be read."""
+        return tree.map_structure(lambda array: self._without(array, np.nan), results)
+
+    def _without(self, array: np.ndarray, value: Any) -> np.ndarray:
+        if self.unread.any():
+            array = array.copy()
+            array[self.unread] = value
+        return array
 
 
 @dataclass(frozen=True)
@@ -42,11 +78,10 @@ class Job:
     neuron: str | None
     path: Path
 
-    def open(self, files: str, force: bool, resume: bool) -> FileStore:
+    def open(self, force: bool, resume: bool) -> FileStore:
         """The store to write to, when the first batch has shown that the job can be done.
 
         Args:
-            files: The fingerprint of the files.
             force: Whether what is there is replaced.
             resume: Whether it is gone on with.
 
@@ -55,14 +90,13 @@ class Job:
             FileRefusedError: If it was made by another command.
             ValueError: If the samples, the neuron and the store do not fit each other.
         """
-        samples = self.queue.read(0, self.session.batch_size)
+        samples = self._first.samples
         self.session.check_pixels(samples)
-        self.session.choose(samples, self.neuron)
         check_destination(self.path, samples)
         if force:
             remove_store(self.path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        return open_path(self.path, self._made_by, resume, files)
+        return open_path(self.path, self._made_by, resume, self.queue.files.fingerprint())
 
     def run(self, store: FileStore) -> None:
         """Write the results of all samples that are not done.
@@ -73,31 +107,39 @@ class Job:
         words = ", ".join(self.analyzers)
         with _kept(store, self.queue.count), progress(self.queue.count, store.written) as done:
             done(words, 0)
-            for samples, about, results in self._batches(store.written):
-                store.append(self._arranged(results, samples), about)
-                done(words, len(samples.x))
+            for batch, results in self._explained(store.written):
+                results = batch.only_read(results)
+                store.append(self._arranged(results, batch.samples), batch.about())
+                done(words, len(batch.unread))
 
-    def _batches(self, done: int) -> Iterator[tuple[Samples, dict[str, np.ndarray], list]]:
-        """For each batch that is not done its samples, what is known of them, and all results.
+    @cached_property
+    def _first(self) -> Batch:
+        return self._read(0)
 
-        It is read once for all analyzers, which take it in turn.
-        """
-        at_hand: list[Any] = []
+    def _read(self, start: int) -> Batch:
+        """The samples from `start` on."""
+        samples = self.queue.read(start, self.session.batch_size)
+        missing = np.isnan(samples.x)
+        samples = replace(samples, x=np.where(missing, 0, samples.x))
+        unread = missing.reshape(len(missing), -1).any(axis=1)
+        return Batch(samples, unread, self.session.choose(samples, self.neuron))
+
+    def _explained(self, done: int) -> Iterator[tuple[Batch, list]]:
+        """Each batch that is not done, and its results of all analyzers, which take it in turn."""
+        at_hand: list[Batch] = []
 
         def batches():
             if done:
                 yield np.empty((done, 0)), None  # which is passed over
             for start in range(done, self.queue.count, self.session.batch_size):
-                samples = self.queue.read(start, self.session.batch_size)
-                chosen = self.session.choose(samples, self.neuron)
-                at_hand[:] = samples, chosen.about()
-                yield samples.x, chosen.indices
+                at_hand[:] = [self._read(start) if start else self._first]
+                yield at_hand[0].samples.x, at_hand[0].chosen.indices
 
         options: dict[str, Any] = {"batch_size": self.session.batch_size, "done": done}
         given = zip(self.analyzers.values(), tee(batches(), len(self.analyzers)), strict=True)
         streams = [analyzer.stream(x, "labels", **options) for analyzer, x in given]
         for results in zip(*streams, strict=True):
-            yield at_hand[0], at_hand[1], list(results)
+            yield at_hand[0], list(results)
 
     def _arranged(self, results: list, samples: Samples) -> Any:
         """Results by method, if there are several; features in columns of their names."""

@@ -123,6 +123,13 @@ Resume = Annotated[
         ".zarr, .parquet or .npy.",
     ),
 ]
+Skip = Annotated[
+    bool,
+    typer.Option(
+        "--skip-unreadable",
+        help="Go on where an image cannot be read: its results are NaN, in a .zarr or .npy.",
+    ),
+]
 Explained = Annotated[
     list[Path],
     typer.Option(

@@ -145,15 +145,15 @@ def check_outputs(
             _refuse_old(out)
 
 
-def goes_batchwise(outs: Sequence[Path], samples: int, resume: bool) -> bool:
+def goes_batchwise(outs: Sequence[Path], samples: int, asked: bool) -> bool:
     """Whether results are written while further ones are computed, so that a job can go on.
 
-    That is so in stores, where it is asked to go on, and in a single `.npy` of many samples.
+    That is so in stores, and in a single `.npy` where it is asked for or there are many samples.
 
     Args:
         outs: What is written.
         samples: How many samples there are at least.
-        resume: Whether it is asked to go on.
+        asked: Whether there is an option that needs it.
 
     Raises:
         ValueError: If it has to be so, and cannot.
@@ -161,14 +161,17 @@ def goes_batchwise(outs: Sequence[Path], samples: int, resume: bool) -> bool:
     stores = [out for out in outs if out.suffix.lower() in STORES]
     possible = len(outs) == 1 and outs[0].suffix.lower() in (*STORES, ".npy")
     if possible:
-        return resume or bool(stores) or samples > LARGE
+        return asked or bool(stores) or samples > LARGE
     if stores:
         raise ValueError(
             f"{printable(stores[0])} is written batch by batch, and nothing else along with it: "
             "give the other --out to a command of its own."
         )
-    if resume:
-        raise ValueError("--resume goes on with one --out, a .zarr, .parquet or .npy.")
+    if asked:
+        raise ValueError(
+            "--resume and --skip-unreadable need one --out, a .zarr, .parquet or .npy, which are "
+            "written batch by batch."
+        )
     return False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from innvestigate.cli.listing import Found, printable
+from innvestigate.cli.listing import Files, Found, printable
 from innvestigate.cli.pixels import MODES, open_picture, preprocess
 from innvestigate.cli.places import DICOM, IMAGES
 from innvestigate.utils.archive import read_array
-from innvestigate.utils.files import reading
+from innvestigate.utils.files import FileRefusedError, reading
 
 
 @dataclass(frozen=True)
@@ -155,17 +156,21 @@ class Queue:
         reader: What reads them.
         files: The files. Arrays and tables are read once before, to count their samples.
         limit: How many samples are taken at most; None for all.
+        skip: Whether an image that cannot be read is a sample of NaN.
 
     Attributes:
-        count: How many there are.
+        files: The files.
+        count: How many samples there are.
 
     Raises:
         FileRefusedError: If an array or a table cannot be read.
         ValueError: If what it holds does not fit the model.
     """
 
-    def __init__(self, reader: Reader, files: Sequence[Found], limit: int | None):
-        self._reader, self._files = reader, files
+    def __init__(self, reader: Reader, files: Files, limit: int | None, skip: bool):
+        self.files, self._reader = files, reader
+        self._shape = tuple(filter(None, reader.shape))
+        self._skip = skip and len(self._shape) == len(reader.shape)
         self._held: tuple[int, Samples] | None = None
         counts = (self._count(i, file) for i, file in enumerate(files))
         self._ends = np.cumsum(np.fromiter(counts, "int64", len(files)))
@@ -190,12 +195,25 @@ class Queue:
     def _file(self, i: int) -> Samples:
         """The samples of a file. The last one is held, of which more may be asked for."""
         if self._held is None or self._held[0] != i:
-            path = self._files[i].path
-            self._held = i, self._reader.read([Found(path, printable(path))])
+            path = self.files[i].path
+            self._held = i, self._read(Found(path, printable(path)))
         return self._held[1]
 
+    def _read(self, file: Found) -> Samples:
+        try:
+            return self._reader.read([file])
+        except (FileNotFoundError, FileRefusedError) as error:
+            if not self._skip or not _is_image(file):
+                raise
+            warnings.warn(f"{error} Its results are NaN.", stacklevel=2)
+            return Samples(np.full((1, *self._shape), np.nan, "float32"), [file.name])
+
     def _count(self, i: int, file: Found) -> int:
-        return 1 if file.path.suffix.lower() in IMAGES else len(self._file(i).x)
+        return 1 if _is_image(file) else len(self._file(i).x)
+
+
+def _is_image(file: Found) -> bool:
+    return file.path.suffix.lower() in IMAGES
 
 
 def joined(parts: Sequence[Samples]) -> Samples:

@@ -19,9 +19,9 @@ from innvestigate import __version__, backend
 from innvestigate.analyzer import Analyzer, create_analyzer, find_analyzer
 from innvestigate.cli.calls import as_number, parse_call, shortened
 from innvestigate.cli.console import FAILED, Stopped
-from innvestigate.cli.listing import Found, printable
+from innvestigate.cli.listing import Files, Found, printable
 from innvestigate.cli.places import find_samples
-from innvestigate.cli.reading import Reader, Samples, read_names
+from innvestigate.cli.reading import Queue, Reader, Samples, read_names
 from innvestigate.engine.config import argument_names
 from innvestigate.engine.models import load_model_file
 from innvestigate.evaluation import METRICS, Metric
@@ -95,6 +95,10 @@ class Session:
         samples = self.reader.read(files)
         self.check_pixels(samples)
         return samples
+
+    def queue(self, files: Files, limit: int | None, skip: bool) -> Queue:
+        """The samples in files, read when they are asked for. See `Queue`."""
+        return Queue(self.reader, files, limit, skip)
 
     def check_pixels(self, samples: Samples) -> None:
         """Warn of pixels that nothing scales."""

@@ -92,7 +92,7 @@ def test_no_more_than_a_batch_is_read_before_it_is_written(monkeypatch):
     )
     assert run(*line()).exit_code == 0
     parts = "".join("r" if e == "read" else "w" for e in events if e in ("read", "relevance"))
-    assert parts == "r" * BATCH + ("r" * BATCH + "w") * (COUNT // BATCH)
+    assert parts == ("r" * BATCH + "w") * (COUNT // BATCH)
 
 
 def test_each_method_has_an_array():
@@ -212,6 +212,28 @@ def test_a_damaged_image_is_named_and_what_is_written_stays():
         np.testing.assert_array_equal(kept()[name][:], kept("y.zarr")[name][:])
 
 
+def test_files_that_cannot_be_read_are_skipped_when_asked():
+    assert run(*line("whole.zarr", method="smoothgrad(seed=1)")).exit_code == 0
+    for name in ("00", "13", "14"):
+        Path(f"photos/{name}.png").write_bytes(b"no image")
+    job = line("x.zarr", "--class-names", "classes.txt", method="smoothgrad(seed=1)")
+    assert_refused(run(*job), "photos/00.png cannot be loaded")
+    result = run(*job, "--skip-unreadable")
+    assert result.exit_code == 0
+    notes = result.stderr.splitlines()
+    assert [note.split(" cannot")[0] for note in notes] == [
+        f"Note: photos/{i}.png" for i in ("00", "13", "14")
+    ]
+    assert all(note.endswith("Its results are NaN.") for note in notes)
+    found, whole, gone = kept(), kept("whole.zarr"), [0, 13, 14]
+    others = np.delete(np.arange(COUNT), gone)
+    for name, nothing in {"relevance": np.nan, "output": np.nan, "neuron": -1}.items():
+        np.testing.assert_array_equal(found[name][:][others], whole[name][:][others])
+        np.testing.assert_array_equal(found[name][:][gone], nothing)
+    assert list(found["class"][:][gone]) == [""] * 3 and found["sample"][13] == "photos/13.png"
+    assert_refused(run(*line("x.npz", "--skip-unreadable")), "need one --out")
+
+
 def test_what_fails_at_once_leaves_nothing(monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -270,7 +292,7 @@ def test_what_exists_is_replaced_when_asked():
 def test_what_does_not_go_together():
     for more in (("-o", "x.png"), ("-o", "y.zarr")):
         assert_refused(run(*line("x.zarr", *more)), "x.zarr is written batch by batch")
-    assert_refused(run(*line("x.png", "--resume")), "--resume goes on with one --out")
+    assert_refused(run(*line("x.png", "--resume")), "--resume and --skip-unreadable need one")
     assert_refused(run(*line("x.zarr", "--resume", "--force")), "choose one")
     assert_refused(run(*line("x.parquet")), "use .zarr")
     assert_refused(run(*line("x.npy", "--resume", "-m", "deeplift")), "Use .npz or .zarr")
