@@ -96,7 +96,7 @@ class Job:
         if force:
             remove_store(self.path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        return open_path(self.path, self._made_by, resume, self.queue.files.fingerprint())
+        return open_path(self.path, self._made_by, resume, self._data())
 
     def run(self, store: FileStore) -> None:
         """Write the results of all samples that are not done.
@@ -151,11 +151,15 @@ class Job:
         return results[0] if is_table else {SINGLE: results[0]}
 
     def _made_by(self) -> str:
-        """The fingerprint of all methods, of the neuron, and of how files are read."""
-        reader = asdict(replace(self.session.reader, shape=()))
+        """The fingerprint of all methods and of the neuron."""
         neuron = None if self.neuron is None else self.session.neurons.find(self.neuron)
-        told = json.dumps([list(self.analyzers), reader, neuron])
+        told = json.dumps([list(self.analyzers), neuron])
         return " ".join(fingerprint(analyzer, told) for analyzer in self.analyzers.values())
+
+    def _data(self) -> str:
+        """The fingerprint of the files, and of how they are read."""
+        reader = asdict(replace(self.session.reader, shape=()))
+        return f"{self.queue.files.fingerprint()} {json.dumps(reader)}"
 
 
 @contextmanager

@@ -67,9 +67,9 @@ def find_samples(paths: Iterable[Path], recursive: bool = False) -> Files:
         else:
             _check_kind(path)
             found.add(path.parent, [path.name])
-    for file in found:
-        if file.path.suffix.lower() in DICOM:
-            check_pydicom(file.path)
+    dicom = next((file.path for file in found if file.path.suffix.lower() in DICOM), None)
+    if dicom is not None:
+        check_pydicom(dicom)
     return found
 
 

@@ -135,8 +135,8 @@ class FileStore(Store):
             )
         if record.data != self._data:
             raise FileRefusedError(
-                f"{self.path} holds results of other data: what goes on needs the same files in "
-                "the same order. Name another path, or remove it."
+                f"{self.path} holds results of other data. To go on, it has to be the same files "
+                "in the same order, read in the same way. Name another path, or remove it."
             )
         return record.samples
 
