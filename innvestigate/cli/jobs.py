@@ -15,7 +15,7 @@ import numpy as np
 from keras import tree
 
 from innvestigate.analyzer import Analyzer
-from innvestigate.cli.console import FAILED, INTERRUPTED, Stopped, ends_with, progress
+from innvestigate.cli.console import FAILED, INTERRUPTED, Stopped, complain, ends_with, progress
 from innvestigate.cli.listing import printable
 from innvestigate.cli.reading import Queue, Samples
 from innvestigate.cli.session import Chosen, Session
@@ -164,21 +164,25 @@ class Job:
 
 @contextmanager
 def _kept(store: FileStore, count: int) -> Iterator[None]:
-    """Say of a job that ends early where it stands. What holds nothing is removed."""
+    """Say of a job that ends early where it stands."""
     try:
         with ends_with(FAILED):
             yield
-    except (KeyboardInterrupt, Stopped) as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        if not store.written:
-            remove_store(store.path)
-        stands = (
-            f"{printable(store.path)} holds the first {store.written:,} of {count:,} samples: "
-            "--resume goes on from there."
-            if store.written
-            else "Nothing is written."
-        )
-        raise Stopped(
-            f"{'interrupted.' if interrupted else error} {stands}",
-            INTERRUPTED if interrupted else FAILED,
-        ) from error
+    except KeyboardInterrupt as error:
+        raise Stopped(f"interrupted. {_standing(store, count)}", INTERRUPTED) from error
+    except Stopped as error:
+        raise Stopped(f"{error} {_standing(store, count)}", FAILED) from error
+    except Exception:  # of a backend whose memory is short, and all that nobody has thought of
+        complain(f"Note: {_standing(store, count)}")
+        raise
+
+
+def _standing(store: FileStore, count: int) -> str:
+    """How much is done, in words. A store that holds nothing is removed."""
+    if not store.written:
+        remove_store(store.path)
+        return "Nothing is written."
+    return (
+        f"{printable(store.path)} holds the first {store.written:,} of {count:,} samples: "
+        "--resume goes on from there."
+    )

@@ -112,6 +112,22 @@ def test_each_method_has_an_array():
     assert sorted(kept("y.zarr")["relevance"]) == sorted([layer, "input"])
 
 
+def test_an_output_with_several_axes():
+    parts = [keras.Input((4,)), keras.layers.Dense(6), keras.layers.Reshape((2, 3))]
+    model = keras.Sequential(parts)
+    model.save("axes.keras")
+    job = ("explain", "axes.keras", "table.csv", "-m", "gradient", "--batch-size", 2)
+    assert run(*job, "-o", "x.zarr").exit_code == 0
+    x = pd.read_csv("table.csv").to_numpy("float32")
+    outputs = model.predict(x, verbose=0)
+    neuron = np.stack(np.unravel_index(outputs.reshape(3, 6).argmax(axis=1), (2, 3)), axis=1)
+    np.testing.assert_array_equal(kept()["neuron"][:], neuron)
+    created = innvestigate.create_analyzer("gradient", model, neuron_selection_mode="index")
+    np.testing.assert_allclose(kept()["relevance"][:], created.analyze(x, neuron), rtol=1e-5)
+    assert run(*job, "-o", "x.parquet", "--neuron", "1,2").exit_code == 0
+    assert list(pd.read_parquet("x.parquet")["neuron/1"]) == [2, 2, 2]
+
+
 def test_a_table_has_columns_of_its_features():
     """Of several files, whose ends are not those of batches."""
     inputs = ("table.csv", "table.csv", "-m", "gradient", "--batch-size", 4)
@@ -245,6 +261,14 @@ def test_what_fails_at_once_leaves_nothing(monkeypatch):
     assert "No space left on device" in result.stderr and "Nothing is written." in result.stderr
     assert not Path("x.zarr").exists()
     assert run(*line()).exit_code == 0
+
+
+def test_an_error_that_nobody_has_thought_of_tells_where_the_job_stands(monkeypatch):
+    breaking(monkeypatch, 9, ZeroDivisionError("no memory"))
+    result = run(*line())
+    assert result.exit_code == 1
+    note, error = result.stderr.splitlines()
+    assert "x.zarr holds the first 8 of 20 samples" in note and "ZeroDivisionError" in error
 
 
 def test_other_batches_go_on_too(monkeypatch):
