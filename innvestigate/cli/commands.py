@@ -24,12 +24,15 @@ from innvestigate.cli.console import (
     starting,
     watched,
 )
+from innvestigate.cli.listing import Files, Found, printable
 from innvestigate.cli.options import (
     BatchSize,
     ClassNames,
+    Explained,
     Fit,
     Force,
     Inputs,
+    Limit,
     Methods,
     ModelFile,
     Neuron,
@@ -39,19 +42,23 @@ from innvestigate.cli.options import (
     Reference,
     Resize,
     Resizing,
+    Resume,
     Scale,
+    Skip,
 )
 from innvestigate.cli.places import (
     NUMBERS,
     PAGES,
     PICTURES,
-    Found,
+    STORES,
+    Read,
+    check_batchwise,
     check_methods_fit,
     check_model,
     check_outputs,
     existing,
     find_samples,
-    printable,
+    goes_batchwise,
     refuse_inputs,
 )
 
@@ -135,17 +142,7 @@ def explain(
     model: ModelFile,
     inputs: Inputs,
     method: Methods,
-    out: Annotated[
-        list[Path],
-        typer.Option(
-            *("--out", "-o"),
-            metavar="FILE|FOLDER",
-            help="What to write, by its extension: a picture (.png, .pdf, .svg, ...), numbers "
-            "(.npy, .npz; .csv for features), a page with all of it (.html), or a folder with a "
-            "picture of each input and the numbers. Can be given several times. Folders are made.",
-            show_default=False,
-        ),
-    ],
+    out: Explained,
     neuron: Neuron = None,
     class_names: ClassNames = None,
     preprocessing: Pixels = None,
@@ -156,7 +153,10 @@ def explain(
     fit: Fit = None,
     batch_size: BatchSize = 32,
     recursive: Recursive = False,
+    limit: Limit = None,
     force: Force = False,
+    resume: Resume = False,
+    skip_unreadable: Skip = False,
 ) -> None:
     """Explain predictions: heatmaps of images, bars of features, or their numbers.
 
@@ -170,37 +170,26 @@ def explain(
     `innvestigate explain model.keras patients.csv -m deeplift --reference mean.npy -o why.csv`
 
     `innvestigate explain model.keras photos --recursive -m deeplift -o report.html`
+
+    `innvestigate explain model.keras million_photos -m lrp.epsilon -o all.zarr --resume`
     """
+    kinds = ("", *PICTURES, *NUMBERS, *STORES, *PAGES)
     with ends_with(WRONG):
         check_methods(method)
         files, read = _find(model, inputs, class_names, reference, fit, recursive)
-        check_outputs(out, ("", *PICTURES, *NUMBERS, *PAGES), read, recursive, force)
+        check_outputs(out, kinds, read, recursive, force or resume)
         check_methods_fit(out, method)
+        count = min(len(files), limit or len(files))
+        batchwise = goes_batchwise(out, count, resume or skip_unreadable)
+        if batchwise:
+            check_batchwise(out[0], read, force, resume)
     session = _session(model, method, class_names, preprocessing, scale, offset, resize, batch_size)
-    from innvestigate.cli.writing import Explanations, check_destination, files_in
-
-    with ends_with(WRONG):
-        samples = session.read(files)
-        for path in out:
-            check_destination(path, samples)
-            written = [] if path.suffix else files_in(path, samples.names)
-            refuse_inputs(written, read)
-        chosen = session.choose(samples, neuron)
-        analyzers = session.create(method, reference, fit)
-    say("\n".join(chosen.captions))
-    with ends_with(FAILED):
-        relevances, accounted = _analysed(analyzers, samples, chosen.indices, batch_size)
-        explained = Explanations(
-            samples,
-            chosen.predictions,
-            relevances,
-            accounted,
-            plans=session.plans(analyzers),
-            facts=session.facts(),
-        )
-        for path in out:
-            for file in explained.save(path):
-                say(f"wrote {printable(file)}")
+    create = partial(session.create, method, reference, fit)
+    if batchwise:
+        queue = partial(session.queue, files, limit, skip_unreadable)
+        _explain_batchwise(session, create, queue, neuron, out[0], force, resume)
+    else:
+        _explain_at_once(session, create, files[:limit], limit, neuron, out, read)
 
 
 @app.command()
@@ -273,9 +262,52 @@ def evaluate(
             say(f"wrote {printable(path)}")
 
 
+def _explain_batchwise(
+    session, create, queue, neuron, path: Path, force: bool, resume: bool
+) -> None:
+    """Write explanations while samples are read, with the memory of one batch."""
+    from innvestigate.cli.jobs import Job
+
+    with ends_with(WRONG):
+        job = Job(session, create(), queue(), neuron, path)
+        store = job.open(force, resume)
+    job.run(store)
+    say(f"wrote {printable(path)}: {store.written:,} samples")
+
+
+def _explain_at_once(
+    session, create, files: list[Found], limit, neuron, out: list[Path], read: Read
+) -> None:
+    """Write explanations of samples that are held in memory, and say what was explained."""
+    from innvestigate.cli.writing import Explanations, check_destination, files_in
+
+    with ends_with(WRONG):
+        samples = session.read(files).part(slice(limit))
+        for path in out:
+            check_destination(path, samples)
+            written = [] if path.suffix else files_in(path, samples.names)
+            refuse_inputs(written, read)
+        chosen = session.choose(samples, neuron)
+        analyzers = create()
+    say("\n".join(chosen.captions))
+    with ends_with(FAILED):
+        relevances, accounted = _analysed(analyzers, samples, chosen.indices, session.batch_size)
+        explained = Explanations(
+            samples,
+            chosen.predictions,
+            relevances,
+            accounted,
+            plans=session.plans(analyzers),
+            facts=session.facts(),
+        )
+        for path in out:
+            for file in explained.save(path):
+                say(f"wrote {printable(file)}")
+
+
 def _find(
     model: Path, inputs: Sequence[Path], class_names: Path | None, reference, fit, recursive: bool
-) -> tuple[list[Found], list[Path]]:
+) -> tuple[Files, Read]:
     """The files of samples, and all files and folders that are read; each of them is there."""
     check_model(model)
     files = find_samples(inputs, recursive)
@@ -284,8 +316,7 @@ def _find(
         further.append(Path(reference))
     more = find_samples(further)
     names = [] if class_names is None else [existing(class_names)]
-    paths = (file.path for file in [*files, *more])
-    return files, [model, *inputs, *further, *names, *paths]
+    return files, Read([model, *inputs, *further, *names], [files, more])
 
 
 def _analysed(analyzers: dict[str, Any], samples: Samples, indices: Any, batch_size: int) -> tuple:

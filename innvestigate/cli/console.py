@@ -100,11 +100,12 @@ def print_table(columns: list[str], rows: list[dict]) -> None:
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Callable[[str, int], None]]:
-    """A progress bar on stderr, if that is a terminal.
+def progress(total: int, before: int = 0) -> Iterator[Callable[[str, int], None]]:
+    """A progress bar on stderr with its rate and the time that is left, if that is a terminal.
 
     Args:
         total: The number of pieces of work.
+        before: How many of them were done before.
 
     Returns:
         A function of what is being done, in words, and the number of pieces that are done.
@@ -113,10 +114,28 @@ def progress(total: int) -> Iterator[Callable[[str, int], None]]:
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    bar = Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal)
     with bar:
-        task = bar.add_task("", total=total)
+        task = bar.add_task("", total=total, completed=before)
         yield lambda words, done: bar.update(task, description=words, advance=done)
+
+
+def _columns() -> list:
+    from rich import progress as rich
+
+    class Rate(rich.ProgressColumn):
+        """Pieces of work in a second."""
+
+        def render(self, task):
+            return f"{task.speed:.3g}/s" if task.speed else ""
+
+    return [
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        Rate(),
+        rich.TimeRemainingColumn(elapsed_when_finished=True),
+    ]
 
 
 def watched(pieces: Any, size: int, done: Callable[[int], None]) -> Iterator[Any]:

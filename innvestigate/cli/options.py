@@ -111,6 +111,37 @@ BatchSize = Annotated[
     int,
     typer.Option(min=1, max=2**31 - 1, metavar="N", help="Samples that are run at a time."),
 ]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Take the first N samples.", show_default=False),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on where an interrupted command stopped, with the same INPUT and options, in a "
+        ".zarr, .parquet or .npy.",
+    ),
+]
+Skip = Annotated[
+    bool,
+    typer.Option(
+        "--skip-unreadable",
+        help="Go on where an image cannot be read: its results are NaN, in a .zarr or .npy.",
+    ),
+]
+Explained = Annotated[
+    list[Path],
+    typer.Option(
+        *("--out", "-o"),
+        metavar="FILE|FOLDER",
+        help="What to write, by its extension: a picture (.png, .pdf, .svg, ...), numbers "
+        "(.npy, .npz; .csv for features), a page with all of it (.html), or a folder with a "
+        "picture of each input and the numbers. Can be given several times. Folders are made. "
+        "Of any number of inputs: a .zarr (.parquet for features), written batch by batch.",
+        show_default=False,
+    ),
+]
 Recursive = Annotated[
     bool, typer.Option("--recursive", "-r", help="Folders stand for all that is below them.")
 ]

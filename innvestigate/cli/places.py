@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from innvestigate.cli.calls import asks_for_layers, cut, shortened
+from innvestigate.cli.listing import Files, names_below, printable
+from innvestigate.utils.stored import is_store, record_beside, rows_beside
 
 PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg", ".webp")
 NUMBERS = (".npy", ".npz", ".csv")
 PAGES = (".html", ".htm")
+STORES = {".zarr": "zarr", ".parquet": "pyarrow"}
+"""What is written batch by batch, and the package that writes it."""
+LARGE = 1000
+"""More samples than that are written batch by batch wherever it is possible."""
 MODELS = (".keras", ".h5", ".hdf5")
 DICOM = (".dcm", ".dicom")
 IMAGES = (
@@ -24,14 +31,24 @@ IMAGES = (
 
 
 @dataclass(frozen=True)
-class Found:
-    """A file of samples, and what it is called on paper."""
+class Read:
+    """What a command reads.
 
-    path: Path
-    name: str
+    Attributes:
+        named: The files and folders that the user has named.
+        found: The files of samples in them.
+    """
+
+    named: Sequence[Path]
+    found: Sequence[Files]
+
+    def __iter__(self) -> Iterator[Path]:
+        yield from self.named
+        for files in self.found:
+            yield from (file.path for file in files)
 
 
-def find_samples(paths: Iterable[Path], recursive: bool = False) -> list[Found]:
+def find_samples(paths: Iterable[Path], recursive: bool = False) -> Files:
     """Files of samples; of folders the images in them.
 
     Args:
@@ -43,16 +60,16 @@ def find_samples(paths: Iterable[Path], recursive: bool = False) -> list[Found]:
         OSError: If a folder cannot be read.
         ValueError: If a file is of another kind, or a folder holds no images.
     """
-    found = []
+    found = Files()
     for path in paths:
         if existing(path).is_dir():
-            found += _in_folder(path, recursive)
+            found.add(path, _in_folder(path, recursive))
         else:
             _check_kind(path)
-            found.append(Found(path, printable(path.name)))
-    for file in found:
-        if file.path.suffix.lower() in DICOM:
-            check_pydicom(file.path)
+            found.add(path.parent, [path.name])
+    dicom = next((file.path for file in found if file.path.suffix.lower() in DICOM), None)
+    if dicom is not None:
+        check_pydicom(dicom)
     return found
 
 
@@ -101,7 +118,7 @@ def check_pydicom(path: Path) -> None:
 def check_outputs(
     outs: Sequence[Path],
     kinds: Sequence[str],
-    read: Sequence[Path],
+    read: Read,
     recursive: bool = False,
     force: bool = False,
 ) -> None:
@@ -110,9 +127,9 @@ def check_outputs(
     Args:
         outs: Files and folders to write.
         kinds: The extensions that they may have; "" for folders.
-        read: Files and folders that are read.
+        read: What is read.
         recursive: Whether sub-folders are read, too.
-        force: Whether files may be replaced.
+        force: Whether there may be something, to be replaced or gone on with.
 
     Raises:
         FileExistsError: If there is something already.
@@ -122,14 +139,60 @@ def check_outputs(
     refuse_inputs(outs, read)
     for out in outs:
         _check_output(out, kinds)
-        for folder in read:
-            if folder.is_dir() and _would_be_read(out, folder, recursive):
-                raise ValueError(
-                    f"{printable(out)} is in the folder {printable(folder)}, and would be one of "
-                    "its inputs the next time. Choose a place outside."
-                )
+        for path in read.named:
+            _refuse_among_inputs(out, path, recursive)
         if not force:
             _refuse_old(out)
+
+
+def goes_batchwise(outs: Sequence[Path], samples: int, asked: bool) -> bool:
+    """Whether results are written while further ones are computed, so that a job can go on.
+
+    That is so in stores, and in a single `.npy` where it is asked for or there are many samples.
+
+    Args:
+        outs: What is written.
+        samples: How many samples there are at least.
+        asked: Whether there is an option that needs it.
+
+    Raises:
+        ValueError: If it has to be so, and cannot.
+    """
+    stores = [out for out in outs if out.suffix.lower() in STORES]
+    possible = len(outs) == 1 and outs[0].suffix.lower() in (*STORES, ".npy")
+    if possible:
+        return asked or bool(stores) or samples > LARGE
+    if stores:
+        raise ValueError(
+            f"{printable(stores[0])} is written batch by batch, and nothing else along with it: "
+            "give the other --out to a command of its own."
+        )
+    if asked:
+        raise ValueError(
+            "--resume and --skip-unreadable need one --out, a .zarr, .parquet or .npy, which are "
+            "written batch by batch."
+        )
+    return False
+
+
+def check_batchwise(out: Path, read: Read, force: bool, resume: bool) -> None:
+    """Whether results can be written batch by batch there.
+
+    Raises:
+        FileExistsError: If there is something beside a `.npy` that it would replace.
+        ValueError: If it would be an input, its library is missing, or it may not be replaced.
+    """
+    kind = out.suffix.lower()
+    if force and resume:
+        raise ValueError("--resume goes on with what is there, --force replaces it: choose one.")
+    if kind == ".npy":
+        beside = (record_beside(out), rows_beside(out))
+        check_outputs(beside, (".json", ".csv"), read, force=force or resume)
+    elif find_spec(STORES[kind]) is None:
+        raise ValueError(
+            f"{printable(out)} needs {STORES[kind]}, which is not installed here: pip install "
+            f"'innvestigate[{kind[1:]}]'."
+        )
 
 
 def refuse_inputs(outs: Iterable[Path], read: Iterable[Path]) -> None:
@@ -138,9 +201,9 @@ def refuse_inputs(outs: Iterable[Path], read: Iterable[Path]) -> None:
     Raises:
         ValueError: If one of the outputs is one of the inputs, by whatever name.
     """
-    known = {_identity(path) for path in read if not path.is_dir()}
-    for out in outs:
-        if _identity(out) in known:
+    known = {_identity(_real(out)): out for out in outs if _real(out).is_file()}
+    for path in read if known else ():
+        if (out := known.get(_identity(path))) is not None:
             raise ValueError(
                 f"{printable(out)} is an input, which is never replaced. Choose another --out."
             )
@@ -155,40 +218,24 @@ def check_methods_fit(outs: Sequence[Path], methods: Sequence[str]) -> None:
     at_layers = [method for method in methods if asks_for_layers(method)]
     for out in outs:
         kind = out.suffix.lower()
-        if at_layers and kind != ".npz":
+        if at_layers and kind not in (".npz", ".zarr"):
             raise ValueError(
-                f"{shortened(at_layers[0])} has a result at each layer, which only .npz can hold: "
-                f"--out {printable(out.with_suffix('.npz'))}."
+                f"{shortened(at_layers[0])} has a result at each layer, which only .npz and .zarr "
+                f"can hold: --out {printable(out.with_suffix('.npz'))}."
             )
         if kind == ".npy" and len(set(methods)) > 1:
             raise ValueError(
                 f"{printable(out)} can hold one array, and there are {len(set(methods))} methods. "
-                "Use .npz, which has an array for each of them."
+                "Use .npz or .zarr, which have an array for each of them."
             )
 
 
-def printable(path: str | os.PathLike) -> str:
-    """A path or other text in letters that can be printed, whatever it is made of."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in os.fsdecode(path))
-
-
-def _in_folder(folder: Path, recursive: bool) -> list[Found]:
-    files = _files_below(folder, recursive)
-    images = sorted(path for path in files if path.suffix.lower() in IMAGES)
+def _in_folder(folder: Path, recursive: bool) -> list[str]:
+    images = names_below(folder, IMAGES, recursive)
     if not images:
         below = "" if recursive else " itself; --recursive finds those in its sub-folders"
         raise ValueError(f"There are no images in the folder {printable(folder)}{below}.")
-    return [Found(path, printable(path.relative_to(folder))) for path in images]
-
-
-def _files_below(folder: Path, recursive: bool) -> list[Path]:
-    if not recursive:
-        return [path for path in folder.iterdir() if not path.is_dir()]
-    return [Path(at) / name for at, _, names in os.walk(folder, onerror=_fail) for name in names]
-
-
-def _fail(error: OSError) -> None:
-    raise error
+    return images
 
 
 def _check_kind(path: Path) -> None:
@@ -203,11 +250,13 @@ def _check_output(out: Path, kinds: Sequence[str]) -> None:
     kind, shown, real = out.suffix.lower(), printable(out), _real(out)
     if kind not in kinds:
         raise ValueError(f"{shown} has the extension {kind!r}. Expected: {_in_words(kinds)}.")
-    if kind and real.is_dir():
+    if kind in STORES:
+        _check_store(out)
+    elif kind and real.is_dir():
         raise ValueError(f"{shown} is a folder. Expected: a file, or a folder without a dot.")
-    if not kind and os.path.lexists(real) and not real.is_dir():
+    elif not kind and os.path.lexists(real) and not real.is_dir():
         raise ValueError(f"{shown} is a file. Expected: a folder, or a file with an extension.")
-    if kind and os.path.lexists(real) and not real.is_file():
+    elif kind and os.path.lexists(real) and not real.is_file():
         raise ValueError(f"{shown} is a device or a pipe, which is not written to: name a file.")
     above = next((parent for parent in real.parents if os.path.lexists(parent)), real)
     if not above.is_dir():
@@ -216,10 +265,19 @@ def _check_output(out: Path, kinds: Sequence[str]) -> None:
         raise PermissionError(f"{shown} cannot be written: nothing may be put into its folder.")
 
 
+def _check_store(out: Path) -> None:
+    if os.path.lexists(real := _real(out)) and not is_store(real):
+        raise ValueError(
+            f"{printable(out)} is there, and nothing that was written batch by batch before: it "
+            "is neither gone on with nor replaced. Choose another --out."
+        )
+
+
 def _in_words(kinds: Sequence[str]) -> str:
     words = {
         "a picture": [kind for kind in PICTURES if kind in kinds],
         "numbers": [kind for kind in NUMBERS if kind in kinds],
+        "a store": [kind for kind in STORES if kind in kinds],
         "a page": [kind for kind in PAGES if kind in kinds],
     }
     told = [f"{word} ({', '.join(those)})" for word, those in words.items() if those]
@@ -228,6 +286,10 @@ def _in_words(kinds: Sequence[str]) -> str:
 
 def _refuse_old(out: Path) -> None:
     real = _real(out)
+    if out.suffix.lower() in STORES and real.is_dir():
+        raise FileExistsError(
+            f"{printable(out)} exists. --resume goes on with it, --force replaces it."
+        )
     if real.is_dir():
         if next(real.iterdir(), None) is not None:
             raise FileExistsError(
@@ -236,6 +298,21 @@ def _refuse_old(out: Path) -> None:
             )
     elif os.path.lexists(real):
         raise FileExistsError(f"{printable(out)} exists. --force replaces it.")
+
+
+def _refuse_among_inputs(out: Path, path: Path, recursive: bool) -> None:
+    """Refuse to write into a folder that is read, or to replace one that holds what is read."""
+    if path.is_dir() and _would_be_read(out, path, recursive):
+        raise ValueError(
+            f"{printable(out)} is in the folder {printable(path)}, and would be one of its inputs "
+            "the next time. Choose a place outside."
+        )
+    real = _real(path)
+    if out.suffix.lower() in STORES and _real(out) in (real, *real.parents):
+        raise ValueError(
+            f"{printable(out)} holds the input {printable(path)}, which is never replaced. Choose "
+            "another --out."
+        )
 
 
 def _would_be_read(out: Path, folder: Path, recursive: bool) -> bool:
@@ -247,10 +324,12 @@ def _would_be_read(out: Path, folder: Path, recursive: bool) -> bool:
     return home_of == home or (recursive and home in home_of.parents)
 
 
-def _identity(path: Path) -> object:
-    """What all names of one file have in common."""
-    real = _real(path)
-    return (real.stat().st_dev, real.stat().st_ino) if real.exists() else real
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What all names of one file have in common; None if there is no file."""
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _real(path: Path) -> Path:

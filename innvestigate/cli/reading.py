@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from innvestigate.cli.listing import Files, Found, printable
 from innvestigate.cli.pixels import MODES, open_picture, preprocess
-from innvestigate.cli.places import DICOM, Found, printable
+from innvestigate.cli.places import DICOM, IMAGES
 from innvestigate.utils.archive import read_array
-from innvestigate.utils.files import reading
+from innvestigate.utils.files import FileRefusedError, reading
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class Samples:
     names: list[str]
     pictures: np.ndarray | None = None
     features: list[str] | None = None
+
+    def part(self, pick: slice) -> Samples:
+        """Some of them."""
+        pictures = None if self.pictures is None else self.pictures[pick]
+        return replace(self, x=self.x[pick], names=self.names[pick], pictures=pictures)
 
 
 @dataclass(frozen=True)
@@ -61,35 +69,14 @@ class Reader:
         """Whether pixels are handed over as they are, and nobody asked for that."""
         return self.preprocessing is None and (self.scale, self.offset) == (1, 0)
 
-    def read(self, files: Iterable[Found], done: Callable[[], None] = lambda: None) -> Samples:
+    def read(self, files: Iterable[Found]) -> Samples:
         """The samples of all files.
-
-        Args:
-            files: The files.
-            done: Is called when one of them has been read.
 
         Raises:
             FileRefusedError: If a file cannot be read.
-            ValueError: If what it holds does not fit the model.
+            ValueError: If what it holds does not fit the model, or the other files.
         """
-        parts = []
-        for file in files:
-            parts.append(self._read(file))
-            done()
-        shapes = {part.x.shape[1:]: part.names[0] for part in parts}
-        if len(shapes) > 1:
-            found = ", ".join(f"{name}: {shape}" for shape, name in shapes.items())
-            raise ValueError(f"The samples need one shape to be run together. Received: {found}.")
-        columns = {tuple(part.features or ()) for part in parts}
-        if len(columns) > 1:
-            raise ValueError("The tables need the same columns, in the same order.")
-        pictures = [part.pictures for part in parts if part.pictures is not None]
-        return Samples(
-            np.concatenate([part.x for part in parts]),
-            [name for part in parts for name in part.names],
-            np.concatenate(pictures) if len(pictures) == len(parts) else None,
-            parts[0].features,
-        )
+        return joined([self._read(file) for file in files])
 
     def _read(self, file: Found) -> Samples:
         suffix = file.path.suffix.lower()
@@ -160,6 +147,95 @@ class Reader:
         x = (x * self.scale + self.offset).astype("float32")
         shape = (1, *x.shape[1 : len(self.shape) + 1])
         return Samples(x.reshape(shape), [file.name], picture.shown(channels)[None])
+
+
+class Queue:
+    """The samples of files, which are read when they are asked for.
+
+    Args:
+        reader: What reads them.
+        files: The files. Arrays and tables are read once before, to count their samples.
+        limit: How many samples are taken at most; None for all.
+        skip: Whether an image that cannot be read is a sample of NaN.
+
+    Attributes:
+        files: The files.
+        count: How many samples there are.
+
+    Raises:
+        FileRefusedError: If an array or a table cannot be read.
+        ValueError: If what it holds does not fit the model.
+    """
+
+    def __init__(self, reader: Reader, files: Files, limit: int | None, skip: bool):
+        self.files, self._reader = files, reader
+        self._shape = tuple(filter(None, reader.shape))
+        self._skip = skip and len(self._shape) == len(reader.shape)
+        self._held: tuple[int, Samples] | None = None
+        counts = (self._count(i, file) for i, file in enumerate(files))
+        self._ends = np.cumsum(np.fromiter(counts, "int64", len(files)))
+        self.count = min(int(self._ends[-1]), limit or sys.maxsize)
+
+    def read(self, start: int, size: int) -> Samples:
+        """The samples from `start` on, called by the paths of their files.
+
+        Raises:
+            FileRefusedError: If a file cannot be read.
+            ValueError: If what it holds does not fit the model, or the other files.
+        """
+        end = min(start + size, self.count)
+        first, last = np.searchsorted(self._ends, [start, end - 1], "right")
+        return joined([self._part(i, start, end) for i in range(first, last + 1)])
+
+    def _part(self, i: int, start: int, end: int) -> Samples:
+        """What a file has of the samples from `start` to `end`."""
+        before = int(self._ends[i - 1]) if i else 0
+        return self._file(i).part(slice(max(0, start - before), end - before))
+
+    def _file(self, i: int) -> Samples:
+        """The samples of a file. The last one is held, of which more may be asked for."""
+        if self._held is None or self._held[0] != i:
+            path = self.files[i].path
+            self._held = i, self._read(Found(path, printable(path)))
+        return self._held[1]
+
+    def _read(self, file: Found) -> Samples:
+        try:
+            return self._reader.read([file])
+        except (FileNotFoundError, FileRefusedError) as error:
+            if not self._skip or not _is_image(file):
+                raise
+            warnings.warn(f"{error} Its results are NaN.", stacklevel=2)
+            return Samples(np.full((1, *self._shape), np.nan, "float32"), [file.name])
+
+    def _count(self, i: int, file: Found) -> int:
+        return 1 if _is_image(file) else len(self._file(i).x)
+
+
+def _is_image(file: Found) -> bool:
+    return file.path.suffix.lower() in IMAGES
+
+
+def joined(parts: Sequence[Samples]) -> Samples:
+    """Samples that are run together.
+
+    Raises:
+        ValueError: If they do not fit each other.
+    """
+    shapes = {part.x.shape[1:]: part.names[0] for part in parts}
+    if len(shapes) > 1:
+        found = ", ".join(f"{name}: {shape}" for shape, name in shapes.items())
+        raise ValueError(f"The samples need one shape to be run together. Received: {found}.")
+    columns = {tuple(part.features or ()) for part in parts}
+    if len(columns) > 1:
+        raise ValueError("The tables need the same columns, in the same order.")
+    pictures = [part.pictures for part in parts if part.pictures is not None]
+    return Samples(
+        np.concatenate([part.x for part in parts]),
+        [name for part in parts for name in part.names],
+        np.concatenate(pictures) if len(pictures) == len(parts) else None,
+        parts[0].features,
+    )
 
 
 def read_names(path: Path, count: int) -> list[str]:

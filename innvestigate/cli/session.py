@@ -6,7 +6,7 @@ import contextlib
 import io
 import platform
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,8 +19,9 @@ from innvestigate import __version__, backend
 from innvestigate.analyzer import Analyzer, create_analyzer, find_analyzer
 from innvestigate.cli.calls import as_number, parse_call, shortened
 from innvestigate.cli.console import FAILED, Stopped
-from innvestigate.cli.places import Found, find_samples, printable
-from innvestigate.cli.reading import Reader, Samples, read_names
+from innvestigate.cli.listing import Files, Found, printable
+from innvestigate.cli.places import find_samples
+from innvestigate.cli.reading import Queue, Reader, Samples, read_names
 from innvestigate.engine.config import argument_names
 from innvestigate.engine.models import load_model_file
 from innvestigate.evaluation import METRICS, Metric
@@ -36,17 +37,33 @@ class Chosen:
     Attributes:
         indices: `(n, axes of the output)`.
         names: What the samples are called.
-        predictions: What is explained of each and how large it is, in words.
+        outputs: The model's output at each.
+        neurons: What its neurons are called.
     """
 
     indices: np.ndarray
     names: list[str]
-    predictions: list[str]
+    outputs: np.ndarray
+    neurons: Neurons
+
+    @property
+    def predictions(self) -> list[str]:
+        """What is explained of each and how large it is, in words."""
+        pairs = zip(self.outputs, self.indices, strict=True)
+        return [self.neurons.caption(output, index) for output, index in pairs]
 
     @property
     def captions(self) -> list[str]:
         """A line for each sample."""
         return [f"{name}: {told}" for name, told in zip(self.names, self.predictions, strict=True)]
+
+    def about(self) -> dict[str, np.ndarray]:
+        """For each sample its name, the neuron, the name of its class if it has one, its value."""
+        neuron = self.indices[:, 0] if self.indices.shape[1] == 1 else self.indices
+        found = {"sample": _text(self.names), "neuron": neuron}
+        if self.neurons.names is not None:
+            found["class"] = _text([self.neurons.names[i] for i in self.indices[:, -1]])
+        return found | {"output": self.outputs[(np.arange(len(neuron)), *self.indices.T)]}
 
 
 SCALING = (keras.layers.Rescaling, keras.layers.Normalization)
@@ -68,22 +85,30 @@ class Session:
 
     def __init__(self, path: Path, class_names: Path | None, reader: Reader, batch_size: int):
         self.model, self.batch_size = load_model(path), batch_size
-        self._reader = replace(reader, shape=tuple(self.model.inputs[0].shape[1:]))
+        self.reader = replace(reader, shape=tuple(self.model.inputs[0].shape[1:]))
         shape = tuple(self.model.outputs[0].shape[1:])
         names = None if class_names is None else read_names(class_names, shape[-1])
-        self._neurons = Neurons(shape, names)
+        self.neurons = Neurons(shape, names)
 
-    def read(self, files: Iterable[Found], done: Callable[[], None] = lambda: None) -> Samples:
+    def read(self, files: Iterable[Found]) -> Samples:
         """The samples in some files, see `Reader`. Warns of pixels that nothing scales."""
-        samples = self._reader.read(files, done)
-        if samples.pictures is not None and self._reader.is_raw and not _has_scaling(self.model):
+        samples = self.reader.read(files)
+        self.check_pixels(samples)
+        return samples
+
+    def queue(self, files: Files, limit: int | None, skip: bool) -> Queue:
+        """The samples in files, read when they are asked for. See `Queue`."""
+        return Queue(self.reader, files, limit, skip)
+
+    def check_pixels(self, samples: Samples) -> None:
+        """Warn of pixels that nothing scales."""
+        if samples.pictures is not None and self.reader.is_raw and not _has_scaling(self.model):
             warnings.warn(
                 "The model gets pixels from 0 to 255, and has no layer that scales them. If it was "
                 "trained on scaled ones: --preprocessing 0-1, tf, torch or caffe; or --scale and "
                 "--offset.",
-                stacklevel=2,
+                stacklevel=3,
             )
-        return samples
 
     def choose(self, samples: Samples, neuron: str | None) -> Chosen:
         """The explained neuron of each sample.
@@ -92,7 +117,9 @@ class Session:
             ValueError: If the model cannot be run on the samples, or there is no such neuron.
         """
         try:
-            outputs = self.model.predict(samples.x, batch_size=self.batch_size, verbose=0)
+            starts = range(0, len(samples.x), self.batch_size)
+            parts = [samples.x[start : start + self.batch_size] for start in starts]
+            outputs = np.concatenate([self.model.predict_on_batch(part) for part in parts])
         except Exception as error:  # of the backend's own types
             told = str(error).strip() or type(error).__name__
             raise ValueError(f"The model cannot be run on {samples.names[0]}: {told}") from error
@@ -101,9 +128,7 @@ class Session:
             raise ValueError(
                 f"The model's output at {samples.names[finite.argmin()]} is not finite."
             )
-        indices = self._neurons.chosen(outputs, neuron)
-        predictions = [self._neurons.caption(*one) for one in zip(outputs, indices, strict=True)]
-        return Chosen(indices, samples.names, predictions)
+        return Chosen(self.neurons.chosen(outputs, neuron), samples.names, outputs, self.neurons)
 
     def create(
         self, methods: Sequence[str], reference: str | None, fit: Path | None
@@ -122,7 +147,7 @@ class Session:
                 else "--fit is for methods that are fitted, pattern.net and pattern.attribution."
             )
         if fit is not None:
-            data = self._reader.read(find_samples([fit])).x
+            data = self.reader.read(find_samples([fit])).x
             for method in fitted:
                 found[method].fit(data, batch_size=self.batch_size)
         return found
@@ -135,7 +160,7 @@ class Session:
                 "expected gradients, occlusion, Shapley sampling."
             )
         number = as_number(given)
-        return self._reader.read(find_samples([Path(given)])).x[None] if number is None else number
+        return self.reader.read(find_samples([Path(given)])).x[None] if number is None else number
 
     def plans(self, analyzers: dict[str, Analyzer]) -> dict[str, list[dict]]:
         """By method the rows of its plan; none for methods that have no plan."""
@@ -152,6 +177,10 @@ class Session:
             "Python": platform.python_version(),
             "made": datetime.now().astimezone().isoformat(" ", "seconds"),
         }
+
+
+def _text(words: Sequence[str]) -> np.ndarray:
+    return np.array(words, np.dtypes.StringDType())
 
 
 def load_model(path: Path) -> keras.Model:

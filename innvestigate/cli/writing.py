@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from innvestigate.cli.places import NUMBERS, PAGES, PICTURES, printable
+from innvestigate.cli.listing import printable
+from innvestigate.cli.places import NUMBERS, PAGES, PICTURES, STORES
 from innvestigate.cli.reading import Samples
 from innvestigate.utils.archive import write_arrays
 from innvestigate.utils.files import replacing
+from innvestigate.utils.stored import forget_store
 from innvestigate.visualization import (
     Panel,
     SampleReport,
@@ -82,6 +84,7 @@ class Explanations:
         elif kind in PAGES:
             yield path, self._write_page
         elif kind == ".npy":
+            forget_store(path)
             yield path, lambda file: np.save(file, next(iter(self.relevances.values())))
         elif kind == ".csv":
             yield path, lambda file: file.write(_as_csv(self.table()))
@@ -191,12 +194,9 @@ class Explanations:
     def _only(self, i: int) -> Explanations:
         """The explanations of one sample."""
         pick = slice(i, i + 1)
-        given = self.samples
-        pictures = None if given.pictures is None else given.pictures[pick]
-        samples = replace(given, x=given.x[pick], names=given.names[pick], pictures=pictures)
         return replace(
             self,
-            samples=samples,
+            samples=self.samples.part(pick),
             predictions=self.predictions[pick],
             relevances={name: array[pick] for name, array in self.relevances.items()},
             accounted={name: shares[pick] for name, shares in self.accounted.items()},
@@ -218,13 +218,13 @@ def check_destination(path: Path, samples: Samples) -> None:
         ValueError: If it cannot.
     """
     kind, shape = path.suffix.lower(), samples.x.shape[1:]
-    if kind == ".csv" and samples.x.ndim != 2:
+    if kind in (".csv", ".parquet") and samples.x.ndim != 2:
         raise ValueError(
             f"{printable(path)} can hold the relevance of features. The samples have the shape "
-            f"{shape}: use .npy or .npz."
+            f"{shape}: use {'.npy or .npz' if kind == '.csv' else '.zarr'}."
         )
     numbers = printable(path.with_suffix(".npz"))
-    if kind not in NUMBERS and samples.x.ndim not in (2, 3, 4):
+    if kind not in (*NUMBERS, *STORES) and samples.x.ndim not in (2, 3, 4):
         raise ValueError(
             f"There is no picture for samples of the shape {shape}: write numbers, --out {numbers}."
         )

@@ -37,7 +37,7 @@ from innvestigate.graph.step import Graph
 from innvestigate.graph.task import Task
 from innvestigate.graph.trace import Shapes, trace
 from innvestigate.stores import open_store, write_all
-from innvestigate.utils.arguments import check_flags
+from innvestigate.utils.arguments import check_flags, check_whole
 from innvestigate.utils.batching import joined
 
 
@@ -147,7 +147,8 @@ class Analyzer(Audited, Exported, Configured):
                 (this, that) of such indices. In the mode `"weights"` an array that broadcasts to
                 the output `(batch, *output_shape)`. None otherwise.
                 `"labels"`, in the mode `"index"`: the neurons that a data set of
-                `(inputs, labels)` names itself, by whole numbers or one-hot vectors.
+                `(inputs, labels)` names itself, by whole numbers or one-hot vectors; for outputs
+                with k axes by indices `(batch, k)`.
                 For several selections of each sample arrays with one more axis: indices
                 `(batch, n, k)`, weights `(batch, n, *output_shape)`; a batch of 1 holds for all.
             batch_size: Samples that are run at a time; data sets bring their own batches.
@@ -191,7 +192,13 @@ class Analyzer(Audited, Exported, Configured):
         return result
 
     def stream(
-        self, x: Any, neuron_selection: Any = None, *, batch_size: int = 32, verbose: int = 0
+        self,
+        x: Any,
+        neuron_selection: Any = None,
+        *,
+        batch_size: int = 32,
+        verbose: int = 0,
+        done: int = 0,
     ) -> Iterator[Any]:
         """The results batch by batch: memory for one of them is enough for any number of samples.
 
@@ -200,6 +207,7 @@ class Analyzer(Audited, Exported, Configured):
             neuron_selection: See `analyze`.
             batch_size: See `analyze`.
             verbose: See `analyze`.
+            done: How many samples at the beginning of x are passed over, which end with a batch.
 
         Yields:
             What `analyze` returns for each batch.
@@ -211,7 +219,9 @@ class Analyzer(Audited, Exported, Configured):
         Example:
             >>> total = sum(abs(part).sum(axis=0) for part in analyzer.stream(x))
         """
-        return self._finished_each(answers(self, None, x, neuron_selection, batch_size, verbose))
+        done = check_whole("done", done, 0)
+        found = answers(self, None, x, neuron_selection, batch_size, verbose, done)
+        return self._finished_each(found)
 
     def tokens(self, x: Any) -> Any:
         """What each place of a result stands for.

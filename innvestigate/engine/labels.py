@@ -24,14 +24,13 @@ class Labels:
         names: The names of all outputs.
 
     Raises:
-        ValueError: If labels cannot choose neurons of such an output, or not in this mode.
+        ValueError: If labels cannot choose neurons in this mode.
     """
 
     def __init__(self, mode: str, shape: tuple, index: int, names: list[str]):
-        if mode != "index" or len(shape) != 1:
+        if mode != "index":
             raise ValueError(
-                f"neuron_selection={LABELS!r} needs the mode 'index' and an output with one axis. "
-                f"Received: the mode {mode!r}, and the shape {tuple(shape)} without the batch axis."
+                f"neuron_selection={LABELS!r} needs the mode 'index'. Received: the mode {mode!r}."
             )
         self._mode, self._shape, self._index, self._names = mode, tuple(shape), index, names
 
@@ -40,7 +39,8 @@ class Labels:
 
         Args:
             labels: Its labels: whole numbers `(batch,)` or `(batch, 1)`, or one-hot vectors
-                `(batch, neurons)`; where the model has several outputs a list or dict of them.
+                `(batch, neurons)`; of an output with k axes indices `(batch, k)`. Where the model
+                has several outputs a list or dict of them.
             offset: Samples before the batch.
             count: Samples in the batch.
 
@@ -71,17 +71,23 @@ class Labels:
         return labels[self._index] if several else labels
 
     def _indices(self, labels: np.ndarray) -> np.ndarray:
-        if labels.ndim == 2 and labels.shape[1] == 1:
-            labels = labels[:, 0]
-        if labels.ndim == 1 and labels.dtype.kind in "fiub" and np.all(labels == labels // 1):
+        rank = len(self._shape)
+        if rank == 1 and labels.ndim == 1:
+            labels = labels[:, None]
+        if labels.shape[1:] == (rank,) and _is_whole(labels):
             return labels.astype("int64")
-        if labels.shape[1:] == self._shape and _is_one_hot(labels):
+        if rank == 1 and labels.shape[1:] == self._shape and _is_one_hot(labels):
             return labels.argmax(axis=1)
+        form = f"(batch,) or one-hot vectors (batch, {self._shape[0]})"
         raise ValueError(
-            "Labels that choose neurons are whole numbers (batch,) or one-hot vectors "
-            f"(batch, {self._shape[0]}). Received: {shown(labels)}. Pass indices as "
-            "neuron_selection, or weights in the mode 'weights'."
+            f"Labels that choose neurons are whole numbers {form if rank == 1 else ('batch', rank)}"
+            f". Received: {shown(labels)}. Pass indices as neuron_selection, or weights in the "
+            "mode 'weights'."
         )
+
+
+def _is_whole(labels: np.ndarray) -> bool:
+    return labels.dtype.kind in "fiub" and bool(np.all(labels == labels // 1))
 
 
 def _is_one_hot(labels: np.ndarray) -> bool:

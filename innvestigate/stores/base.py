@@ -1,9 +1,9 @@
-"""What all stores share: whose results they hold, how many, and their names."""
+"""What all stores share: whose results they hold, of which data, how many, and their names."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from innvestigate.utils.arguments import check_iterable, check_kind, check_text
 from innvestigate.utils.files import FileRefusedError
-from innvestigate.utils.structures import results_of
+from innvestigate.utils.structures import SINGLE, results_of
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,12 @@ class Record:
         made_by: The fingerprint of the analyzer and the selection whose results it holds; None if
             it has none.
         samples: How many samples it holds.
+        data: The fingerprint of the data that is explained; None if nobody has taken it.
     """
 
     made_by: str | None
     samples: int
+    data: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON."""
@@ -41,7 +43,7 @@ class Record:
         """
         match told:
             case {"made_by": str() | None as made_by, "samples": int(samples)} if samples >= 0:
-                return cls(made_by, samples)
+                return cls(made_by, samples, told.get("data"))
         raise ValueError("it does not say what was written to it")
 
 
@@ -66,17 +68,20 @@ class FileStore(Store):
         path: The path.
         made_by: Makes the fingerprint of what is written, if that can be saved.
         resume: Whether to go on behind what is there.
+        data: The fingerprint of the data, if it has to be the same to go on.
 
     Raises:
         TypeError: If `resume` is set, and the analyzer holds code that cannot be saved, so that
             nobody can tell whether it is the same.
         FileExistsError: If there is something, and `resume` is not set.
-        FileRefusedError: If it is no store, or another analyzer's.
+        FileRefusedError: If it is no store, or another analyzer's, or of other data.
         FileNotFoundError: If there is no folder to put it in.
     """
 
-    def __init__(self, path: Path, made_by: Callable[[], str], resume: bool):
-        self.path = path
+    def __init__(
+        self, path: Path, made_by: Callable[[], str], resume: bool, data: str | None = None
+    ):
+        self.path, self._data = path, data
         self._made_by = _if_possible(made_by, resume)
         if not path.parent.is_dir():
             raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} to.")
@@ -90,13 +95,31 @@ class FileStore(Store):
         self.written = self._resumed()
         self.cut(self.written)
 
-    def append(self, result: Any) -> None:
-        arrays = results_of(result)
+    def append(self, result: Any, about: Mapping[str, np.ndarray] | None = None) -> None:
+        """Write the results of the next samples, and what else is known of them.
+
+        Args:
+            result: In the structure that `analyze` returns.
+            about: Arrays by name that are kept beside the results, an entry for each sample: of
+                numbers, or of text (`numpy.dtypes.StringDType`).
+
+        Raises:
+            ValueError: If they do not fit what is there.
+        """
+        arrays, about = results_of(result), dict(about or {})
+        if twice := sorted(arrays.keys() & about.keys()):
+            raise ValueError(
+                f"{self.path} would hold two things called {twice[0]!r}: a result, and what is "
+                "known of the samples. Rename the feature."
+            )
         if not self.written:
-            self.note(Record(self._made_by, 0))
-        self.write(arrays, self.written)
-        self.written += len(next(iter(arrays.values())))
-        self.note(Record(self._made_by, self.written))
+            self._note(0)
+        self.write(arrays, about, self.written)
+        self._note(self.written + len(next(iter(arrays.values()))))
+
+    def _note(self, samples: int) -> None:
+        self.note(Record(self._made_by, samples, self._data))
+        self.written = samples
 
     def _resumed(self) -> int:
         """How many samples there are, if they are of the same analyzer."""
@@ -111,11 +134,18 @@ class FileStore(Store):
                 f"{self.path} holds results of another analyzer, model or neuron_selection. Name "
                 "another path, or remove it."
             )
+        if record.data != self._data:
+            raise FileRefusedError(
+                f"{self.path} holds results of other data. To go on, it has to be the same files "
+                "in the same order, read in the same way. Name another path, or remove it."
+            )
         return record.samples
 
     @abstractmethod
-    def write(self, arrays: dict[str, np.ndarray], start: int) -> None:
-        """Write arrays, by name, for the samples from `start` on."""
+    def write(
+        self, arrays: dict[str, np.ndarray], about: dict[str, np.ndarray], start: int
+    ) -> None:
+        """Write results and what is known, by name, for the samples from `start` on."""
 
     @abstractmethod
     def record(self) -> Record:
@@ -151,3 +181,19 @@ def write_all(store: Store, results: Iterable[Any]) -> None:
     check_kind("store", store, Store, "a store that `open_store` has opened")
     for result in check_iterable("results", results, "the results of batches, one by one"):
         store.append(result)
+
+
+def columns(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns of a table: `age` of one value for each sample; `age/0`, `age/1`, ... of several.
+
+    Those of a single result are called `0`, `1`, ...
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, array in arrays.items():
+        if array.ndim == 1:
+            found[name] = array
+            continue
+        first = "" if name == SINGLE else f"{name}/"
+        rows = array.reshape(len(array), -1)
+        found |= {f"{first}{i}": column for i, column in enumerate(rows.T)}
+    return found

@@ -71,6 +71,13 @@ EARLY = {
         *("explain", "image.keras", "images.npy", "-m", "deeplift", "-o", "x"),
         *("--reference", "no.csv"),
     ),
+    "choose one": (
+        *("explain", "image.keras", "images.npy", "-m", "gradient", "-o", "x.zarr"),
+        *("--resume", "--force"),
+    ),
+    "and nothing else along with it": (
+        *("explain", "image.keras", "images.npy", "-m", "gradient", "-o", "x.zarr", "-o", "x"),
+    ),
     "'.gif'": ("evaluate", "image.keras", "images.npy", "-m", "gradient", "-o", "x.gif"),
 }
 

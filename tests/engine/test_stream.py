@@ -51,6 +51,20 @@ def test_arguments_are_checked_at_once():
         list(analyzer("gradient").stream(iter([])))
 
 
+def test_what_is_done_is_passed_over():
+    """Random draws are those of the samples' own numbers."""
+    created = analyzer("smoothgrad")
+    expected = created.analyze(DATA, batch_size=16)[48:]
+    np.testing.assert_array_equal(
+        np.concatenate(list(created.stream(DATA, batch_size=16, done=48))), expected
+    )
+    sizes = iter([np.empty((48, 0)), DATA[48:64], DATA[64:]])  # what is passed over is not read
+    found = list(created.stream(sizes, batch_size=16, done=48))
+    np.testing.assert_array_equal(np.concatenate(found), expected)
+    with pytest.raises(ValueError, match="done"):
+        created.stream(DATA, done=-1)
+
+
 def test_too_few_selections_are_found_at_the_end():
     created = analyzer("gradient", neuron_selection_mode="index")
     with pytest.raises(ValueError, match="70"):
@@ -66,6 +80,16 @@ def test_labels_choose_the_neuron(labels):
     created = analyzer("smoothgrad", neuron_selection_mode="index")
     expected = created.analyze(DATA, LABELS, batch_size=16)
     np.testing.assert_array_equal(created.analyze(pairs(labels), "labels", batch_size=16), expected)
+
+
+def test_labels_of_an_output_with_several_axes_are_indices():
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(6), layers.Reshape((2, 3))])
+    created = analyzer("gradient", model, neuron_selection_mode="index")
+    index = np.stack([LABELS % 2, LABELS], axis=1)
+    expected = created.analyze(DATA, index)
+    np.testing.assert_allclose(created.analyze(pairs(index), "labels"), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"\('batch', 2\)"):
+        created.analyze(pairs(), "labels")
 
 
 def test_each_output_has_labels():

@@ -16,7 +16,8 @@ import zarr
 from keras import layers
 
 import innvestigate
-from innvestigate.stores import open_store, write_all
+from innvestigate.stores import open_path, open_store, write_all
+from innvestigate.utils.stored import is_store, remove_store
 
 KINDS = (".npy", ".zarr", ".parquet")
 DATA = np.random.default_rng(0).normal(size=(70, 6)).astype("float32")
@@ -190,6 +191,87 @@ def test_images_are_no_table(tmp_path):
     model = keras.Sequential([keras.Input((4, 4, 1)), layers.Flatten(), layers.Dense(2)])
     with pytest.raises(ValueError, match=r"Use \.zarr"):
         analyzer("gradient", model).analyze(np.ones((2, 4, 4, 1)), out=tmp_path / "found.parquet")
+
+
+def known(start, end):
+    """What is known of samples: a name, a number, two numbers."""
+    names = [f"photo, {'x' * i}" for i in range(start, end)]
+    numbers = np.arange(start, end)
+    return {
+        "sample": np.array(names, np.dtypes.StringDType()),
+        "neuron": numbers,
+        "place": np.stack([numbers, -numbers], axis=1),
+    }
+
+
+def append(store, start, end):
+    store.append(DATA[start:end], known(start, end))
+
+
+def told(path):
+    """What a store says of its samples, as a table."""
+    if path.suffix == ".zarr":
+        group = zarr.open_group(path, mode="r")
+        place = group["place"][:]
+        columns = {"sample": group["sample"][:], "neuron": group["neuron"][:]}
+        return pd.DataFrame(columns | {"place/0": place[:, 0], "place/1": place[:, 1]})
+    if path.suffix == ".npy":
+        return pd.read_csv(f"{path}.csv")
+    return pd.read_parquet(path)[["sample", "neuron", "place/0", "place/1"]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_known_of_samples_stands_beside_their_results(tmp_path, kind):
+    path = tmp_path / f"found{kind}"
+    store = open_path(path, lambda: "analyzer", False, "files")
+    append(store, 0, 16)
+    append(store, 16, 32)
+    store.write({"relevance": DATA[32:48]}, known(32, 48), 32)  # and nobody notes it
+    store = open_path(path, lambda: "analyzer", True, "files")
+    assert store.written == 32
+    append(store, 32, 40)
+    append(store, 40, 70)
+    table, expected = told(path), known(0, 70)
+    assert list(table["sample"]) == list(expected["sample"])
+    assert list(table["neuron"]) == list(expected["neuron"])
+    assert list(table["place/1"]) == list(expected["place"][:, 1])
+    found = pd.read_parquet(path).iloc[:, 4:].to_numpy() if kind == ".parquet" else read(path)
+    np.testing.assert_array_equal(found, DATA)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_data_is_refused(tmp_path, kind):
+    path = tmp_path / f"found{kind}"
+    append(open_path(path, lambda: "analyzer", False, "files"), 0, 16)
+    for data in ("others", None):
+        with pytest.raises(innvestigate.FileRefusedError, match="other data"):
+            open_path(path, lambda: "analyzer", True, data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_things_of_one_name(tmp_path, kind):
+    store = open_path(tmp_path / f"found{kind}", lambda: "analyzer", False)
+    with pytest.raises(ValueError, match="two things called 'sample'"):
+        store.append({"sample": DATA[:, 0]}, known(0, 70))
+
+
+def test_small_batches_share_a_chunk(tmp_path):
+    analyzer().analyze(DATA, out=tmp_path / "found.zarr", batch_size=16)
+    kept = zarr.open_group(tmp_path / "found.zarr", mode="r")["relevance"]
+    assert kept.chunks[0] % 16 == 0 and 2**15 < np.prod(kept.chunks) * 4 <= 2**16
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_store_is_told_from_other_things(tmp_path, kind):
+    path = tmp_path / f"found{kind}"
+    append(open_path(path, lambda: "analyzer", False), 0, 16)
+    assert is_store(path) == (kind != ".npy")
+    remove_store(path)
+    assert list(tmp_path.iterdir()) == []
+    path.mkdir()
+    assert not is_store(path)
+    (path / "zarr.json").write_text("[1]")
+    assert not is_store(path)
 
 
 def test_arrays_take_slices(tmp_path):
