@@ -135,7 +135,7 @@ class Pool:
             return self._ray.get(reference)
         except errors.RayTaskError as error:
             raise error.cause from error
-        except errors.RayActorError as error:
+        except errors.RayError as error:
             raise RuntimeError(
                 f"Workers died {TRIES} times over one batch, or could not be started. Is there "
                 f"memory enough for the model in each of them? {one_line(str(error), 300)}"

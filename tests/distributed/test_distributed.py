@@ -19,6 +19,9 @@ import innvestigate
 from innvestigate import distributed
 from innvestigate.distributed import jobs, workers
 from innvestigate.distributed.data import Batches
+from innvestigate.distributed.tasks import Explaining, Fitting
+from innvestigate.distributed.workers import Worker
+from innvestigate.engine.answers import choice
 from innvestigate.evaluation import importance
 from tests.distributed.doomed import Doomed, died
 from tests.docs.pages import ROOT
@@ -30,20 +33,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 DATA = np.random.default_rng(0).normal(size=(200, 6)).astype("float32")
 LABELS = np.arange(200) % 3
 BOTH = {"workers": 2, "batch_size": 16}
-
-
-@pytest.fixture(scope="session")
-def cluster():
-    """Two cores, and little memory."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_AUTH_MODE", "disabled")  # or a token is written to the user's folder
-        patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
-        small = {"num_cpus": 2, "object_store_memory": 200 * 2**20}
-        ray.init(**small, include_dashboard=False, log_to_driver=False)
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        yield
-        ray.shutdown()
 
 
 def network():
@@ -159,6 +148,22 @@ def test_a_batch_that_no_worker_survives_ends_the_job(cluster, tmp_path, monkeyp
     with pytest.raises(RuntimeError, match="Workers died 2 times over one batch"):
         distributed.analyze(analyzer(), ray.data.from_numpy(DATA), workers=1)
     assert len(died(tmp_path)) == 2
+
+
+def test_a_batch_is_answered_at_its_place():
+    created = analyzer()
+    task = Explaining(created, choice(created, None, None), 16)
+    close(task.do(48, DATA[48:64], None), created.analyze(DATA)[48:64])
+
+
+def test_what_ray_asks_twice_counts_once(cluster):
+    worker, shipped = Worker(), [ray.put(ray.cloudpickle.dumps(Fitting(analyzer("pattern.net"))))]
+    assert worker.total() == (set(), None)
+    for offset in (0, 100, 0):
+        worker.add(shipped, offset, DATA[offset : offset + 100], None)
+    offsets, state = worker.total()
+    assert offsets == {0, 100}
+    assert state[":samples"] == 200
 
 
 def read(data, model=None, size=64):
