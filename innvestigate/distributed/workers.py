@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from types import ModuleType
@@ -84,10 +83,12 @@ class Pool:
 
     def __init__(self, task: Any, workers: int | None):
         self._ray = ray = needs_ray()
-        count, options = _shares(ray, workers)
+        if not ray.is_initialized():
+            ray.init()
+        options = _options(ray.nodes(), workers)
         self._task = [ray.put(ray.cloudpickle.dumps(task))]
         actor = ray.remote(max_restarts=-1, max_task_retries=TRIES - 1)(Worker)
-        self._actors = [actor.options(**options).remote() for _ in range(count)]
+        self._actors = [actor.options(**of_one).remote() for of_one in options]
 
     def __enter__(self) -> Pool:
         return self
@@ -142,22 +143,48 @@ class Pool:
             ) from error
 
 
-def _shares(ray: ModuleType, workers: int | None) -> tuple[int, dict[str, Any]]:
-    """How many workers there are, and what Ray is told of each.
+def _options(nodes: list[dict], workers: int | None) -> list[dict[str, Any]]:
+    """What Ray is told of each worker: where it runs, with how many threads.
 
-    On cores they reserve nothing, as Ray's default is, or nobody could read the data; threads are
-    shared out among them.
+    Args:
+        nodes: The machines, as `ray.nodes` describes them.
+        workers: See `Pool`.
+
+    Raises:
+        ValueError: See `Pool`.
     """
-    if not ray.is_initialized():
-        ray.init()
-    cores, gpus = (int(ray.cluster_resources().get(name, 0)) for name in ("CPU", "GPU"))
-    count = check_whole("workers", gpus or cores if workers is None else workers, 1)
-    if count > gpus > 0:
-        raise ValueError(f"workers must be at most {gpus}: each takes a GPU. Received: {count}.")
-    largest = max(int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"])
-    threads = str(min(largest, math.ceil(cores / count)))
+    found = {node["NodeID"]: node["Resources"] for node in nodes if node["Alive"]}
+    kind = "GPU" if any(has.get("GPU") for has in found.values()) else "CPU"
+    places = [place for place, has in found.items() for _ in range(int(has.get(kind, 0)))]
+    if not places:
+        raise ValueError("The cluster has neither a core nor a GPU that a worker could run on.")
+    count = check_whole("workers", len(places) if workers is None else workers, 1)
+    if kind == "GPU" and count > len(places):
+        raise ValueError(
+            f"workers must be at most {len(places)}: each takes a GPU of the cluster. Received: "
+            f"{count}."
+        )
+    taken = [places[i * len(places) // count] for i in range(count)]
+    cores = {place: int(found[place].get("CPU", 1)) for place in taken}
+    return [
+        _option(place, max(1, cores[place] // taken.count(place)), int(kind == "GPU"))
+        for place in taken
+    ]
+
+
+def _option(place: str, threads: int, gpus: int) -> dict[str, Any]:
+    """What Ray is told of one worker.
+
+    It reserves no core: nobody could read the data, nor would a worker that has died find one again
+    while all readers wait for it. So it is told its machine, which Ray goes by while there is one.
+    """
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
     names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-    environment = {"KERAS_BACKEND": NAME, **dict.fromkeys(names, threads)}
-    options: dict[str, Any] = {"runtime_env": {"env_vars": environment}}
-    options["scheduling_strategy"] = "SPREAD"
-    return count, options | ({"num_gpus": 1, "num_cpus": 0} if gpus else {})
+    environment = {"KERAS_BACKEND": NAME, **dict.fromkeys(names, str(threads))}
+    return {
+        "num_cpus": 0,
+        "num_gpus": gpus,
+        "runtime_env": {"env_vars": environment},
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(place, soft=True),
+    }

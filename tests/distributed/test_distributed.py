@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from functools import partial
 
 import keras
 import numpy as np
@@ -243,32 +242,45 @@ def test_images_are_for_models_of_images(cluster, tmp_path):
         distributed.analyze(analyzer(), tmp_path)
 
 
-def test_each_worker_takes_a_gpu():
-    shares = partial(workers._shares, Cluster(CPU=8.0, GPU=2.0))
-    count, options = shares(None)
-    assert (count, options["num_gpus"]) == (2, 1)
-    assert options["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "4"
-    with pytest.raises(ValueError, match="at most 2"):
-        shares(3)
-    count, options = workers._shares(Cluster(CPU=8.0), None)
-    assert (count, options.get("num_gpus")) == (8, None)
-    assert options["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "1"
+def machines(*resources):
+    """A cluster's machines as Ray describes them, and one that is gone."""
+    alive = [
+        {"NodeID": f"{i:056x}", "Alive": True, "Resources": r} for i, r in enumerate(resources)
+    ]
+    return [*alive, {"NodeID": "f" * 56, "Alive": False, "Resources": {"CPU": 9.0}}]
 
 
-class Cluster:
-    """What Ray says of a cluster of one machine."""
+@pytest.mark.parametrize(
+    ("resources", "count", "expected"),
+    [
+        ([{"CPU": 2.0}], None, [(0, 0, 1), (0, 0, 1)]),
+        ([{"CPU": 8.0}], 3, [(0, 0, 2)] * 3),
+        ([{"CPU": 1.0}], 2, [(0, 0, 1)] * 2),
+        ([{}, {"CPU": 4.0}, {"CPU": 4.0}], 2, [(1, 0, 4), (2, 0, 4)]),
+        ([{"CPU": 4.0}, {"CPU": 8.0, "GPU": 2.0}], None, [(1, 1, 4), (1, 1, 4)]),
+        ([{"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 2.0}], 2, [(0, 1, 8), (1, 1, 8)]),
+    ],
+)
+def test_workers_share_out_machines(resources, count, expected):
+    """The machine of each, its GPUs and its threads."""
+    options = workers._options(machines(*resources), count)
+    environments = [each["runtime_env"]["env_vars"] for each in options]
+    found = [
+        (
+            int(each["scheduling_strategy"].node_id, 16),
+            each["num_gpus"],
+            int(env["OMP_NUM_THREADS"]),
+        )
+        for each, env in zip(options, environments, strict=True)
+    ]
+    assert found == expected
 
-    def __init__(self, **resources):
-        self.resources = resources
 
-    def is_initialized(self):
-        return True
-
-    def cluster_resources(self):
-        return self.resources
-
-    def nodes(self):
-        return [{"Alive": True, "Resources": self.resources}]
+def test_there_are_no_more_workers_than_gpus():
+    with pytest.raises(ValueError, match="at most 1"):
+        workers._options(machines({"CPU": 8.0, "GPU": 1.0}), 2)
+    with pytest.raises(ValueError, match="neither a core nor a GPU"):
+        workers._options(machines({}), 1)
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch):
