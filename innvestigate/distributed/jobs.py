@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from keras import tree
 
 from innvestigate.analyzer import Analyzer
 from innvestigate.analyzer.pattern import PatternNet
@@ -69,7 +71,9 @@ def analyze(
     with Pool(task, workers) as pool:
         found = pool.map("do", batches)
         if store is None:
-            out = joined(list(found))
+            out = joined(
+                [tree.map_structure(np.copy, part) for part in found]
+            )  # out of Ray's store
         else:
             write_all(store, found)
     check_counts(analyzer, chosen, batches.count)
