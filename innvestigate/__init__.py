@@ -40,8 +40,8 @@ __all__ = [
 ]
 
 _PACKAGES = (
-    *("analyzer", "backend", "engine", "evaluation", "genomics", "graph", "rules", "testing"),
-    *("utils", "visualization"),
+    *("analyzer", "backend", "distributed", "engine", "evaluation", "genomics", "graph", "rules"),
+    *("testing", "utils", "visualization"),
 )
 _HOMES = {
     "ExportError": "engine.export",

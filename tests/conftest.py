@@ -3,7 +3,9 @@
 `--every N` runs every Nth test of each file: the samples that `.ci/run` takes on other backends.
 """
 
+import os
 from collections import defaultdict
+from pathlib import Path
 
 import keras
 import pytest
@@ -46,3 +48,18 @@ def _checked(monkeypatch):
         return found
 
     monkeypatch.setattr(Graph, "replaced", checked)
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A cluster of two cores and little memory, of Ray."""
+    ray = pytest.importorskip("ray")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # or a token is written to the user's folder
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
+        small = {"num_cpus": 2, "object_store_memory": 200 * 2**20}
+        ray.init(**small, include_dashboard=False, log_to_driver=False)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        yield ray
+        ray.shutdown()

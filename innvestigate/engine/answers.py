@@ -14,7 +14,7 @@ from innvestigate.engine.labels import LABELS, Labels
 from innvestigate.engine.ledger import Books
 from innvestigate.engine.selection import Selected, Selection
 from innvestigate.graph.task import EXPLAINED, OUTPUT
-from innvestigate.utils.batching import check_batch_size, each_batch
+from innvestigate.utils.batching import Progress, check_batch_size, each_batch
 
 if TYPE_CHECKING:
     from innvestigate.engine.base import Analyzer
@@ -45,37 +45,82 @@ def answers(
     """
     batch_size = check_batch_size(batch_size)
     x, count = analyzer.input_spec.check(analyzer.text.to_tokens(x))
-    chosen = _chosen(analyzer, neuron_selection, count)
+    chosen = choice(analyzer, neuron_selection, count)
     analyzer.check_count(count)
     analyzer.guard.renew()
 
     def explain(given, labels, offset, progress):
         nonlocal count
-        given = analyzer.text.to_tokens(given)  # of data sets
-        inputs = analyzer.input_spec.flat(given, offset)
-        count = offset + len(inputs[0])
-        samples = offset + np.arange(len(inputs[0]))
-        limit = batch_size if analyzer.input_spec.rows is None else len(samples)
-        batch = Batch(inputs, None, samples, limit, progress)
-        selection = chosen.at(labels, offset, len(samples))
-        ask = partial(_explain_rows, analyzer, selection, inputs, offset, books)
-        found = by_sample(batch, selection.targets, ask)
-        explained = found.pop(EXPLAINED, None)
-        if books is not None:
-            books.add(*map(selection.apart, (explained, analyzer.received(found))))
-        return offset, selection.apart(analyzer.restore(found, given))
+        result, size = answer(
+            analyzer, chosen, given, labels, offset, batch_size, books=books, progress=progress
+        )
+        count = offset + size
+        return offset, result
 
     def each():
         yield from found
-        chosen.check_count(count)
-        analyzer.check_count(count)
+        check_counts(analyzer, chosen, count)
 
     found = each_batch(explain, x, batch_size, verbose, done)
     return each()
 
 
-def _chosen(analyzer: Analyzer, neuron_selection: Any, count: int | None) -> Selection | Labels:
-    """What chooses the neurons of each batch, out of a known number of samples or not."""
+def answer(
+    analyzer: Analyzer,
+    chosen: Selection | Labels,
+    given: Any,
+    labels: Any,
+    offset: int,
+    batch_size: int,
+    *,
+    books: Books | None = None,
+    progress: Progress = Progress(None),
+) -> tuple[Any, int]:
+    """The results of one batch as `restore` makes them, and how many samples it holds.
+
+    Args:
+        analyzer: Whose hooks are called.
+        chosen: What chooses the neurons.
+        given: The batch, in the structure that the user chose.
+        labels: The batch's labels; None if it has none.
+        offset: Samples before the batch.
+        batch_size: Samples that are run at a time.
+        books: See `answers`.
+        progress: The part of the progress bar that the batch fills.
+
+    Raises:
+        ValueError: See `Analyzer.analyze`.
+    """
+    given = analyzer.text.to_tokens(given)  # of data sets
+    inputs = analyzer.input_spec.flat(given, offset)
+    samples = offset + np.arange(len(inputs[0]))
+    limit = batch_size if analyzer.input_spec.rows is None else len(samples)
+    batch = Batch(inputs, None, samples, limit, progress)
+    selection = chosen.at(labels, offset, len(samples))
+    ask = partial(_explain_rows, analyzer, selection, inputs, offset, books)
+    found = by_sample(batch, selection.targets, ask)
+    explained = found.pop(EXPLAINED, None)
+    if books is not None:
+        books.add(*map(selection.apart, (explained, analyzer.received(found))))
+    return selection.apart(analyzer.restore(found, given)), len(samples)
+
+
+def check_counts(analyzer: Analyzer, chosen: Selection | Labels, count: int | None) -> None:
+    """Whether what is given for each sample is given for as many as there were.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    chosen.check_count(count)
+    analyzer.check_count(count)
+
+
+def choice(analyzer: Analyzer, neuron_selection: Any, count: int | None) -> Selection | Labels:
+    """What chooses the neurons of each batch, out of a known number of samples or not.
+
+    Raises:
+        ValueError: If the selection does not fit the mode or the output.
+    """
     mode, shape = analyzer.neuron_selection_mode, analyzer.task.output_shape
     if not (isinstance(neuron_selection, str) and neuron_selection == LABELS):
         return Selection(mode, neuron_selection, shape, count)

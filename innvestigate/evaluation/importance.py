@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -32,6 +33,8 @@ UNITS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 class Importance:
     """Statistics of the relevance of each unit, over all results that are added.
+
+    Pickle takes them from one process to another, which merges them.
 
     Args:
         per: What a unit is: `"feature"`, each number of a sample; `"channel"`, the last axis, over
@@ -331,4 +334,17 @@ def _sketches(count: int) -> Any:
         raise ImportError(
             "Quantiles need the package datasketches: pip install 'innvestigate[quantiles]'."
         ) from error
+    copyreg.pickle(vector_of_kll_floats_sketches, _reduced)
     return vector_of_kll_floats_sketches(ACCURACY, count)
+
+
+def _reduced(sketches: Any) -> tuple[Callable, tuple]:
+    """What pickle keeps of sketches, which do not know that themselves."""
+    return _restored, (sketches.serialize(),)
+
+
+def _restored(parts: list[bytes]) -> Any:
+    sketches = _sketches(len(parts))
+    for i, part in enumerate(parts):
+        sketches.deserialize(part, i)
+    return sketches

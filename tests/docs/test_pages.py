@@ -72,14 +72,21 @@ def examples(code, names, where):
 OF_TENSORFLOW = ("custom.md", "export.md")  # a layer that calls its functions; its formats
 
 
+ON_A_CLUSTER = "clusters.md"
+
+
 def _with_code():
     for page in PAGES:
         if blocks(page, "python"):
-            yield pytest.param(page, marks=on_tensorflow if page.name in OF_TENSORFLOW else [])
+            marks = [on_tensorflow] if page.name in OF_TENSORFLOW else []
+            marks += [pytest.mark.slow] if page.name == ON_A_CLUSTER else []
+            yield pytest.param(page, marks=marks)
 
 
 @pytest.mark.parametrize("page", list(_with_code()), ids=named)
-def test_code_on_a_page_runs(page, names):
+def test_code_on_a_page_runs(page, names, request, monkeypatch):
+    if page.name == ON_A_CLUSTER:
+        monkeypatch.setattr(request.getfixturevalue("cluster"), "init", lambda **_: None)
     before = set(names)
     run(blocks(page, "python"), names)
     assert set(names) > before, "the page defines nothing"

@@ -1,5 +1,7 @@
 """What matters over a data set: the plain statistics, however the data are split."""
 
+import pickle
+
 import keras
 import numpy as np
 import pandas as pd
@@ -137,7 +139,7 @@ def test_merged_is_whole(sizes, seed, of_tokens):
         other = Importance(per, [0.5])
         other.add(part, names)
         whole.add(part, names)
-        merged.merge(other)
+        merged.merge(pickle.loads(pickle.dumps(other)))  # from another process
     columns = [per, "count", "mean_abs", "mean"]
     pd.testing.assert_frame_equal(merged.to_frame()[columns], whole.to_frame()[columns])
 
