@@ -1,6 +1,6 @@
 """Throughput of `distributed.analyze` with one worker and with two, each with one thread.
 
-    python benchmarks/clusters.py [--samples 1024] [--method lrp.epsilon]
+    python benchmarks/clusters.py [--samples 2048] [--method lrp.epsilon]
 
 Each run is a process of its own, with a cluster of as many cores as workers. Starting workers and
 compiling are left out: both are the same for any number of samples. Two workers should do at least
@@ -32,10 +32,10 @@ def network() -> keras.Model:
     return keras.Sequential(
         [
             layers.Input((SIZE, SIZE, 3)),
-            layers.Conv2D(32, 3, activation="relu"),
-            layers.Conv2D(32, 3, strides=2, activation="relu"),
             layers.Conv2D(64, 3, activation="relu"),
             layers.Conv2D(64, 3, strides=2, activation="relu"),
+            layers.Conv2D(128, 3, activation="relu"),
+            layers.Conv2D(128, 3, strides=2, activation="relu"),
             layers.Flatten(),
             layers.Dense(10),
         ]
@@ -76,7 +76,7 @@ def worker(samples: str, method: str, workers: str) -> dict:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", default="1024")
+    parser.add_argument("--samples", default="2048")
     parser.add_argument("--method", default="lrp.epsilon")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
