@@ -56,6 +56,7 @@ def cluster():
     ray = pytest.importorskip("ray")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # or other tests take the cores
         patch.setenv("RAY_AUTH_MODE", "disabled")  # or a token is written to the user's folder
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
         small = {"num_cpus": 2, "object_store_memory": 200 * 2**20}

@@ -17,7 +17,7 @@ LAYERS = ("cli", "analyzer", "engine", "rules", "graph", "backend")
 ALONE = ("evaluation", "visualization", "genomics", "stores", "utils")
 ALLOWED = {
     **{name: {*LAYERS[i + 1 :]} for i, name in enumerate(LAYERS)},
-    "cli": {*LAYERS[1:], "evaluation", "visualization", "genomics", "stores"},
+    "cli": {*LAYERS[1:], "distributed", "evaluation", "visualization", "genomics", "stores"},
     "distributed": {*LAYERS[1:], "evaluation", "stores"},
     "engine": {"rules", "graph", "backend", "genomics", "stores"},  # genomics: which it saves
     "evaluation": {"backend"},  # to run models as fast as the backend does

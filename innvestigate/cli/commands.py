@@ -28,6 +28,7 @@ from innvestigate.cli.listing import Files, Found, printable
 from innvestigate.cli.options import (
     BatchSize,
     ClassNames,
+    Cluster,
     Explained,
     Fit,
     Force,
@@ -53,6 +54,7 @@ from innvestigate.cli.places import (
     STORES,
     Read,
     check_batchwise,
+    check_clustered,
     check_methods_fit,
     check_model,
     check_outputs,
@@ -157,6 +159,7 @@ def explain(
     force: Force = False,
     resume: Resume = False,
     skip_unreadable: Skip = False,
+    ray: Cluster = None,
 ) -> None:
     """Explain predictions: heatmaps of images, bars of features, or their numbers.
 
@@ -180,14 +183,16 @@ def explain(
         check_outputs(out, kinds, read, recursive, force or resume)
         check_methods_fit(out, method)
         count = min(len(files), limit or len(files))
-        batchwise = goes_batchwise(out, count, resume or skip_unreadable)
+        batchwise = goes_batchwise(out, count, resume or skip_unreadable or ray is not None)
         if batchwise:
             check_batchwise(out[0], read, force, resume)
+        if ray is not None:
+            check_clustered(method)
     session = _session(model, method, class_names, preprocessing, scale, offset, resize, batch_size)
     create = partial(session.create, method, reference, fit)
     if batchwise:
         queue = partial(session.queue, files, limit, skip_unreadable)
-        _explain_batchwise(session, create, queue, neuron, out[0], force, resume)
+        _explain_batchwise(session, create, queue, neuron, out[0], force, resume, ray)
     else:
         _explain_at_once(session, create, files[:limit], limit, neuron, out, read)
 
@@ -263,13 +268,16 @@ def evaluate(
 
 
 def _explain_batchwise(
-    session, create, queue, neuron, path: Path, force: bool, resume: bool
+    session, create, queue, neuron, path: Path, force: bool, resume: bool, cluster: str | None
 ) -> None:
     """Write explanations while samples are read, with the memory of one batch."""
     from innvestigate.cli.jobs import Job
+    from innvestigate.distributed.workers import join
 
     with ends_with(WRONG):
-        job = Job(session, create(), queue(), neuron, path)
+        if cluster is not None:
+            join(cluster)
+        job = Job(session, create(), queue(), neuron, path, shared=cluster is not None)
         store = job.open(force, resume)
     job.run(store)
     say(f"wrote {printable(path)}: {store.written:,} samples")

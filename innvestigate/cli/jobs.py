@@ -20,10 +20,16 @@ from innvestigate.cli.listing import printable
 from innvestigate.cli.reading import Queue, Samples
 from innvestigate.cli.session import Chosen, Session
 from innvestigate.cli.writing import check_destination
+from innvestigate.distributed.jobs import each_result
+from innvestigate.distributed.tasks import Explaining
+from innvestigate.engine.answers import choice
 from innvestigate.engine.storage import fingerprint
 from innvestigate.stores import FileStore, open_path
 from innvestigate.utils.stored import remove_store
 from innvestigate.utils.structures import SINGLE
+
+Batches = Iterator[tuple[int, "Batch"]]
+"""Batches, and how many samples there are before each."""
 
 NOTHING = {"neuron": -1, "class": "", "output": np.nan}
 """What is known of a sample that could not be read."""
@@ -70,6 +76,7 @@ class Job:
         queue: The samples.
         neuron: The neuron that is explained; None for the largest of each sample.
         path: Where the results are written.
+        shared: Whether the workers of a cluster share out the batches.
     """
 
     session: Session
@@ -77,6 +84,7 @@ class Job:
     queue: Queue
     neuron: str | None
     path: Path
+    shared: bool = False
 
     def open(self, force: bool, resume: bool) -> FileStore:
         """The store to write to, when the first batch has shown that the job can be done.
@@ -126,20 +134,32 @@ class Job:
 
     def _explained(self, done: int) -> Iterator[tuple[Batch, list]]:
         """Each batch that is not done, and its results of all analyzers, which take it in turn."""
-        at_hand: list[Batch] = []
+        starts = range(done, self.queue.count, self.session.batch_size)
+        batches = ((start, self._read(start) if start else self._first) for start in starts)
+        own, *others = tee(batches, 1 + len(self.analyzers))
+        results = self._on_cluster if self.shared else self._here
+        given = zip(self.analyzers.values(), others, strict=True)
+        streams = [results(analyzer, batches, done) for analyzer, batches in given]
+        for (_, batch), *found in zip(own, *streams, strict=True):
+            yield batch, found
 
-        def batches():
+    def _here(self, analyzer: Analyzer, batches: Batches, done: int) -> Iterator[Any]:
+        """The results of batches."""
+
+        def given():
             if done:
                 yield np.empty((done, 0)), None  # which is passed over
-            for start in range(done, self.queue.count, self.session.batch_size):
-                at_hand[:] = [self._read(start) if start else self._first]
-                yield at_hand[0].samples.x, at_hand[0].chosen.indices
+            yield from ((batch.samples.x, batch.chosen.indices) for _, batch in batches)
 
-        options: dict[str, Any] = {"batch_size": self.session.batch_size, "done": done}
-        given = zip(self.analyzers.values(), tee(batches(), len(self.analyzers)), strict=True)
-        streams = [analyzer.stream(x, "labels", **options) for analyzer, x in given]
-        for results in zip(*streams, strict=True):
-            yield at_hand[0], list(results)
+        size = self.session.batch_size
+        return analyzer.stream(given(), "labels", batch_size=size, done=done)
+
+    def _on_cluster(self, analyzer: Analyzer, batches: Batches, _: int) -> Iterator[Any]:
+        """The results of batches, in their order, from the workers of a cluster."""
+        task = Explaining(analyzer, choice(analyzer, "labels", None), self.session.batch_size)
+        return each_result(
+            task, ((start, batch.samples.x, batch.chosen.indices) for start, batch in batches)
+        )
 
     def _arranged(self, results: list, samples: Samples) -> Any:
         """Results by method, if there are several; features in columns of their names."""

@@ -123,6 +123,17 @@ Resume = Annotated[
         ".zarr, .parquet or .npy.",
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Share the work out among the workers of the Ray cluster at this address (`auto`, "
+        "`host:6379`; `local` starts one of this machine's cores). For a .zarr, .parquet or .npy "
+        "of one method.",
+        show_default=False,
+    ),
+]
 Skip = Annotated[
     bool,
     typer.Option(

@@ -169,8 +169,8 @@ def goes_batchwise(outs: Sequence[Path], samples: int, asked: bool) -> bool:
         )
     if asked:
         raise ValueError(
-            "--resume and --skip-unreadable need one --out, a .zarr, .parquet or .npy, which are "
-            "written batch by batch."
+            "--resume, --skip-unreadable and --ray need one --out, a .zarr, .parquet or .npy, "
+            "which are written batch by batch."
         )
     return False
 
@@ -192,6 +192,20 @@ def check_batchwise(out: Path, read: Read, force: bool, resume: bool) -> None:
         raise ValueError(
             f"{printable(out)} needs {STORES[kind]}, which is not installed here: pip install "
             f"'innvestigate[{kind[1:]}]'."
+        )
+
+
+def check_clustered(methods: Sequence[str]) -> None:
+    """Whether a cluster can be used.
+
+    Raises:
+        ValueError: If there are several methods, or its library is missing.
+    """
+    if len(methods) > 1:
+        raise ValueError("--ray takes one --method: give the others to commands of their own.")
+    if find_spec("ray") is None:
+        raise ValueError(
+            "--ray needs ray, which is not installed here: pip install 'innvestigate[ray]'."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -68,16 +68,27 @@ def analyze(
     batches, task, chosen = _explaining(analyzer, dataset, neuron_selection, batch_size)
     made_by = partial(fingerprint, analyzer, neuron_selection)
     store = None if out is None else open_store(out, made_by, resume=False)
-    with Pool(task, workers) as pool:
-        found = pool.map("do", batches)
-        if store is None:
-            out = joined(
-                [tree.map_structure(np.copy, part) for part in found]
-            )  # out of Ray's store
-        else:
-            write_all(store, found)
+    found = each_result(task, batches, workers)
+    if store is None:  # copied out of Ray's memory as they come
+        out = joined([tree.map_structure(np.copy, part) for part in found])
+    else:
+        write_all(store, found)
     check_counts(analyzer, chosen, batches.count)
     return out
+
+
+def each_result(
+    task: Explaining, batches: Iterable[tuple], workers: int | None = None
+) -> Iterator[Any]:
+    """The results of batches, one by one in their order.
+
+    Args:
+        task: What explains them.
+        batches: For each the samples before it, the inputs, the labels.
+        workers: See `distributed.analyze`.
+    """
+    with Pool(task, workers) as pool:
+        yield from pool.map("do", batches)
 
 
 def fit(

@@ -9,7 +9,7 @@ from typing import Any
 
 from innvestigate.backend import NAME
 from innvestigate.utils.arguments import check_whole
-from innvestigate.utils.words import one_line
+from innvestigate.utils.words import one_line, shown
 
 AHEAD = 2
 """How many batches a worker has at a time: the one it works on, and the next."""
@@ -34,6 +34,21 @@ def needs_ray() -> ModuleType:
             f"Clusters need the package {error.name}: pip install 'innvestigate[ray]'."
         ) from error
     return ray
+
+
+def join(address: str) -> None:
+    """Take part in the cluster at an address; `"local"` starts one of this machine's cores.
+
+    Raises:
+        ImportError: If ray is not installed.
+        ConnectionError: If there is none.
+    """
+    ray = needs_ray()
+    try:
+        ray.init(address=address, log_to_driver=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        told = one_line(str(error), 300)
+        raise ConnectionError(f"There is no cluster of Ray at {shown(address)}: {told}") from error
 
 
 class Worker:

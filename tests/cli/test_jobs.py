@@ -18,6 +18,7 @@ import innvestigate
 from innvestigate.cli import places, reading
 from innvestigate.cli.listing import names_below
 from tests.cli.helpers import assert_refused, one_line, run
+from tests.frameworks import on_tensorflow
 
 COUNT, BATCH = 20, 4
 SCALED = ("--scale", 0.01, "--batch-size", BATCH)
@@ -373,3 +374,30 @@ def test_a_killed_process_goes_on_to_the_same_bits():
     assert sorted(kept()) == sorted(kept("y.zarr"))
     for name in kept():
         np.testing.assert_array_equal(kept()[name][:], kept("y.zarr")[name][:])
+
+
+@on_tensorflow  # of whatever backend, workers are processes of their own
+@pytest.mark.slow
+def test_the_workers_of_a_cluster_share_the_work(cluster, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cluster, "init", lambda **options: asked.append(options["address"]))
+    assert run(*line(), "--ray", "auto").exit_code == 0
+    assert asked == ["auto"]
+    np.testing.assert_allclose(kept()["relevance"][:], expected(), rtol=0, atol=1e-6)
+    assert list(kept()["sample"][:]) == [f"photos/{i:02}.png" for i in range(COUNT)]
+    assert run(*line("y.zarr", "--limit", 8)).exit_code == 0
+    assert run(*line("y.zarr", "--resume", "--ray", "auto")).exit_code == 0
+    np.testing.assert_allclose(kept("y.zarr")["relevance"][:], expected(), rtol=0, atol=1e-6)
+
+
+def test_a_cluster_that_is_not_there(monkeypatch):
+    def refused(**_):
+        raise ConnectionError("Could not find any running Ray instance.\nStart one.")
+
+    monkeypatch.setattr(pytest.importorskip("ray"), "init", refused)
+    assert_refused(run(*line(), "--ray", "auto"), "no cluster of Ray at 'auto'", "Start one")
+    assert_refused(run(*line("x.png"), "--ray", "auto"), "--ray need one --out")
+    assert_refused(run(*line(), "-m", "lrp.z", "--ray", "auto"), "one --method")
+    monkeypatch.setattr(places, "find_spec", lambda name: None if name == "ray" else name)
+    assert_refused(run(*line(), "--ray", "auto"), "innvestigate[ray]")
+    assert not Path("x.zarr").exists()
