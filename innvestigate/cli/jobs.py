@@ -24,7 +24,8 @@ from innvestigate.distributed.jobs import each_result
 from innvestigate.distributed.tasks import Explaining
 from innvestigate.engine.answers import choice
 from innvestigate.engine.storage import fingerprint
-from innvestigate.stores import FileStore, open_path
+from innvestigate.stores import open_path
+from innvestigate.stores.base import FileStore
 from innvestigate.utils.stored import remove_store
 from innvestigate.utils.structures import SINGLE
 

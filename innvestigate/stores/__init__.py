@@ -26,7 +26,7 @@ from innvestigate.stores.npy import NpyStore
 from innvestigate.utils.arguments import check_flags, check_function
 from innvestigate.utils.files import as_path
 
-__all__ = ["FileStore", "Store", "open_path", "open_store", "write_all"]
+__all__ = ["Store", "open_store", "write_all"]
 
 
 def open_store(out: Any, made_by: Callable[[], str], resume: bool) -> Store:

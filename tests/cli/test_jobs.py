@@ -310,7 +310,7 @@ def test_what_exists_is_replaced_when_asked():
 def test_what_does_not_go_together():
     for more in (("-o", "x.png"), ("-o", "y.zarr")):
         assert_refused(run(*line("x.zarr", *more)), "x.zarr is written batch by batch")
-    assert_refused(run(*line("x.png", "--resume")), "--resume and --skip-unreadable need one")
+    assert_refused(run(*line("x.png", "--resume")), "--resume, --skip-unreadable and --ray")
     assert_refused(run(*line("x.zarr", "--resume", "--force")), "choose one")
     assert_refused(run(*line("x.parquet")), "use .zarr")
     assert_refused(run(*line("x.npy", "--resume", "-m", "deeplift")), "Use .npz or .zarr")

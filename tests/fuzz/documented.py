@@ -23,6 +23,7 @@ NOT_CALLED = {
         *("analyzer.Plan", "analyzer.PlanLine", "engine.ledger.Entry", "engine.ledger.Ledger"),
         *("evaluation.Evaluation", "visualization.HTML", "rules.Absorbed", "rules.Share"),
     ),
+    "It starts processes: tests/distributed gives it what it should not get": ("distributed.*",),
     "It takes nothing but itself": ("rules.*.get_config",),
     "A hook, which the library calls with what it has made": (
         *("analyzer.Analyzer.check_model", "analyzer.Analyzer.explain"),
