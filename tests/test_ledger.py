@@ -290,3 +290,11 @@ def test_books_are_read_as_a_table():
     gaps = innvestigate.create_analyzer("deeplift", model).audit(x).to_frame()
     assert list(gaps.columns) == ["explained", "received", "gap"]
     assert len(gaps) == len(x)
+
+
+def test_sums_without_a_second_derivative_balance():
+    image = layers.Input((6, 6, 3))
+    larger = layers.UpSampling2D(2, interpolation="bilinear")(layers.Conv2D(2, 3)(image))
+    model = keras.Model(image, layers.Dense(2)(layers.Flatten()(larger)))
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype("float32")
+    innvestigate.create_analyzer("lrp.epsilon", model).audit(x).check()

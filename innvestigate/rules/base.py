@@ -140,10 +140,13 @@ class Linearised(Rule):
         gradients = pullback([divide(r, y) for r, y in zip(signals, outputs, strict=True)])
         return [part * g for part, g in zip(self.parts(at), gradients, strict=True)]
 
+    def linear(self, at) -> list:
+        """w J x: what the inputs bring to each output."""
+        return pushed(self.function(at), at.inputs, self.parts(at))
+
     def absorbed(self, at, signals) -> Absorbed:
         function, kept = self.function(at), Absorbed()
-        linear = pushed(function, at.inputs, self.parts(at))
-        for r, y, jx in zip(signals, function(*at.inputs), linear, strict=True):
+        for r, y, jx in zip(signals, function(*at.inputs), self.linear(at), strict=True):
             multiplier = divide(r, y)
             divided = ops.sum(y * multiplier)
             bias = divided - ops.sum(jx * multiplier)
