@@ -14,7 +14,6 @@ import pytest
 from keras import layers
 from PIL import Image
 
-import innvestigate
 from innvestigate import distributed
 from innvestigate.distributed import jobs, workers
 from innvestigate.distributed.data import Batches
@@ -24,6 +23,7 @@ from innvestigate.engine.answers import choice
 from innvestigate.evaluation import importance
 from tests.distributed.doomed import Doomed, died
 from tests.docs.pages import ROOT
+from tests.six_features import analyzer, network
 
 ray = pytest.importorskip("ray")
 
@@ -34,25 +34,13 @@ LABELS = np.arange(200) % 3
 BOTH = {"workers": 2, "batch_size": 16}
 
 
-def network():
-    keras.utils.set_random_seed(0)
-    parts = [layers.Dense(8, "relu", name="hidden"), layers.Dense(3, name="out")]
-    return keras.Sequential([keras.Input((6,), name="x"), *parts], name="network")
-
-
-def analyzer(method="smoothgrad", model=None, **kwargs):
-    if method == "smoothgrad":
-        kwargs = {"augment_by_n": 3, "seed": 1, **kwargs}
-    return innvestigate.create_analyzer(method, model or network(), **kwargs)
-
-
 def rows(**columns):
     """A data set in blocks that are no batches."""
     table = {name: list(column) for name, column in columns.items()}
     return ray.data.from_pandas(pd.DataFrame(table)).repartition(7)
 
 
-def close(found, expected):
+def assert_close(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
@@ -74,7 +62,7 @@ def test_results_are_those_of_one_process(cluster):
     """In the order of the data, with its labels and noise, though blocks and batches differ."""
     created = analyzer(neuron_selection_mode="index")
     found = distributed.analyze(created, rows(x=DATA, label=LABELS), "labels", **BOTH)
-    close(found, created.analyze(DATA, LABELS))
+    assert_close(found, created.analyze(DATA, LABELS))
 
 
 @pytest.mark.slow
@@ -85,7 +73,7 @@ def test_a_worker_is_killed(cluster, tmp_path, monkeypatch):
     data = ray.data.from_numpy(DATA)
     assert distributed.analyze(analyzer(), data, out=out, **BOTH) is out
     assert len(died(tmp_path)) == 1
-    close(out, analyzer().analyze(DATA))
+    assert_close(out, analyzer().analyze(DATA))
 
 
 @pytest.mark.slow
@@ -98,8 +86,8 @@ def test_a_fit_is_that_of_all_data(cluster, tmp_path, monkeypatch):
     whole = analyzer("pattern.net").fit(DATA)
     assert created.statistics.samples == 200
     for name, pattern in whole.patterns.items():
-        close(created.patterns[name], pattern)
-    close(created.analyze(DATA), whole.analyze(DATA))
+        assert_close(created.patterns[name], pattern)
+    assert_close(created.analyze(DATA), whole.analyze(DATA))
 
 
 @pytest.mark.slow
@@ -128,7 +116,7 @@ def test_images_in_a_folder(cluster, tmp_path):
     out = tmp_path / "found.npy"
     created = analyzer("input_t_gradient", model)
     distributed.analyze(created, tmp_path / "photos", out=out, workers=1, batch_size=8)
-    close(np.load(out), created.analyze(x))
+    assert_close(np.load(out), created.analyze(x))
 
 
 @pytest.mark.slow
@@ -152,7 +140,7 @@ def test_a_batch_that_no_worker_survives_ends_the_job(cluster, tmp_path, monkeyp
 def test_a_batch_is_answered_at_its_place():
     created = analyzer()
     task = Explaining(created, choice(created, None, None), 16)
-    close(task.do(48, DATA[48:64], None), created.analyze(DATA)[48:64])
+    assert_close(task.do(48, DATA[48:64], None), created.analyze(DATA)[48:64])
 
 
 def test_what_ray_asks_twice_counts_once(cluster):

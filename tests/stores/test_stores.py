@@ -18,21 +18,10 @@ from keras import layers
 import innvestigate
 from innvestigate.stores import open_path, open_store, write_all
 from innvestigate.utils.stored import is_store, remove_store
+from tests.six_features import analyzer, network
 
 KINDS = (".npy", ".zarr", ".parquet")
 DATA = np.random.default_rng(0).normal(size=(70, 6)).astype("float32")
-
-
-def network(seed=0):
-    keras.utils.set_random_seed(seed)
-    parts = [layers.Dense(8, "relu", name="hidden"), layers.Dense(3, name="out")]
-    return keras.Sequential([keras.Input((6,), name="x"), *parts], name="network")
-
-
-def analyzer(method="smoothgrad", model=None, **kwargs):
-    if method == "smoothgrad":
-        kwargs = {"augment_by_n": 3, "seed": 1, **kwargs}
-    return innvestigate.create_analyzer(method, model or network(), **kwargs)
 
 
 def read(path, name="relevance"):
