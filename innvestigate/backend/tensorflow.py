@@ -35,12 +35,13 @@ def vjp(function, inputs):
         outputs = _told_apart(function(*inputs))
 
     def pullback(cotangents):
-        return tape.gradient(
+        gradients = tape.gradient(
             outputs,
             inputs,
             output_gradients=cotangents,
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
+        return [tf.convert_to_tensor(g) for g in gradients]  # slices, where numbers are gathered
 
     return outputs, pullback
 

@@ -7,13 +7,15 @@ in its place (`graph.mirror`), so that its summary reads as the method.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import Any
 
 from keras import KerasTensor, ops, tree
 
+from innvestigate.backend import DIFFERENTIABLE
 from innvestigate.graph.constants import present
+from innvestigate.graph.names import keras_name
 from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.scopes import FrozenState
 from innvestigate.graph.step import Graph, Step, is_complex, is_float, substitute
@@ -69,10 +71,16 @@ def execute(step: Step, values: list) -> list:
     args, kwargs = substitute(step.arguments, at)
     with FrozenState(), wearing([(at[tensor], at[mask]) for tensor, mask in step.masks]):
         args, kwargs = present((args, kwargs))
-        outputs = tree.flatten(step.operation(*args, **kwargs))
+        outputs = tree.flatten(_function(step.operation)(*args, **kwargs))
     found = [y for y in outputs if y is not None]
     take_masks_off(found)
     return found if len(found) == len(step.outputs) else outputs
+
+
+def _function(operation) -> Callable:
+    """What an operation computes, in a form whose derivative is right."""
+    same = DIFFERENTIABLE.get(keras_name(operation))
+    return operation if same is None else partial(same, operation)
 
 
 def run(graph: Graph, inputs: list, tensors: list[KerasTensor]) -> list:

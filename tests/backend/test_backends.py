@@ -113,6 +113,14 @@ def test_vjp_gives_zeros_where_an_output_does_not_depend_on_an_input():
     np.testing.assert_array_equal(second, np.zeros((2, 3)))
 
 
+def test_the_way_back_has_a_derivative_where_numbers_are_gathered():
+    x = keras.ops.convert_to_tensor(np.arange(6.0, dtype="float32").reshape(3, 2))
+    picked = lambda x: [keras.ops.take(x, [2, 0, 2], axis=0)]  # noqa: E731
+    back = lambda signal: vjp(picked, [x])[1]([signal])  # noqa: E731
+    _, pushed = vjp(back, [keras.ops.zeros((3, 2))])
+    np.testing.assert_array_equal(pushed([x])[0], picked(x)[0])
+
+
 @pytest.mark.parametrize("backwards", [False, True])
 def test_scan_stacks_what_it_carries(backwards):
     """s = 2 s' + x, t = t' + 1, for elements in any structure."""

@@ -235,6 +235,7 @@ CASES = {
             x, (3, 5, 5, 3), np.float32([0.6, 0.6]), np.float32([0, 0]), (1, 2), "linear"
         ),
     ),
+    "image.sobel_edges": ((4, 5, 1), ops.image.sobel_edges),
     "image.ssim": ((16, 16, 1), lambda x: ops.image.ssim(x, 1 - x)),
 }
 

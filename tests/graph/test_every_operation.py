@@ -1,4 +1,4 @@
-"""Every operation of keras.ops: LRP conserves, DeepLIFT's contributions add up, or why not."""
+"""Every operation of keras.ops: derivatives, conservation, DeepLIFT's sums, or why not."""
 
 from pathlib import Path
 
@@ -24,8 +24,6 @@ ABSORBS = (
     *("batch_normalization", "layer_normalization", "full_like", "vander"),
     *("dot_product_attention", "softmax", "log_softmax"),
 )
-# TensorFlow's gradient of it is not that of the function.
-INEXACT = ("image.perspective_transform",)
 
 
 def created(method, model, **kwargs):
@@ -35,6 +33,11 @@ def created(method, model, **kwargs):
     except (innvestigate.NoRuleError, ValueError) as error:
         assert isinstance(error, innvestigate.NoRuleError) or "No signal can get" in str(error)
         return None
+
+
+def has_derivative(name):
+    """Whether there is one to speak of: not where none is meant to be, nor of complex numbers."""
+    return name not in ("stop_gradient", "polar") and "no gradient" not in row(f"ops.{name}")
 
 
 def weights_like(y):
@@ -59,8 +62,27 @@ def test_lrp_conserves(name):
     weights = weights_like(y)
     found, explained = analyzer.analyze(x, weights), np.sum(weights * y)
     assert np.isfinite(found).all()
-    if name not in (*ABSORBS, *INEXACT):
+    if name not in ABSORBS:
         np.testing.assert_allclose(found.sum(), explained, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The model ends in a")
+@pytest.mark.parametrize("name", INSIDE)
+def test_the_gradient_is_the_derivative(name):
+    model = operation_cases.model_of(name)
+    x, step = operation_cases.sample(model), 1e-3
+    analyzer = created("gradient", model)
+    if analyzer is None or not has_derivative(name):
+        return
+    y = model.predict(x, verbose=0)
+    weights = weights_like(y)
+    along = np.random.default_rng(2).normal(size=x.shape).astype("float32")
+    there, back = (model.predict(x + h * along, verbose=0) for h in (step, -step))
+    expected = np.sum(weights * (there - back)) / (2 * step)
+    parts = analyzer.analyze(x, weights) * along
+    rounding = 1e-6 * np.abs(weights * y).sum() / step
+    assert abs(parts.sum() - expected) <= 1e-2 * np.abs(parts).sum() + rounding
 
 
 @pytest.mark.slow
@@ -76,8 +98,7 @@ def test_deeplift_is_complete(name):
     y, y0 = np.array(model(x)), np.array(model(np.full_like(x, 0.35)))
     weights = weights_like(y)
     found, change = analyzer.analyze(x, weights), np.sum(weights * (y - y0))
-    if name not in INEXACT:
-        np.testing.assert_allclose(found.sum(), change, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.sum(), change, rtol=1e-4, atol=1e-4)
 
 
 def test_every_public_layer_and_operation_is_on_the_page():
