@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 from innvestigate.backend import NAME
 from innvestigate.utils.arguments import check_whole
@@ -45,10 +47,18 @@ def join(address: str) -> None:
     """
     ray = needs_ray()
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False)
     except (OSError, RuntimeError, ValueError) as error:
         told = one_line(str(error), 300)
         raise ConnectionError(f"There is no cluster of Ray at {shown(address)}: {told}") from error
+
+
+def _knock(address: str) -> None:
+    """Ask that somebody listens at an address: Ray itself would try again for ten minutes."""
+    place = urlsplit(address if "//" in address else f"//{address}")
+    if place.port is not None:
+        socket.create_connection((place.hostname, place.port), timeout=5).close()
 
 
 class Worker:

@@ -72,6 +72,7 @@ OF_METHODS = (
 """What stands in the place of any argument of a method."""
 OUTPUTS = (
     *("x.npy", "x.npz", "x.png", "x.svg", "x.pdf", "x.jpg", "x.webp", "x.csv", "x.html", "x.htm"),
+    *("x.zarr", "x.parquet", "job.zarr", "folder/x.zarr", "photo0.png/x.zarr", "x.ZARR"),
     *("x", "x.", ".", "..", "/", "", ".png", "x.gif", "x.tif", "x.keras", "x.PNG", "new/x/y.png"),
     *(
         "photo0.png",
@@ -96,6 +97,10 @@ OUTPUTS = (
     *("$x$.png", "\n.png", "-.npz", "<b>.html", "%s.csv", "x\x1b[31m.npz"),
 )
 """What is written: outputs of every kind, on inputs, folders, devices, links, old results."""
+STORES = ("x.zarr", "x.npy", "x.parquet", "x.npz", "job.zarr", "folder", "images.npy", "old.zarr")
+"""What jobs without end are written to, or cannot be."""
+ADDRESSES = ("", "-", "nonsense", "127.0.0.1:1", "ray://127.0.0.1:1", "auto", "http://127.0.0.1:1")
+"""Where no cluster of Ray is."""
 OUTSIDE = ("/", "..")
 """Outputs that must not be forced."""
 
@@ -105,7 +110,7 @@ def cases():
     """All command lines."""
     random = np.random.default_rng(SEED)
     found = [*_honest(), *_values(), *_left_out(), *_shuffled(random), *_outputs()]
-    found += [*_files(), *_methods(random), *_metrics(random), *_tokens()]
+    found += [*_stores(), *_files(), *_methods(random), *_metrics(random), *_tokens()]
     return [Command(c.family, tuple(map(str, c.arguments)), c.expected) for c in found]
 
 
@@ -218,6 +223,19 @@ def _outputs():
             yield Command("outputs", written("explain", line) + more)
 
 
+def _stores():
+    """Jobs of any length: half done, limited, with images that cannot be read, on a cluster."""
+    line = LINES["explain"] | {"--scale": ["0.01"], "--batch-size": ["1"]}
+    for out in STORES:
+        for data in (["images.npy"], ["photo0.png", "cut.png", "$x$.png"], ["photos", "-r"]):
+            for more in (["--resume"], ["--limit", "1"], ["--skip-unreadable"], ["--force"]):
+                words = written("explain", line | {"INPUT": data[:1], "--out": [out]})
+                yield Command("stores", [*words, *data[1:], *more])
+    for address in ADDRESSES:
+        words = written("explain", line | {"--out": ["x.zarr"], "--ray": [address]})
+        yield Command("stores", words)
+
+
 def _files():
     """Hostile and odd files in the place of each file."""
     names = (*HOSTILE, "pipe.npy", "folder", "folder.png", "loop.png", "nowhere.png")
@@ -324,7 +342,9 @@ def make_folder(folder):
     Image.fromarray(random.integers(0, 65535, (6, 6)).astype("uint16")).save("deep.png")
     Image.fromarray(random.normal(size=(6, 6)).astype("float32")).save("float.tif")
     Path("classes.txt").write_text("cat\ndog\nowl\n")
-    for name in ("old.npz", "old/relevance.npz", "hard.png"):
+    model = keras.models.load_model("image.keras")
+    innvestigate.create_analyzer("gradient", model).analyze(np.load("images.npy"), out="job.zarr")
+    for name in ("old.npz", "old/relevance.npz", "old.zarr", "hard.png"):
         Path(name).write_bytes(b"an old result")
     os.remove("hard.png")
     os.link("photo0.png", "hard.png")
