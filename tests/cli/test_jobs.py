@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -388,6 +389,18 @@ def test_the_workers_of_a_cluster_share_the_work(cluster, monkeypatch):
     assert run(*line("y.zarr", "--limit", 8)).exit_code == 0
     assert run(*line("y.zarr", "--resume", "--ray", "auto")).exit_code == 0
     np.testing.assert_allclose(kept("y.zarr")["relevance"][:], expected(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "127.0.0.1:x{}"])
+def test_an_address_where_nobody_listens_is_told_at_once(address, monkeypatch):
+    def waits(**_):
+        raise AssertionError("Ray would try again for ten minutes.")
+
+    monkeypatch.setattr(pytest.importorskip("ray"), "init", waits)
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        address = address.format(held.getsockname()[1])
+        assert_refused(run(*line(), "--ray", address), "no cluster of Ray at", address)
 
 
 def test_a_cluster_that_is_not_there(monkeypatch):
