@@ -80,9 +80,9 @@ def main():
         print(json.dumps(worker(arguments.worker)))
         return
     for name in arguments.models.split(","):
-        found = read(RESULTS)
-        if name not in found:
-            write(RESULTS, found | {name: in_own_process(__file__, name)})
+        if name not in read(RESULTS):
+            found = in_own_process(__file__, name)
+            write(RESULTS, read(RESULTS) | {name: found})  # others may have written meanwhile
         print(name, read(RESULTS)[name], flush=True)
 
 
