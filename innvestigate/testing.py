@@ -23,7 +23,7 @@ from innvestigate.graph.layers import AtOnce
 from innvestigate.graph.mirror import Builder
 from innvestigate.graph.operations import body_of
 from innvestigate.graph.recurrent import deep_steps
-from innvestigate.graph.run import backward, float_type, forward, run, summed
+from innvestigate.graph.run import backward, float_type, forward, run
 from innvestigate.graph.task import Method
 from innvestigate.graph.trace import count_nodes
 from innvestigate.rules import Rule, as_rule
@@ -200,7 +200,7 @@ def _without_mirror(analyzer: LRP, rule: Rule, x: Any) -> tuple[np.ndarray, Call
     def send(x, relevance) -> list[np.ndarray]:
         builder.enter([forward(graph.steps, start(x))])
         first = {task.output: [(ops.convert_to_tensor(relevance),)]}
-        arrived = backward(task.steps, first, builder.send, summed)
+        arrived = backward(task.steps, first, builder.send, builder.total)
         return [ops.convert_to_numpy(arrived[t][0][0]) for t in task.targets.values()]
 
     (output,) = run(graph, list(start(x).values()), [task.output])

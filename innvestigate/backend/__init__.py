@@ -12,6 +12,8 @@ an input). `jit_compile` says whether a model should be compiled by XLA on this 
 `run_batch(model, inputs)` is a quiet `model.predict_on_batch`, for models that are made here: where
 several devices hold copies of the weights, each gets a part of the batch, and what the parts write
 is joined along the first axis, which sums over a batch have, too, with a row for each part;
+`fused` makes a function of tensors of one shape, number by number, and of plain numbers, run in one
+pass over memory where the backend knows how;
 `call_once(function, inputs)` runs a function of tensors a single time, the quickest way there is
 for that; `holds_strings` says whether a tensor can hold strings.
 
@@ -54,6 +56,7 @@ SYNONYMS = [] if NAME == "torch" else _module(f"{NAME}_synonyms").SYNONYMS
 after = _own.after
 argmax = _own.argmax
 call_once = _own.call_once
+fused = _own.fused
 holds_strings = NAME == "tensorflow"
 jit_compile = _own.jit_compile
 run_batch = _own.run_batch
@@ -68,6 +71,7 @@ __all__ = [
     "after",
     "argmax",
     "call_once",
+    "fused",
     "holds_strings",
     "jit_compile",
     "run_batch",

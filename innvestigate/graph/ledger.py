@@ -36,6 +36,7 @@ def build_ledger(task: Task, method: Method, name: str) -> tuple[keras.Model, li
 class _LedgerBuilder(Builder):
     def __init__(self, task, method, how=None):
         super().__init__(task, method, how)
+        self.multiplies = False  # the books are of relevance
         self.note_like = KerasTensor((len(COLUMNS),), self.dtype)
 
     def note(self, rule, at, arrived, sent) -> Any:

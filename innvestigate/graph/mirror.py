@@ -16,11 +16,13 @@ from innvestigate.graph.layers import AtOnce, ByLayer, holders_of_variables, sha
 from innvestigate.graph.operations import Kind, body_of, kind_of
 from innvestigate.graph.run import (
     At,
+    Multiplier,
     active_inputs,
     backward,
     float_type,
     forward,
     in_floats,
+    multiplied,
 )
 from innvestigate.graph.step import Graph, Step, is_complex, is_float
 from innvestigate.graph.task import EXPLAINED, OUTPUT, Method, Task
@@ -89,6 +91,7 @@ class Builder:
         values: The values of the graph's tensors.
         constants: Constants that rules ask for, with the graph's inputs there, where these are not
             the constants themselves.
+        multiplies: Whether rules may send relevance as multiples of their inputs.
         note_like: A tensor like what is noted of each step beside its signals; None for nothing.
         noted: What was noted of steps, those inside loops included, in the order of the way back.
     """
@@ -98,12 +101,14 @@ class Builder:
     def __init__(self, task: Task, method: Method, how: ByLayer | AtOnce | None = None):
         self.task, self.method, self.graph = task, method, task.graph
         self.how = how or ByLayer(float_type(self.graph))
+        self.multiplies = how is None
         self.dtype = self.how.dtype
         self.needed = self.graph.leading_to([task.output, task.checked, *task.targets.values()])
         self.values: dict[KerasTensor, KerasTensor] = {}
         self.constants: list[tuple[Any, dict[KerasTensor, Any]]] = []
         self.looked_up: set[KerasTensor] = set()
         self.noted: dict[Step, Any] = {}
+        self.told = 0
 
     def build(self, name: str) -> keras.Model:
         self.task.check_signal()
@@ -111,7 +116,7 @@ class Builder:
             inputs = self.run_forward()
             first, explained, weights = self._start()
             starts = {self.task.output: [first]}
-            signals = backward(self.task.steps, starts, self.send, self.how.total)
+            signals = backward(self.task.steps, starts, self.send, self.total)
             targets = self.task.targets.items()
             results = {label: self._result(label, t, signals.get(t)) for label, t in targets}
             results[OUTPUT] = self.values[self.task.checked]
@@ -130,6 +135,8 @@ class Builder:
     def send(self, step: Step, arriving: list) -> list:
         """Send what arrives at a step's outputs back to its inputs."""
         if body_of(step) is not None:
+            told = zip(step.outputs, arriving, strict=True)
+            arriving = [signal and self.as_relevance(t, signal) for t, signal in told]
             return step.operation.send_back(self, step, arriving)
         return self.send_by_rule(step, arriving)
 
@@ -139,6 +146,20 @@ class Builder:
         probes = self.probes(step, rule.probes) if step.first else []
         values = self.all(step.inputs), self.all(step.outputs)
         return self.send_by_layer(step, rule, At, 1, [*values, arriving, probes])
+
+    def total(self, tensor: KerasTensor, signals: list[tuple]) -> tuple:
+        """Signals that meet at a tensor, added up: as multipliers, if all of them are."""
+        if multiplied(signals):
+            return Multiplier(*self.how.total(signals))
+        return self.how.total([self.as_relevance(tensor, signal) for signal in signals])
+
+    def as_relevance(self, tensor: KerasTensor, signal: tuple) -> tuple:
+        """A signal at a tensor, its relevance in place of a multiplier."""
+        if not isinstance(signal, Multiplier):
+            return signal
+        tell = lambda x, m: in_floats([x], self.dtype)[0] * m  # noqa: E731
+        self.told += 1
+        return (self.layer(f"relevance.{self.told}", tell, tensor, [self.values[tensor], *signal]),)
 
     def note(self, rule, at, arrived: list, sent: list) -> Any:
         """What is noted of a step, like `note_like`."""
@@ -152,17 +173,24 @@ class Builder:
 
     def result(self, label: str, tensor: KerasTensor, signal: tuple) -> KerasTensor:
         """What the method makes of the signal at a tensor asked for."""
+        signal = self.as_relevance(tensor, signal)
         finish = lambda x, *signal: self.method.finish(*in_floats([x], self.dtype), *signal)  # noqa: E731
         return self.layer(label, finish, tensor, [self.values[tensor], *signal])
 
     def send_by_layer(self, step, rule, at: type, width: int, arguments: list) -> list:
-        """Pairs of an active input and the signal, `width` tensors, that a rule sends there."""
+        """Pairs of an active input and the signal, `width` tensors, that a rule sends there.
+
+        The third argument of the layer is what arrives at the step's outputs.
+        """
         active = active_inputs(step, self.task.active)
         tensors = [step.inputs[i] for i in active]
+        multiplies = self.multiplies and rule.multiplies(step, arguments[2])
 
         def send(inputs, outputs, arriving, *further):
             place = at(step, active, inputs, outputs, self.dtype, *further)
             arrived = place.reached(arriving)
+            if multiplies:
+                return unpack(rule.multipliers(place, arrived))
             signals = [s for signal in rule.send(place, arrived) for s in signal]
             notes = [] if self.note_like is None else [self.note(rule, place, arrived, signals)]
             return unpack([*signals, *notes])
@@ -181,6 +209,8 @@ class Builder:
             self.noted[step] = found[-1]
         if kind_of(step) is Kind.LOOKUP or not self.looked_up.isdisjoint(step.outputs):
             self.looked_up.update(tensors)
+        if multiplies:
+            return [(t, Multiplier(m)) for t, m in zip(tensors, sent, strict=True)]
         return [(t, tuple(next(sent) for _ in range(width))) for t in tensors]
 
     def worlds(self, tensors) -> list[list]:
@@ -261,7 +291,7 @@ class Builder:
         if signals is None:
             return self.layer(label, _zeros_like(self.dtype), tensor, [self.values[tensor]])
         if tensor in self.looked_up:  # the method has been applied to the tokens' vectors
-            return self.layer(label, lambda signal: signal, tensor, [signals[0][0]])
+            return self.layer(label, lambda signal: signal, tensor, [*signals[0]])
         return self.result(label, tensor, signals[0])
 
 

@@ -51,6 +51,7 @@ class Trait(Enum):
     NONNEGATIVE = "writes no negative number"
     OF_ONE = "of its kind where it reads a single tensor of numbers"
     OVERSHOOTS = "a sum that may be negative though no summand is"
+    PICKS = "writes some of the numbers that it reads"
     PLAIN_CONVOLUTION = "a convolution whose kernel's last axes are inputs and outputs"
     QUOTIENT = "divides its first argument by the second"
     SOLVES = "solves equations, linear in their right-hand side"
@@ -143,6 +144,11 @@ _TRAITS = {
         Subtract Resizing Resize UpSampling2D Cross Diff Linspace Trapezoid Solve SolveTriangular
         FFT FFT2 IFFT2 RFFT IRFFT STFT ISTFT AffineTransform ElasticTransform MapCoordinates
         PerspectiveTransform ScaleAndTranslate SobelEdges
+        """,
+    Trait.PICKS: """
+        MaxPooling1D MaxPooling2D MaxPooling3D MaxPool
+        GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D
+        Maximum Minimum Max Min Amax Amin
         """,
     Trait.PLAIN_CONVOLUTION: "Conv1D Conv2D Conv3D",
     Trait.QUOTIENT: "Divide TrueDivide DivideNoNan",

@@ -38,6 +38,7 @@ _SPELLINGS = {
 _OF_AN_AXIS = ("softmax", "log_softmax", "sparsemax")
 _ACTIVATIONS = (Kind.ACTIVATION, Kind.SOFTMAX)
 _RELU = ("relu", "relu6")
+_HOMOGENEOUS = ("linear", "relu", "leaky_relu", "prelu")
 _SOFTMAX = ("softmax",)
 _INVERSES = ("reciprocal", "rsqrt")
 _KEEP_SIGN = {
@@ -164,6 +165,14 @@ def is_relu(step: Step) -> bool:
     if keras_name(step.operation) == "Maximum" and len(step.inputs) == 1:
         return any(is_number(leaf) and leaf == 0 for leaf in tree.flatten(step.arguments))
     return activation_name(step.operation) in _RELU
+
+
+def is_homogeneous(step: Step) -> bool:
+    """Whether a step is an activation f with f(x) = x f'(x): a rectifier, leaky or not."""
+    operation = step.operation
+    limits = getattr(operation, "max_value", None), getattr(operation, "threshold", 0)
+    plain = limits[0] is None and not limits[1]
+    return plain and activation_name(operation) in _HOMOGENEOUS
 
 
 def is_inverse(step: Step) -> bool:

@@ -270,7 +270,7 @@ class _WayBack:
         at = [worlds[0] | {self.task.graph.flat_inputs[0]: x} for x in elements["probes"]]
         self.inner.constants = list(zip(self.constants, at, strict=True))
         signals, past = self._parted(carry, elements)
-        arrived = backward(self.task.steps, signals, self.inner.send, summed)
+        arrived = backward(self.task.steps, signals, self.inner.send, self.inner.total)
         for name, tensor in self.task.targets.items():
             value = [of[tensor] for of in worlds]
             if tensor in arrived:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial, reduce
 from operator import add
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras import KerasTensor, ops, tree
 
@@ -23,6 +23,17 @@ from innvestigate.graph.trace import take_masks_off, wearing
 
 Values = dict[KerasTensor, Any]
 Signals = dict[KerasTensor, list[tuple]]
+
+
+class Multiplier(NamedTuple):
+    """The signal at a tensor x that says R = x ⊙ m of its relevance R: a pass less over memory."""
+
+    m: Any
+
+
+def relevance(x, signal: tuple) -> Any:
+    """The relevance of a tensor x that a signal tells, as it is or by its multiplier."""
+    return x * signal.m if isinstance(signal, Multiplier) else signal[0]
 
 
 def forward(steps: Iterable[Step], values: Values, call: Callable | None = None) -> Values:
@@ -43,26 +54,26 @@ def forward(steps: Iterable[Step], values: Values, call: Callable | None = None)
 def backward(steps: Iterable[Step], signals: Signals, send: Callable, total: Callable) -> Signals:
     """All signals that arrive at each tensor, when steps send back what arrives at their outputs.
 
-    A signal is a tuple of tensors shaped like the tensor at which it arrives: of one relevance,
-    gradient or multiplier, or of a pair of multipliers.
+    A signal is a tuple of tensors shaped like the tensor at which it arrives: of one relevance or
+    gradient, of one multiplier of DeepLIFT or a pair; or it is a `Multiplier`.
 
     Args:
         steps: The steps that pass signals on, in the order of the forward pass.
         signals: What arrives at the start.
         send: `(step, the signal at each output or None) -> pairs of an input and its signal`.
-        total: `(signals) -> signal`: how signals that meet at a tensor are added up.
+        total: `(tensor, signals) -> signal`: how signals that meet at a tensor are added up.
     """
     signals = {tensor: list(met) for tensor, met in signals.items()}
     for step in reversed(list(steps)):
         arriving = []
         for tensor in step.outputs:
             if len(signals.get(tensor, ())) > 1:
-                signals[tensor] = [total(signals[tensor])]
+                signals[tensor] = [total(tensor, signals[tensor])]
             arriving.append(signals[tensor][0] if tensor in signals else None)
         if any(signal is not None for signal in arriving):
             for tensor, signal in send(step, arriving):
                 signals.setdefault(tensor, []).append(signal)
-    return {tensor: [total(met)] if len(met) > 1 else met for tensor, met in signals.items()}
+    return {t: [total(t, met)] if len(met) > 1 else met for t, met in signals.items()}
 
 
 def execute(step: Step, values: list) -> list:
@@ -93,6 +104,12 @@ def run(graph: Graph, inputs: list, tensors: list[KerasTensor]) -> list:
 def in_floats(values: list, dtype: str) -> list:
     """Tensors in floating point: whole numbers, which may get a signal, in a given type."""
     return [x if is_float(x) else ops.cast(x, dtype) for x in values]
+
+
+def multiplied(signals: list) -> bool:
+    """Whether all signals that arrive, None where none does, are multipliers of relevance."""
+    arriving = [signal for signal in signals if signal is not None]
+    return bool(arriving) and all(isinstance(signal, Multiplier) for signal in arriving)
 
 
 def summed(signals: list[tuple]) -> tuple:

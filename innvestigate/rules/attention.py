@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keras import KerasTensor, ops
+from keras import KerasTensor
 
 from innvestigate.graph.operations import Kind
 from innvestigate.rules.base import Linearised
@@ -29,9 +29,10 @@ class Softmax(Linearised):
     """
 
     kinds = (Kind.SOFTMAX,)
+    proportional = True
 
-    def parts(self, at) -> list:
-        return [ops.where(x > MASKED, x, 0.0) for x in at.inputs]
+    def weights(self, at) -> list:
+        return [x > MASKED for x in at.inputs]
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,11 @@ class Attention(Linearised):
         check_flags(constant_weights=self.constant_weights)
 
     kinds = (Kind.ATTENTION,)
+    proportional = True
 
-    def parts(self, at) -> list:
+    def weights(self, at) -> list[float]:
         shares = {"value": 1.0} if self.constant_weights else _SHARES
-        return [shares.get(role, 0.0) * x for role, x in zip(_roles(at), at.inputs, strict=True)]
+        return [shares.get(role, 0.0) for role in _roles(at)]
 
 
 _ROLES = ("query", "key", "value", "bias")

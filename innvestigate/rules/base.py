@@ -8,8 +8,9 @@ from typing import Any
 
 from keras import ops
 
-from innvestigate.backend import vjp
-from innvestigate.graph.operations import Kind, Trait, has, kind_of
+from innvestigate.backend import fused, vjp
+from innvestigate.graph.operations import Kind, Trait, has, is_homogeneous, kind_of
+from innvestigate.graph.run import Multiplier, multiplied, relevance
 
 
 def fields_of(value) -> dict:
@@ -40,6 +41,10 @@ class Absorbed:
         )
 
 
+_FORMULAS = frozenset({"__call__", "send", "relevance", "shares", "function", "weights"})
+"""What of a rule states its formula."""
+
+
 class Rule:
     """How one step sends the signal that arrives at its outputs back to its inputs.
 
@@ -54,12 +59,20 @@ class Rule:
         probes: Constant inputs of the model (numbers or arrays shaped like it) at which a first
             step also wants to know its own input: `at.probes`.
         variables: Variables that the rule reads, for Keras to track.
+        proportional: Whether the relevance of an input x is x ⊙ m, and `multipliers` says what m
+            is. A class that states another formula has to say so anew.
     """
 
     kinds: tuple[Kind, ...] | None = None
     compares = False
     probes: tuple = ()
     variables: tuple = ()
+    proportional = False
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        if "proportional" not in vars(cls) and not _FORMULAS.isdisjoint(vars(cls)):
+            cls.proportional = False
 
     def __call__(self, at, signals: list) -> list:
         raise NotImplementedError
@@ -67,10 +80,18 @@ class Rule:
     def send(self, at, signals: list) -> list[tuple]:
         """What the engine asks for: signals as tuples, None where nothing arrives."""
         arriving = [
-            ops.zeros_like(y) if signal is None else signal[0]
+            ops.zeros_like(y) if signal is None else relevance(y, signal)
             for y, signal in zip(at.outputs, signals, strict=True)
         ]
         return [(sent,) for sent in self(at, arriving)]
+
+    def multiplies(self, step, signals: list) -> bool:
+        """Whether it sends multipliers to the inputs of a step at which some signals arrive."""
+        return False
+
+    def multipliers(self, at, signals: list) -> list:
+        """m of each active input x, whose relevance is x ⊙ m; `signals` as for `send`."""
+        raise NotImplementedError
 
     def absorbed(self, at, signals: list) -> Absorbed:
         """What the rule keeps of the signals that arrive, by its formula; by default nothing.
@@ -108,9 +129,20 @@ class Gradient(Rule):
     For steps that only move numbers or pick winners this is also how relevance follows them.
     """
 
+    proportional = True
+
     def __call__(self, at, signals) -> list:
         _, pullback = vjp(at, at.inputs)
         return pullback(signals)
+
+    def multiplies(self, step, signals) -> bool:
+        """Where every output is one of the inputs, or a constant."""
+        picks = kind_of(step) is Kind.SHAPE or has(step.operation, Trait.PICKS)
+        return self.proportional and picks and multiplied(signals)
+
+    def multipliers(self, at, signals) -> list:
+        arriving = zip(at.outputs, signals, strict=True)
+        return self(at, [ops.zeros_like(y) if s is None else s.m for y, s in arriving])
 
     def absorbed(self, at, signals) -> Absorbed:
         """Where numbers are moved or compared: what arrives at those that are no input's."""
@@ -124,25 +156,35 @@ class Linearised(Rule):
     """The z-rule for y = J x + b, J being constant: R_x = w x ⊙ Jᵀ (R / y), b absorbing its share.
 
     A function that is not linear is linearised where it is: b is what J x leaves of y. Where y is
-    exactly zero, its relevance is dropped. A subclass may state `function` and `parts`.
+    exactly zero, its relevance is dropped. A subclass may state `function` and `weights`.
     """
+
+    proportional = True
 
     def function(self, at) -> Callable:
         """What is linearised, a function of the active inputs; by default the step itself."""
         return at
 
-    def parts(self, at) -> list:
-        """w x: what each active input brings; by default x itself."""
-        return at.inputs
+    def weights(self, at) -> list:
+        """w: what part of itself each active input brings, a number or one for each of its."""
+        return [1.0 for _ in at.inputs]
 
     def __call__(self, at, signals) -> list:
+        sent = self.multipliers(at, [(r,) for r in signals])
+        return [x * m for x, m in zip(at.inputs, sent, strict=True)]
+
+    def multiplies(self, step, signals) -> bool:
+        return self.proportional
+
+    def multipliers(self, at, signals) -> list:
         outputs, pullback = vjp(self.function(at), at.inputs)
-        gradients = pullback([divide(r, y) for r, y in zip(signals, outputs, strict=True)])
-        return [part * g for part, g in zip(self.parts(at), gradients, strict=True)]
+        gradients = pullback([_divided(s, y) for s, y in zip(signals, outputs, strict=True)])
+        return [_weighed(w, g) for w, g in zip(self.weights(at), gradients, strict=True)]
 
     def linear(self, at) -> list:
         """w J x: what the inputs bring to each output."""
-        return pushed(self.function(at), at.inputs, self.parts(at))
+        parts = [_weighed(w, x) for w, x in zip(self.weights(at), at.inputs, strict=True)]
+        return pushed(self.function(at), at.inputs, parts)
 
     def absorbed(self, at, signals) -> Absorbed:
         function, kept = self.function(at), Absorbed()
@@ -157,14 +199,24 @@ class Linearised(Rule):
 class Pass(Rule):
     """Signals pass to the first input unchanged: R_x = R_y. Others, if there are, get nothing."""
 
+    proportional = True
+
     def __call__(self, at, signals) -> list:
         return [signals[0], *map(ops.zeros_like, at.inputs[1:])]
+
+    def multiplies(self, step, signals) -> bool:
+        """Where y is x times its slope, so that the multiplier passes as a gradient does."""
+        return self.proportional and is_homogeneous(step) and multiplied(signals)
+
+    def multipliers(self, at, signals) -> list:
+        return Gradient()(at, [signals[0].m])
 
 
 LARGEST = 1e30
 """What quotients are limited to: the factors that they meet next must not leave the float range."""
 
 
+@fused
 def divide(numerator, denominator):
     """The quotient, zero where the denominator is exactly zero, and no larger than `LARGEST`.
 
@@ -172,6 +224,26 @@ def divide(numerator, denominator):
     the relevance divided by something tiny, times something tiny.
     """
     return ops.clip(ops.divide_no_nan(numerator, denominator), -LARGEST, LARGEST)
+
+
+@fused
+def where_it_is(m, y):
+    """A multiplier, zero where there is nothing to multiply: nothing is shared out there."""
+    return ops.where(y == 0, 0.0, m)
+
+
+def _divided(signal: tuple | None, y):
+    """R / y, which a multiplier of y is already."""
+    if signal is None:
+        return ops.zeros_like(y)
+    return where_it_is(signal.m, y) if isinstance(signal, Multiplier) else divide(signal[0], y)
+
+
+def _weighed(weight, x):
+    """w x"""
+    if isinstance(weight, float):
+        return x if weight == 1 else weight * x if weight else ops.zeros_like(x)
+    return ops.where(weight, x, 0.0)
 
 
 def pushed(function: Callable, x: list, directions: list) -> list:

@@ -9,9 +9,10 @@ from typing import Any
 
 from keras import ops
 
-from innvestigate.backend import after, vjp
+from innvestigate.backend import after, fused, vjp
 from innvestigate.graph.operations import Kind
-from innvestigate.rules.base import Absorbed, Rule, divide
+from innvestigate.graph.run import Multiplier, relevance
+from innvestigate.rules.base import Absorbed, Rule, divide, where_it_is
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Share:
 
     Attributes:
         parts: Pairs of an input and a kernel.
-        r: Relevance of the sum.
+        r: Relevance of the sum; or the `Multiplier` of z, where that is known.
         bias: b, which absorbs its share w b s of the relevance; None for no bias.
         weight: w.
         total: z, where it is known.
@@ -39,8 +40,12 @@ class Share:
     def relevance(self, linear):
         """The relevance of the inputs; the map of the given step is applied to every part."""
         _, s = self._divided(linear)
-        weigh = lambda kernel: kernel if self.weight == 1 else self.weight * kernel  # noqa: E731
-        return sum(_back(linear, x, weigh(kernel), s) for x, kernel in self._alike())
+        return sum(_back(linear, x, self._weighed(kernel), s) for x, kernel in self._alike())
+
+    def multiplier(self, linear):
+        """What each input, which is x in every part, is multiplied by: w Σ_k Σ_j W_kij s_j."""
+        _, s = self._divided(linear)
+        return sum(_transposed(linear, x, self._weighed(w), s) for x, w in self._alike())
 
     def absorbed(self, linear) -> Absorbed:
         """The relevance that no input gets."""
@@ -49,9 +54,13 @@ class Share:
         rest = self.weight * (ops.sum(self.r) - ops.sum(z * s))
         return Absorbed(bias, stabiliser=rest) if self.epsilon else Absorbed(bias, dropped=rest)
 
+    def _weighed(self, kernel):
+        return kernel if self.weight == 1 else self.weight * kernel
+
     def _alike(self) -> list:
         """The parts in the type of the relevance: Keras makes float32 of some float64 on torch."""
-        return [[ops.cast(array, self.r.dtype) for array in part] for part in self.parts]
+        dtype = (self.r.m if isinstance(self.r, Multiplier) else self.r).dtype
+        return [[ops.cast(array, dtype) for array in part] for part in self.parts]
 
     def _divided(self, linear) -> tuple:
         """z and s."""
@@ -59,19 +68,40 @@ class Share:
         if z is None:
             z = reduce(add, [linear.map(x, kernel) for x, kernel in self._alike()])
             z = z if self.bias is None else z + self.bias
-        if not self.epsilon:
-            return z, divide(self.r, z)
-        epsilon = ops.convert_to_tensor(self.epsilon, z.dtype)
-        return z, self.r / (z + ops.where(z >= 0, epsilon, -epsilon))
+        if isinstance(self.r, Multiplier):
+            m = self.r.m
+            return z, _damped(m, z, self.epsilon) if self.epsilon else where_it_is(m, z)
+        return z, _stable(self.r, z, self.epsilon) if self.epsilon else divide(self.r, z)
 
 
 class KernelRule(Rule):
-    """A rule for steps with a kernel; subclasses state `shares`, or else `relevance`."""
+    """A rule for steps with a kernel; subclasses state `shares`, or else `relevance`.
+
+    Attributes:
+        signed: Whether inputs of different signs have kernels of their own: relevance is a multiple
+            of the input only where that is >= 0 then.
+    """
 
     kinds = (Kind.LINEAR,)
+    signed = False
 
     def __call__(self, at, signals) -> list:
         return [self.relevance(*_given(at, signals))]
+
+    def multiplies(self, step, signals) -> bool:
+        return self.proportional and (step.operation.nonnegative or not self.signed)
+
+    def multipliers(self, at, signals) -> list:
+        (signal,) = signals
+        linear, x, z, _, *probes = _given(at, [signal[0]])
+        known = isinstance(signal, Multiplier) and self.divides_output(linear)
+        r = signal if known else relevance(z, signal)
+        shares = self.shares(linear, x, z, r, *probes)
+        return [sum(share.multiplier(linear) for share in shares)]
+
+    def divides_output(self, linear) -> bool:
+        """Whether relevance is divided by the output itself: `shares` takes its multiplier then."""
+        return False
 
     def absorbed(self, at, signals) -> Absorbed:
         linear, *given = _given(at, signals)
@@ -108,5 +138,26 @@ def _back(linear, x, kernel, s):
     """x ⊙ Wᵀ s, which is (W x) ⊙ s for a diagonal kernel."""
     if linear.pointwise:
         return linear.map(x, kernel) * s
+    return x * _transposed(linear, x, kernel, s)
+
+
+def _transposed(linear, x, kernel, s):
+    """Wᵀ s, which is W s for a diagonal kernel."""
+    if linear.pointwise:
+        return linear.map(s, kernel)
     _, pullback = vjp(lambda x: [linear.map(x, kernel)], [x])
-    return x * pullback([s])[0]
+    return pullback([s])[0]
+
+
+@fused
+def _stable(r, z, epsilon: float):
+    """R / (z + ε sign(z))"""
+    epsilon = ops.convert_to_tensor(epsilon, z.dtype)
+    return r / (z + ops.where(z >= 0, epsilon, -epsilon))
+
+
+@fused
+def _damped(m, z, epsilon: float):
+    """m z / (z + ε sign(z))"""
+    size = ops.abs(z)
+    return m * (size / (size + ops.convert_to_tensor(epsilon, z.dtype)))

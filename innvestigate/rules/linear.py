@@ -19,10 +19,10 @@ from innvestigate.utils.arguments import check_array, check_flags, check_number,
 from innvestigate.utils.words import shown
 
 
-def _plain(linear, x, z, r, bias: bool, epsilon: float = 0) -> Share:
+def _plain(rule, linear, x, z, r, epsilon: float = 0) -> Share:
     """R divided by the parts of z = W x + b, or of W x where the bias shall take no part."""
-    known = z if bias or linear.bias is None else None
-    own = linear.bias if bias else None
+    known = z if rule.divides_output(linear) else None
+    own = linear.bias if rule.bias else None
     return Share([(x, linear.kernel)], r, own, total=known, epsilon=epsilon)
 
 
@@ -66,12 +66,16 @@ class Z(KernelRule):
     """
 
     bias: bool = True
+    proportional = True
 
     def __post_init__(self):
         check_flags(bias=self.bias)
 
+    def divides_output(self, linear):
+        return self.bias or linear.bias is None
+
     def shares(self, linear, x, z, r):
-        return [_plain(linear, x, z, r, self.bias)]
+        return [_plain(self, linear, x, z, r)]
 
 
 @dataclass(frozen=True)
@@ -90,14 +94,18 @@ class Epsilon(KernelRule):
 
     epsilon: float = 1e-7
     bias: bool = True
+    proportional = True
 
     def __post_init__(self):
         advice = " For a rule without a stabiliser use 'Z' (analyzer 'lrp.z')."
         settle(self, epsilon=check_number("epsilon", self.epsilon, above=0, advice=advice))
         check_flags(bias=self.bias)
 
+    def divides_output(self, linear):
+        return self.bias or linear.bias is None
+
     def shares(self, linear, x, z, r):
-        return [_plain(linear, x, z, r, self.bias, self.epsilon)]
+        return [_plain(self, linear, x, z, r, self.epsilon)]
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,7 @@ class AlphaBeta(KernelRule):
     alpha: float | None = None
     beta: float | None = None
     bias: bool = True
+    proportional, signed = True, True
 
     def __post_init__(self):
         if self.alpha is None and self.beta is None:
@@ -191,6 +200,8 @@ class ZPlusFast(KernelRule):
     Reference: Montavon et al. 2017, section 4.2.
     """
 
+    proportional = True
+
     def shares(self, linear, x, z, r):
         return [Share([(x, positive(linear.kernel))], r)]
 
@@ -210,6 +221,7 @@ class AlphaBetaX(KernelRule):
 
     alpha: float = 2
     beta: float = 1
+    proportional, signed = True, True
 
     def __post_init__(self):
         alpha, beta = check_number("alpha", self.alpha), check_number("beta", self.beta)
@@ -246,6 +258,7 @@ class Gamma(KernelRule):
 
     gamma: float = 0.25
     bias: bool = True
+    proportional, signed = True, True
 
     def __post_init__(self):
         settle(self, gamma=check_number("gamma", self.gamma, least=0))

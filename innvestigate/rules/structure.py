@@ -38,6 +38,7 @@ class Detached(Linearised):
     """
 
     kinds = (Kind.NORMALIZATION,)
+    proportional = True
 
     def function(self, at):
         normalize = normalization_of(at.operation).detached
@@ -68,12 +69,9 @@ class Product(Linearised):
         check_flags(constant_weights=self.constant_weights)
 
     kinds = (Kind.PRODUCT,)
+    proportional = True
 
-    def parts(self, at) -> list:
-        pairs = zip(self.shares(at), at.inputs, strict=True)
-        return [share * x if share else ops.zeros_like(x) for share, x in pairs]
-
-    def shares(self, at) -> list[float]:
+    def weights(self, at) -> list[float]:
         """What part of the product's relevance each factor is given: 0 for gates."""
         gates = {*at.gates, *at.inverses, *(at.weights if self.constant_weights else ())}
         count = len(at.inputs)
@@ -87,8 +85,12 @@ class Product(Linearised):
         if not has(at.operation, Trait.ELEMENTWISE):
             return super().__call__(at, signals)
         merging = isinstance(at.operation, keras.layers.Layer)
-        pairs = zip(self.shares(at), at.inputs, strict=True)
-        return [_unbroadcast(x, share * signals[0], merging) for share, x in pairs]
+        pairs = zip(self.weights(at), at.inputs, strict=True)
+        return [_unbroadcast(x, weight * signals[0], merging) for weight, x in pairs]
+
+    def multiplies(self, step, signals) -> bool:
+        """Elementwise, the relevance of a product of zero is shared out, too."""
+        return self.proportional and not has(step.operation, Trait.ELEMENTWISE)
 
     def absorbed(self, at, signals) -> Absorbed:
         elementwise = has(at.operation, Trait.ELEMENTWISE)
