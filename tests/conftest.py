@@ -1,9 +1,14 @@
 """Settings for every test: reproducible weights, and graphs that are checked after each rewrite.
 
 `--every N` runs every Nth test of each file: the samples that `.ci/run` takes on other backends.
+TensorFlow's kernels are oneDNN's on every processor: those that it chooses elsewhere cannot run a
+dilated transposed convolution.
 """
 
 import os
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # is read when TensorFlow is imported
+
 from collections import defaultdict
 from pathlib import Path
 

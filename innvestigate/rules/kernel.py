@@ -5,14 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras import ops
 
 from innvestigate.backend import after, fused, vjp
 from innvestigate.graph.operations import Kind
-from innvestigate.graph.run import Multiplier, relevance
+from innvestigate.graph.run import Multiplier
 from innvestigate.rules.base import Absorbed, Rule, divide, where_it_is
+
+
+class Product(NamedTuple):
+    """Relevance R = z ⊙ m, not multiplied out: no pass over memory is spent on it."""
+
+    z: Any
+    m: Any
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Share:
 
     Attributes:
         parts: Pairs of an input and a kernel.
-        r: Relevance of the sum; or the `Multiplier` of z, where that is known.
+        r: Relevance of the sum, a tensor or a `Product`.
         bias: b, which absorbs its share w b s of the relevance; None for no bias.
         weight: w.
         total: z, where it is known.
@@ -59,7 +66,7 @@ class Share:
 
     def _alike(self) -> list:
         """The parts in the type of the relevance: Keras makes float32 of some float64 on torch."""
-        dtype = (self.r.m if isinstance(self.r, Multiplier) else self.r).dtype
+        dtype = (self.r.m if isinstance(self.r, Product) else self.r).dtype
         return [[ops.cast(array, dtype) for array in part] for part in self.parts]
 
     def _divided(self, linear) -> tuple:
@@ -68,10 +75,12 @@ class Share:
         if z is None:
             z = reduce(add, [linear.map(x, kernel) for x, kernel in self._alike()])
             z = z if self.bias is None else z + self.bias
-        if isinstance(self.r, Multiplier):
-            m = self.r.m
+        if not isinstance(self.r, Product):
+            return z, _stable(self.r, z, self.epsilon) if self.epsilon else divide(self.r, z)
+        output, m = self.r
+        if output is z:
             return z, _damped(m, z, self.epsilon) if self.epsilon else where_it_is(m, z)
-        return z, _stable(self.r, z, self.epsilon) if self.epsilon else divide(self.r, z)
+        return z, _stable(output * m, z, self.epsilon) if self.epsilon else _shared(output, m, z)
 
 
 class KernelRule(Rule):
@@ -93,15 +102,10 @@ class KernelRule(Rule):
 
     def multipliers(self, at, signals) -> list:
         (signal,) = signals
-        linear, x, z, _, *probes = _given(at, [signal[0]])
-        known = isinstance(signal, Multiplier) and self.divides_output(linear)
-        r = signal if known else relevance(z, signal)
+        linear, x, z, r, *probes = _given(at, [signal[0]])
+        r = Product(z, r) if isinstance(signal, Multiplier) else r
         shares = self.shares(linear, x, z, r, *probes)
         return [sum(share.multiplier(linear) for share in shares)]
-
-    def divides_output(self, linear) -> bool:
-        """Whether relevance is divided by the output itself: `shares` takes its multiplier then."""
-        return False
 
     def absorbed(self, at, signals) -> Absorbed:
         linear, *given = _given(at, signals)
@@ -124,6 +128,13 @@ class KernelRule(Rule):
     def shares(self, linear, x, z, r, *probes) -> list[Share]:
         """How the relevance of z is divided, given what `relevance` is given."""
         return []
+
+
+def where(condition, r):
+    """Relevance where a condition holds, else zero."""
+    if isinstance(r, Product):
+        return Product(r.z, where(condition, r.m))
+    return ops.where(condition, r, 0.0)
 
 
 def _given(at, signals: list) -> list:
@@ -161,3 +172,9 @@ def _damped(m, z, epsilon: float):
     """m z / (z + ε sign(z))"""
     size = ops.abs(z)
     return m * (size / (size + ops.convert_to_tensor(epsilon, z.dtype)))
+
+
+@fused
+def _shared(z, m, total):
+    """z m / total"""
+    return divide.__wrapped__(z * m, total)

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from innvestigate.rules.kernel import KernelRule, Share
+from innvestigate.rules.kernel import KernelRule, Share, where
 from innvestigate.utils.arguments import check_array, check_flags, check_number, settle
 from innvestigate.utils.words import shown
 
 
-def _plain(rule, linear, x, z, r, epsilon: float = 0) -> Share:
+def _plain(linear, x, z, r, bias: bool, epsilon: float = 0) -> Share:
     """R divided by the parts of z = W x + b, or of W x where the bias shall take no part."""
-    known = z if rule.divides_output(linear) else None
-    own = linear.bias if rule.bias else None
+    known = z if bias or linear.bias is None else None
+    own = linear.bias if bias else None
     return Share([(x, linear.kernel)], r, own, total=known, epsilon=epsilon)
 
 
@@ -71,11 +71,8 @@ class Z(KernelRule):
     def __post_init__(self):
         check_flags(bias=self.bias)
 
-    def divides_output(self, linear):
-        return self.bias or linear.bias is None
-
     def shares(self, linear, x, z, r):
-        return [_plain(self, linear, x, z, r)]
+        return [_plain(linear, x, z, r, self.bias)]
 
 
 @dataclass(frozen=True)
@@ -101,11 +98,8 @@ class Epsilon(KernelRule):
         settle(self, epsilon=check_number("epsilon", self.epsilon, above=0, advice=advice))
         check_flags(bias=self.bias)
 
-    def divides_output(self, linear):
-        return self.bias or linear.bias is None
-
     def shares(self, linear, x, z, r):
-        return [_plain(self, linear, x, z, r, self.epsilon)]
+        return [_plain(linear, x, z, r, self.bias, self.epsilon)]
 
 
 @dataclass(frozen=True)
@@ -276,11 +270,10 @@ class Gamma(KernelRule):
         bias_up, bias_down = None, None
         if bias is not None:
             bias_up, bias_down = self._favour(positive, bias), self._favour(negative, bias)
-        zero = ops.zeros_like(r)
         return [
-            Share(parts_up, ops.where(z > 0, r, zero), bias_up),
-            Share(parts_down, ops.where(z < 0, r, zero), bias_down),
-            Share([], ops.where(z == 0, r, zero), total=zero),
+            Share(parts_up, where(z > 0, r), bias_up),
+            Share(parts_down, where(z < 0, r), bias_down),
+            Share([], where(z == 0, r), total=ops.zeros_like(z)),
         ]
 
     def _favour(self, part, kernel):
