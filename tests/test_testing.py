@@ -85,7 +85,9 @@ def test_every_analyzer_keeps_its_promises(method, model):
         made = innvestigate.create_analyzer(method, network, **arguments, **kwargs)
         return made.fit(x) if hasattr(made, "fit") else made
 
-    check_analyzer(create, network, x, noisy=method in NOISY)
+    # Without the bias a sum may be near zero where the output is not: rounding is amplified.
+    tolerance = 1e-3 if method.endswith("_IB") else 1e-4
+    check_analyzer(create, network, x, noisy=method in NOISY, tolerance=tolerance)
 
 
 def test_noise_is_no_failure_only_if_it_is_announced():
