@@ -1,7 +1,6 @@
 """Vector-Jacobian products and loops with TensorFlow."""
 
 import functools
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +17,7 @@ _LARGE = 4096
 """How many numbers of a sample are worth a compilation."""
 
 _PORTABLE: ContextVar[bool] = ContextVar("portable", default=False)
+_COMPILES: ContextVar[bool] = ContextVar("compiles", default=True)
 
 
 @contextmanager
@@ -25,9 +25,20 @@ def portable() -> Iterator[None]:
     """Within it, graphs are built of operations that other runtimes have, too."""
     token = _PORTABLE.set(True)
     try:
-        yield
+        with without_compiler():
+            yield
     finally:
         _PORTABLE.reset(token)
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """Within it, graphs are built that need no XLA where they run."""
+    token = _COMPILES.set(False)
+    try:
+        yield
+    finally:
+        _COMPILES.reset(token)
 
 
 def vjp(function, inputs):
@@ -99,15 +110,20 @@ def fused(function):
     @functools.wraps(function)
     def run(*arguments):
         tensors = [x for x in arguments if tf.is_tensor(x)]
-        sizes = {tuple(x.shape[1:]) for x in tensors}
-        size = sizes.pop()
-        large = not sizes and None not in size and math.prod(size) >= _LARGE
-        if not large or _PORTABLE.get() or tf.executing_eagerly():
+        if tf.executing_eagerly() or not _COMPILES.get() or not _are_large(tensors):
             return function(*arguments)
         flat = [tf.reshape(x, [-1]) if tf.is_tensor(x) else x for x in arguments]
         return tf.reshape(compiled(*flat), tf.shape(tensors[0]))
 
     return run
+
+
+def _are_large(tensors) -> bool:
+    """Whether tensors of one shape hold many numbers for each sample."""
+    first = tensors[0].shape
+    if any(x.shape.rank is None or x.shape.as_list() != first.as_list() for x in tensors):
+        return False
+    return first[1:].is_fully_defined() and first[1:].num_elements() >= _LARGE
 
 
 def call_once(function, inputs):

@@ -15,11 +15,11 @@ from importlib import import_module
 
 import tensorflow as tf
 
-from innvestigate.backend.tensorflow import portable
+from innvestigate.backend.tensorflow import portable, without_compiler
 
 
 def _saved_model(model, inputs, path: str) -> None:
-    with _quiet("tensorflow"):
+    with without_compiler(), _quiet("tensorflow"):  # servers may lack it
         _export(model, inputs, path, "tf_saved_model")
 
 

@@ -97,3 +97,32 @@ def test_one_pass_gives_the_numbers_of_many(shape):
     x, y = (np.random.default_rng(i).normal(size=shape).astype("float32") for i in (0, 1))
     found = tf.function(fused(plain))(tf.constant(x), tf.constant(y), 0.5)
     np.testing.assert_allclose(found, plain(x, y, 0.5), rtol=1e-6)
+
+
+@on_tensorflow
+def test_what_is_exported_needs_no_compiler(tmp_path):
+    import tensorflow as tf
+
+    x = keras.Input((40, 40, 3))
+    y = layers.Flatten()(layers.Conv2D(4, 3, activation="relu")(x))
+    analyzer = innvestigate.create_analyzer("lrp.epsilon", keras.Model(x, layers.Dense(2)(y)))
+    analyzer.export(tmp_path / "served")
+    served = tf.saved_model.load(tmp_path / "served")
+    functions = served.serve.get_concrete_function(tf.TensorSpec((None, 40, 40, 3))).graph
+    library = functions.as_graph_def().library.function
+    assert not any(f.attr["_XlaMustCompile"].b for f in library)
+    x = np.random.default_rng(0).normal(size=(2, 40, 40, 3)).astype("float32")
+    np.testing.assert_allclose(served.serve(x), analyzer.analyze(x), rtol=1e-4, atol=1e-6)
+    mirror = tf.function(analyzer.model).get_concrete_function(tf.TensorSpec((None, 40, 40, 3)))
+    library = mirror.graph.as_graph_def().library.function
+    assert any(f.attr["_XlaMustCompile"].b for f in library)
+
+
+@on_tensorflow
+@pytest.mark.parametrize("other", [(1, 70, 80), (4, 70, 1), (70, 80)])
+def test_what_is_broadcast_is_computed_as_it_is(other):
+    import tensorflow as tf
+
+    run = tf.function(fused(lambda x, y: x / y))
+    x, y = np.ones((4, 70, 80), "float32"), np.full(other, 2.0, "float32")
+    np.testing.assert_array_equal(run(tf.constant(x), tf.constant(y)), x / y)
