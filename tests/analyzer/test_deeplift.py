@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from keras import layers, ops, tree
 
 import innvestigate
+from innvestigate.engine import mirror
 from innvestigate.rules import Epsilon, Gradient, Rescale, RevealCancel
 from tests.frameworks import examples
 from tests.models import ClosedCell, build
@@ -106,11 +107,14 @@ def test_several_references_are_averaged():
 
 def test_never_more_rows_than_a_batch_are_run(monkeypatch):
     model, x = mlp(), floats(3, 5)
-    explain, rows = analyzer(model, reference_inputs=lambda x: floats(len(x), 50, 5)), []
-    run = explain.model.predict_on_batch
-    monkeypatch.setattr(
-        explain.model, "predict_on_batch", lambda x: (rows.append(len(x[0])), run(x))[1]
-    )
+    explain = analyzer(model, reference_inputs=lambda x: floats(len(x), 50, 5))
+    rows, run = [], mirror.run_batch
+
+    def counted(model, inputs):
+        rows.append(len(inputs[0]))
+        return run(model, inputs)
+
+    monkeypatch.setattr(mirror, "run_batch", counted)
     explain.analyze(x, 0, batch_size=6)
     assert max(rows) <= 6 and sum(rows) == 150
 

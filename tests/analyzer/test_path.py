@@ -13,6 +13,7 @@ from keras import layers
 import innvestigate
 from innvestigate.analyzer import GaussianSmoother, PathIntegrator
 from innvestigate.analyzer.path import QUADRATURES, quadrature_rule
+from innvestigate.engine import mirror
 from tests.frameworks import examples
 from tests.models import build
 
@@ -379,12 +380,13 @@ def test_batches_do_not_change_the_result(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_no_more_rows_than_a_batch_are_run_at_once(name, monkeypatch):
     created = make(name, network(), **METHODS[name], check=False)
-    sizes, run = [], created.analyzer.model.predict_on_batch
-    monkeypatch.setattr(
-        created.analyzer.model,
-        "predict_on_batch",
-        lambda rows: (sizes.append({len(a) for a in rows}), run(rows))[1],
-    )
+    sizes, run = [], mirror.run_batch
+
+    def counted(model, rows):
+        sizes.append({len(array) for array in rows})
+        return run(model, rows)
+
+    monkeypatch.setattr(mirror, "run_batch", counted)
     created.analyze(X, 0, batch_size=2)
     assert all(len(size) == 1 for size in sizes)
     assert sizes == [{2}] * 5 + [{2}, {2}, {1}]

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 import innvestigate
 from innvestigate.analyzer import GaussianSmoother, PathIntegrator
+from innvestigate.engine import mirror
 from innvestigate.engine.guard import ForwardDiffersError
 from tests.frameworks import not_on_torch
 
@@ -63,14 +64,13 @@ def test_samples_are_compared_once(depth, monkeypatch):
     made = GaussianSmoother(inner, 0.1, augment_by_n=4, seed=0)
     if depth == 2:
         made = PathIntegrator(made, steps=3)
-    mirror = inner.mirror(inner.task.weighted)
-    rows, run = [], mirror.predict_on_batch
+    rows, run = [], mirror.run_batch
 
-    def counted(inputs):
+    def counted(model, inputs):
         rows.append(len(inputs[0]))
-        return run(inputs)
+        return run(model, inputs)
 
-    monkeypatch.setattr(mirror, "predict_on_batch", counted)
+    monkeypatch.setattr(mirror, "run_batch", counted)
     for _ in range(3):
         made.analyze(X)
     points = 4 * (3 if depth == 2 else 1) * len(X)
