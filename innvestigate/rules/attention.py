@@ -29,7 +29,7 @@ class Softmax(Linearised):
     """
 
     kinds = (Kind.SOFTMAX,)
-    proportional = True
+    proportional = False  # 0 ⊙ -inf is no number
 
     def weights(self, at) -> list:
         return [x > MASKED for x in at.inputs]

@@ -170,21 +170,18 @@ class Linearised(Rule):
         return [1.0 for _ in at.inputs]
 
     def __call__(self, at, signals) -> list:
-        sent = self.multipliers(at, [(r,) for r in signals])
-        return [x * m for x, m in zip(at.inputs, sent, strict=True)]
+        gradients = self._transposed(at, [(r,) for r in signals])
+        return [part * g for part, g in zip(self._weighed(at, at.inputs), gradients, strict=True)]
 
     def multiplies(self, step, signals) -> bool:
         return self.proportional
 
     def multipliers(self, at, signals) -> list:
-        outputs, pullback = vjp(self.function(at), at.inputs)
-        gradients = pullback([_divided(s, y) for s, y in zip(signals, outputs, strict=True)])
-        return [_weighed(w, g) for w, g in zip(self.weights(at), gradients, strict=True)]
+        return self._weighed(at, self._transposed(at, signals))
 
     def linear(self, at) -> list:
         """w J x: what the inputs bring to each output."""
-        parts = [_weighed(w, x) for w, x in zip(self.weights(at), at.inputs, strict=True)]
-        return pushed(self.function(at), at.inputs, parts)
+        return pushed(self.function(at), at.inputs, self._weighed(at, at.inputs))
 
     def absorbed(self, at, signals) -> Absorbed:
         function, kept = self.function(at), Absorbed()
@@ -194,6 +191,15 @@ class Linearised(Rule):
             bias = divided - ops.sum(jx * multiplier)
             kept += Absorbed(bias, dropped=ops.sum(r) - divided)
         return kept
+
+    def _transposed(self, at, signals) -> list:
+        """Jᵀ (R / y), given what tells R at each output."""
+        outputs, pullback = vjp(self.function(at), at.inputs)
+        return pullback([_divided(s, y) for s, y in zip(signals, outputs, strict=True)])
+
+    def _weighed(self, at, tensors: list) -> list:
+        """w x for each of some tensors like the active inputs."""
+        return [_weighed(w, x) for w, x in zip(self.weights(at), tensors, strict=True)]
 
 
 class Pass(Rule):
