@@ -177,4 +177,4 @@ def _damped(m, z, epsilon: float):
 @fused
 def _shared(z, m, total):
     """z m / total"""
-    return divide.__wrapped__(z * m, total)
+    return divide(z * m, total)

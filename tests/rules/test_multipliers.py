@@ -126,3 +126,13 @@ def test_what_is_broadcast_is_computed_as_it_is(other):
     run = tf.function(fused(lambda x, y: x / y))
     x, y = np.ones((4, 70, 80), "float32"), np.full(other, 2.0, "float32")
     np.testing.assert_array_equal(run(tf.constant(x), tf.constant(y)), x / y)
+
+
+@pytest.mark.parametrize("method", ["lrp.z_plus", "lrp.alpha_2_beta_1", "lrp.epsilon_IB"])
+def test_relevance_divided_by_other_sums_is_not_multiplied_out(method):
+    dense = [layers.Dense(8, activation="relu", bias_initializer="ones") for _ in range(3)]
+    model = keras.Sequential([layers.Input((6,)), *dense, layers.Dense(2)])
+    x = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
+    analyzer = innvestigate.create_analyzer(method, model)
+    found, expected = analyzer.analyze(x), analyzer.audit(x).results
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
