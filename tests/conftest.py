@@ -16,7 +16,7 @@ import keras
 import pytest
 
 from innvestigate.graph.step import Graph
-from tests.frameworks import NAME, compute_in_float64, read_any_tensor
+from tests.frameworks import NAME, compute_in_float64, read_any_tensor, run_step_by_step
 
 compute_in_float64()
 read_any_tensor()
@@ -53,6 +53,13 @@ def _checked(monkeypatch):
         return found
 
     monkeypatch.setattr(Graph, "replaced", checked)
+
+
+@pytest.fixture(scope="module")
+def step_by_step():
+    """What a module explains once is not traced first, which takes longer than to run it."""
+    with run_step_by_step():
+        yield
 
 
 @pytest.fixture(scope="session")

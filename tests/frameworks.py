@@ -33,6 +33,19 @@ def in_float32():
     return framework.enable_x64(False) if NAME == "jax" else contextlib.nullcontext()
 
 
+@contextlib.contextmanager
+def run_step_by_step():
+    """Within it TensorFlow traces nothing."""
+    if NAME != "tensorflow":
+        yield
+        return
+    framework.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        framework.config.run_functions_eagerly(False)
+
+
 def examples(count: int) -> settings:
     """Settings of a test of that many random examples, the same in every run.
 

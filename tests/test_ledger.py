@@ -17,6 +17,8 @@ from tests.models import MODELS, build
 from tests.test_properties import RULES, construct, lost, networks, samples
 from tests.test_table import EXPECTED, analyzer, slow_but
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 KEEPING = [
     "lrp.z",
     "lrp.epsilon",

@@ -1,13 +1,7 @@
 """Masks of sequences: what is explained is what the model does, wherever its masks go."""
 
-import json
-import os
-import subprocess
-import sys
 from contextlib import suppress
-from functools import cache
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,38 +160,7 @@ def check_padding(method, description):
         assert_close(others[longer.counts], found[case.counts], 1e-6)
 
 
-# --- Some of them on all backends -----------------------------------------------------------------
-
-ON_JAX = [name for name in MODELS if name not in ("both ways", "given inside")]  # slow to compile
-SCRIPT = """
-import json, sys, warnings
-warnings.simplefilter("ignore")
-from tests.masked import GAPS, MODELS, build
-found = {}
-for name in sys.argv[1:]:
-    case = build(MODELS[name])
-    for of, gap in GAPS.items():
-        try:
-            found[f"{of} of {name}"] = float(gap(case))
-        except Exception as error:
-            found[f"{of} of {name}"] = f"{type(error).__name__}: {error}"
-print(json.dumps(found))
-"""
-
-
-@cache
-def gaps_on_jax():
-    """All gaps there, or the errors that came in their place."""
-    run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *ON_JAX],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    return json.loads(run.stdout.splitlines()[-1])
-
+# --- Some of them, one by one ---------------------------------------------------------------------
 
 # Keras adds a large number to what it masks on torch. Where all places are masked, nothing of their
 # differences is left in the sum, which differentiation does not see.
@@ -213,14 +176,3 @@ def _gaps():
 @pytest.mark.parametrize(("of", "model"), list(_gaps()))
 def test_models_with_masks(of, model):
     assert GAPS[of](build(MODELS[model])) < LIMITS[of]
-
-
-@slow
-@on_tensorflow
-@pytest.mark.parametrize("model", ON_JAX)
-@pytest.mark.parametrize("of", GAPS)
-def test_models_with_masks_on_jax(of, model):
-    """In single precision."""
-    found = gaps_on_jax()[f"{of} of {model}"]
-    assert not isinstance(found, str), found
-    assert found < SINGLE[of]

@@ -13,6 +13,8 @@ from keras import layers, ops, tree
 import innvestigate
 from tests.frameworks import NAME
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 METHODS = ("gradient", "integrated_gradients", "lrp.epsilon", "lrp.attn", "deeplift")
 WIDTH, LENGTH, CLASSES = 8, 6, 3
 

@@ -18,7 +18,7 @@ from tests.test_table import METHODS, UNSTABLE
 
 def limit(key: str) -> float:
     """By how much the numbers of a model, a method and an input may differ."""
-    return 1e-4 if key.split(" ")[1] in UNSTABLE else 1e-5
+    return UNSTABLE.get(key.split(" ")[1], 1e-5)
 
 
 @pytest.fixture(scope="module")

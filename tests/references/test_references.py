@@ -14,13 +14,13 @@ import pytest
 
 import innvestigate
 from innvestigate.rules import Pass
-from tests.frameworks import NAME
 from tests.references import cases, networks
+
+pytestmark = pytest.mark.usefixtures("step_by_step")
 
 FOLDER = Path(__file__).parent
 DOCS = FOLDER.parents[1] / "docs" / "differences.md"
-TOLERANCE = 1e-5 if NAME == "tensorflow" else 2e-5
-ROUNDING = 0 if NAME == "tensorflow" else 1e-7  # sums are taken in another order
+TOLERANCE, ROUNDING = 2e-5, 1e-7  # backends and processors take sums in another order
 QUICK = {
     *(("cnn_bn", label) for label in ("gradient", "lrp.alpha_2_beta_1", "deep_taylor.bounded")),
     *(("residual", label) for label in ("lrp.z", "lrp.sequential_preset_b_flat_until_idx, 3")),

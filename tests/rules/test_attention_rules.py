@@ -21,7 +21,10 @@ from .naive import softplus
 from .test_structure_rules import joined, lrp, model_of, output_of, samples, signed_samples
 from .test_structure_rules import weights_for as weights_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:The model ends in", "ignore:No signal can reach")
+pytestmark = [
+    pytest.mark.usefixtures("step_by_step"),
+    pytest.mark.filterwarnings("ignore:The model ends in", "ignore:No signal can reach"),
+]
 
 # Softmax
 

@@ -15,6 +15,8 @@ from tests.frameworks import NAME
 from tests.models import randomize
 from tests.test_properties import affine, double
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 RULES = ("rescale", "reveal_cancel")
 TINY = 1e-7
 RELU = (lambda z: np.maximum(z, 0.0), lambda z: float(z > 0))

@@ -10,6 +10,8 @@ from innvestigate import rules
 from innvestigate.backend import fused
 from tests.frameworks import on_tensorflow
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 METHODS = (
     *("lrp.z", "lrp.epsilon", "lrp.gamma", "lrp.z_plus", "lrp.alpha_2_beta_1", "lrp.w_square"),
     *("lrp.flat", "lrp.attn", "lrp.sequential_preset_a_flat", "lrp.sequential_preset_b"),

@@ -29,7 +29,10 @@ from . import naive
 from .naive import signed, softplus
 
 slow = pytest.mark.slow
-pytestmark = pytest.mark.filterwarnings("ignore:The model ends in")  # whose activations are kept
+pytestmark = [
+    pytest.mark.usefixtures("step_by_step"),
+    pytest.mark.filterwarnings("ignore:The model ends in"),  # whose activations are kept
+]
 
 
 @pytest.fixture(autouse=True)
