@@ -10,7 +10,7 @@ The limit is what the operations alone would cost, one forward pass being half a
 
 What was found is kept in benchmarks/results/bench.json; methods that it holds are not run again.
 The table, with the columns of the peers where benchmarks/peers/run.py has filled them, goes into
-docs/performance.md, and a shorter one into the README.
+docs/performance.md, its picture into docs/images, and a shorter table into the README.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import warnings
 from pathlib import Path
 
 import keras
+import matplotlib.pyplot as plt
 import numpy as np
 import sequences
 from measure import (
@@ -41,6 +42,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "bench.json"
 PEERS = HERE / "results" / "peers.json"
 PAGE = HERE.parent / "docs" / "performance.md"
+PICTURE = HERE.parent / "docs" / "images" / "performance_time.png"
 README = HERE.parent / "README.md"
 MODELS = ("VGG16", "ResNet50", "EfficientNetB0", "DenseNet121")
 LIMITS = {
@@ -57,6 +59,7 @@ LIMITS = {
     "lrp.sequential_preset_b_flat": 2.5,
     "deep_taylor": 1.5,
     "deeplift": 1.5,
+    "deeplift.reveal_cancel": 3.0,
 }
 ATTENTION = ("gradient", "lrp.epsilon", "lrp.attn", "deeplift")
 RECURRENT = ("gradient", "lrp.epsilon", "deeplift")
@@ -163,6 +166,25 @@ def table(found: dict) -> str:
     return markdown(header, rows)
 
 
+def draw(found: dict) -> None:
+    """A panel for each model: the time of each method, and its limit as a mark."""
+    figure, axes = plt.subplots(2, 4, figsize=(9, 6), layout="constrained")
+    for ax, (name, methods) in zip(axes.flat, found.items(), strict=False):
+        shown = [m for m in methods_of(name) if "time" in methods.get(m, {})]
+        ax.barh(shown, [methods[m]["time"] for m in shown], color="C0", height=0.7)
+        ax.plot([LIMITS[m] for m in shown], shown, "|", color="k", markersize=9)
+        ax.set_title(name, fontsize=9)
+        ax.tick_params(labelsize=7)
+        ax.invert_yaxis()
+        ax.spines[["top", "right"]].set_visible(False)
+    for ax in axes.flat[len(found) :]:
+        ax.axis("off")
+        ax.plot([], [], "|", color="k", label="limit")
+        ax.bar([0], [0], color="C0", label="time, in plain gradients")
+        ax.legend(loc="center", frameon=False)
+    figure.savefig(PICTURE, dpi=150)
+
+
 def summary(found: dict) -> str:
     """The times alone, one line for each method; the peers' on the first network and on others."""
     peers = read(PEERS).get("rows", [])
@@ -217,6 +239,7 @@ def main():
             print(model_name, method, known[method], flush=True)
     replace_table(PAGE, table(found))
     replace_table(README, summary(found))
+    draw(found)
     print(f"\n{table(found)}\n\nWritten: {PAGE}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -11,8 +12,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-
-START, END = "<!-- table: start -->", "<!-- table: end -->"
 
 
 def build(name: str, size: int | None = None) -> keras.Model:
@@ -57,14 +56,20 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def in_own_process(script: str, *arguments: str) -> dict:
+def in_own_process(script: str, *arguments: str, library: Path | None = None) -> dict:
     """Run a script's worker and read the JSON object that it prints last.
+
+    Args:
+        script: The script.
+        *arguments: What follows `--worker`.
+        library: The folder of another version of innvestigate, which is measured in place of ours.
 
     Returns:
         The object; `{"error": ...}` if the worker failed.
     """
     command = [sys.executable, script, "--worker", *arguments]
-    run = subprocess.run(command, capture_output=True, text=True)
+    env = os.environ if library is None else {**os.environ, "PYTHONPATH": str(library)}
+    run = subprocess.run(command, capture_output=True, text=True, env=env)
     if run.returncode:
         return {"error": (run.stderr.strip().splitlines() or ["killed"])[-1][:200]}
     return json.loads(run.stdout.strip().splitlines()[-1])
@@ -87,8 +92,15 @@ def write(path: Path, found: dict) -> None:
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
-def replace_table(page: Path, table: str) -> None:
-    """Put a table in place of the one between a page's marks."""
-    before, _, rest = page.read_text().partition(START)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{START}\n\n{table}\n\n{END}{after}")
+def replace_table(page: Path, table: str, name: str = "table") -> None:
+    """Put a table in place of the one between a page's marks of that name.
+
+    Raises:
+        ValueError: If the page has no such marks.
+    """
+    start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
+    before, found, rest = page.read_text().partition(start)
+    _, also, after = rest.partition(end)
+    if not (found and also):
+        raise ValueError(f"{page} has no marks {start} and {end}.")
+    page.write_text(f"{before}{start}\n\n{table}\n\n{end}{after}")

@@ -4,21 +4,23 @@
 
 Each measurement is the peak resident memory of a process of its own that explains two images of
 224 x 224 with a small convolutional network, 32 rows at a time. Many variants must not take more
-memory than few: the last column is the ratio.
+memory than few: the last column is the ratio. The table goes into docs/performance.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers
-from measure import in_own_process, markdown, peak_memory, seconds
+from measure import in_own_process, markdown, peak_memory, replace_table, seconds
 
 import innvestigate
 
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 SIZE = 224
 
 
@@ -100,8 +102,7 @@ def main():
     for name in arguments.methods.split(","):
         rows.append(row(name))
         print(" | ".join(rows[-1]), flush=True)
-    print()
-    print(markdown(["method", "many what", "few", "many", "ratio"], rows))
+    replace_table(PAGE, markdown(["method", "many what", "few", "many", "ratio"], rows), "memory")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 The time of one batch is given as a ratio to one training step (`train_on_batch`, compiled) of the
 same model on the same batch: the median over pairs timed in turn. It should be at most 2.5. The
 memory is the peak of a process that fits a small model to 6,000 images, and to 60,000, as they
-come out of a generator.
+come out of a generator. The tables go into docs/performance.md.
 """
 
 from __future__ import annotations
@@ -13,14 +13,24 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers
-from measure import build, images, in_own_process, markdown, peak_memory, seconds
+from measure import (
+    build,
+    images,
+    in_own_process,
+    markdown,
+    peak_memory,
+    replace_table,
+    seconds,
+)
 
 import innvestigate
 
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 MODELS = ("small", "VGG16", "ResNet50")
 COUNTS = (6_000, 60_000)
 BATCH = 32
@@ -98,10 +108,11 @@ def main():
         numbers = [f"{found[key]:.2f}" for key in ("fit", "train", "ratio") if key in found]
         rows.append([name, *(numbers or [found["error"], "", ""])])
         print(" ".join(rows[-1]), flush=True)
-    print(markdown(["model", "fit, s per batch", "training step, s", "ratio"], rows))
     peaks = {count: in_own_process(__file__, "memory", str(count)) for count in COUNTS}
     table = [[f"{c:,}", f"{p['memory']:.0f}", f"{p['seconds']:.0f}"] for c, p in peaks.items()]
-    print(markdown(["images", "peak memory, MiB", "seconds"], table))
+    text = markdown(["model", "fit, s per batch", "training step, s", "ratio"], rows)
+    text += "\n\n" + markdown(["images", "peak memory, MiB", "seconds"], table)
+    replace_table(PAGE, text, "patterns")
 
 
 if __name__ == "__main__":

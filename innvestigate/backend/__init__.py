@@ -15,7 +15,8 @@ is joined along the first axis, which sums over a batch have, too, with a row fo
 `fused` makes a function of tensors of one shape, number by number, and of plain numbers, run in one
 pass over memory where the backend knows how;
 `call_once(function, inputs)` runs a function of tensors a single time, the quickest way there is
-for that; `holds_strings` says whether a tensor can hold strings.
+for that; `first_numbers(tensor, count)` reads the first of a tensor's numbers as an array;
+`holds_strings` says whether a tensor can hold strings.
 
     carries = scan(function, start, elements, backwards)
 
@@ -56,6 +57,7 @@ SYNONYMS = [] if NAME == "torch" else _module(f"{NAME}_synonyms").SYNONYMS
 after = _own.after
 argmax = _own.argmax
 call_once = _own.call_once
+first_numbers = _own.first_numbers
 fused = _own.fused
 holds_strings = NAME == "tensorflow"
 jit_compile = _own.jit_compile
@@ -71,6 +73,7 @@ __all__ = [
     "after",
     "argmax",
     "call_once",
+    "first_numbers",
     "fused",
     "holds_strings",
     "jit_compile",

@@ -51,6 +51,11 @@ def call_once(function, inputs):
     return jax.jit(function)(*inputs)
 
 
+def first_numbers(tensor, count):
+    """The first numbers of a tensor."""
+    return np.asarray(tensor.reshape(-1)[:count])
+
+
 def run_batch(model, inputs):
     """What the model writes for a batch.
 

@@ -131,6 +131,14 @@ def call_once(function, inputs):
     return function(*inputs)
 
 
+def first_numbers(tensor, count):
+    """The first numbers of a tensor, a view of the processor's memory if that holds them."""
+    tensor = tf.convert_to_tensor(tensor)
+    if "CPU" in tensor.device:
+        return np.asarray(tensor).reshape(-1)[:count]
+    return tf.reshape(tensor, [-1])[:count].numpy()
+
+
 def run_batch(model, inputs):
     """What the model writes for a batch, without TensorFlow's advice against compiling too often.
 

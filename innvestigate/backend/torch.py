@@ -64,6 +64,11 @@ def call_once(function, inputs):
         return function(*inputs)
 
 
+def first_numbers(tensor, count):
+    """The first numbers of a tensor."""
+    return tensor.detach().reshape(-1)[:count].double().cpu().numpy()  # numpy knows no bfloat16
+
+
 def run_batch(model, inputs):
     """What the model writes for a batch."""
     return model.predict_on_batch(inputs)

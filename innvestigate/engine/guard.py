@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from innvestigate.backend import call_once
+from innvestigate.backend import call_once, first_numbers
 from innvestigate.graph.run import run
 from innvestigate.graph.scopes import FrozenState
 from innvestigate.graph.step import Graph, is_real
@@ -197,7 +197,7 @@ def _sample_of_weights(model: keras.Model) -> bytes:
     trained = list(model.trainable_variables)[::-1]
     others = [v for v in model.non_trainable_variables if "float" in str(v.dtype)][::-1]
     chosen = [v for group in (trained, others) for v in group[:: -(-len(group) // 16) or 1]]
-    return b"".join(ops.convert_to_numpy(ops.reshape(v, (-1,))[:4]).tobytes() for v in chosen)
+    return b"".join(first_numbers(v.value, 4).tobytes() for v in chosen)
 
 
 def _nudged(x: np.ndarray, random: np.random.Generator) -> np.ndarray:

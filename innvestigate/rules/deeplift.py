@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from innvestigate.backend import vjp
+from innvestigate.backend import fused, vjp
 from innvestigate.graph.difference import by_sign, by_sign_of
 from innvestigate.rules.base import Rule
 
@@ -68,9 +68,10 @@ class DifferenceRule(Rule):
 class LinearDifference(DifferenceRule):
     """The linear rule for z = W x + b: parts are by the sign of each summand W_ji Δx_i.
 
-    Δz⁺ = W⁺Δx⁺ + W⁻Δx⁻, Δz⁻ = W⁺Δx⁻ + W⁻Δx⁺, with Δx⁺ and Δx⁻ by the sign of Δx, and
-    m_x = W⁺ᵀm⁺ + W⁻ᵀm⁻ for Δx > 0, W⁻ᵀm⁺ + W⁺ᵀm⁻ for Δx < 0 and the mean of both for Δx = 0,
-    which is ½ (Wᵀ(m⁺ + m⁻) + sign(Δx) |W|ᵀ(m⁺ - m⁻)). A single multiplier passes as m_x = Wᵀ m.
+    Δz⁺ = W⁺Δx⁺ + W⁻Δx⁻, Δz⁻ = W⁺Δx⁻ + W⁻Δx⁺, with Δx⁺ and Δx⁻ by the sign of Δx, which are
+    ½ (W Δx ± |W||Δx|), and m_x = W⁺ᵀm⁺ + W⁻ᵀm⁻ for Δx > 0, W⁻ᵀm⁺ + W⁺ᵀm⁻ for Δx < 0 and the mean
+    of both for Δx = 0, which is ½ (Wᵀ(m⁺ + m⁻) + sign(Δx) |W|ᵀ(m⁺ - m⁻)). A single multiplier
+    passes as m_x = Wᵀ m.
 
     Reference: Shrikumar et al. 2017, section 3.5.1.
     """
@@ -88,10 +89,10 @@ class LinearDifference(DifferenceRule):
         return [(0.5 * (mean + ops.sign(change.delta) * tilt),)]
 
     def parts(self, at):
-        linear = at.operation
-        (up, down), (rise, fall) = by_sign(at.x[0].delta), by_sign(linear.kernel)
-        positive = linear.map(up, rise) + linear.map(down, fall)
-        return [(positive, linear.map(up, fall) + linear.map(down, rise))]
+        linear, delta = at.operation, at.x[0].delta
+        change = linear.map(delta, linear.kernel)
+        size = linear.map(ops.abs(delta), ops.abs(linear.kernel))
+        return [(by_sign(0.5 * (change + size))[0], by_sign(0.5 * (change - size))[1])]
 
 
 class Rescale(DifferenceRule):
@@ -122,7 +123,8 @@ class Rescale(DifferenceRule):
     def _slope(self, at):
         x, y = at.x[0], at.y[0]
         function = lambda first: at(first, *(c.reference for c in at.x[1:]))  # noqa: E731
-        return quotient(y.delta, x.delta, _derivative(function, x.reference))
+        derivative = _derivative(function, x.reference)
+        return _secant(y.value, y.reference, x.value, x.reference, derivative)
 
 
 class RevealCancel(DifferenceRule):
@@ -142,7 +144,7 @@ class RevealCancel(DifferenceRule):
     def send(self, at, signals):
         changes, x = self.parts(at)[0], at.x[0]
         slopes = [
-            quotient(change, part, self._limit(at, x.reference, other, side))
+            _mean_slope(change, part, *self._derivatives(at, x.reference, other, side))
             for change, part, other, side in zip(
                 changes, x.parts, x.parts[::-1], (NEAR, -NEAR), strict=True
             )
@@ -163,11 +165,12 @@ class RevealCancel(DifferenceRule):
     def width(self, arriving):
         return 2
 
-    def _limit(self, at, reference, other, side):
-        first = _derivative(at, reference + side)
-        return 0.5 * (first + _derivative(at, reference + other + side))
+    def _derivatives(self, at, reference, other, side):
+        """The slopes for no change of a part, before and after the other part is added."""
+        return [_derivative(at, x + side) for x in (reference, reference + other)]
 
 
+@fused
 def quotient(numerator, denominator, limit):
     """numerator / denominator, and the limit where the denominator is nearly zero."""
     near = ops.abs(denominator) < NEAR
@@ -180,10 +183,26 @@ def pulled_back(function, at, m):
     return pullback(m)
 
 
+@fused
+def _secant(y, y0, x, x0, derivative):
+    """Δy / Δx, and the derivative where Δx is nearly zero."""
+    return quotient(y - y0, x - x0, _finite(derivative))
+
+
+@fused
+def _mean_slope(change, part, one, other):
+    """Δy / Δx of a part, and the mean of two derivatives where Δx is nearly zero."""
+    return quotient(change, part, 0.5 * (_finite(one) + _finite(other)))
+
+
+def _finite(derivative):
+    """A derivative; zero where it is infinite."""
+    return ops.where(ops.isfinite(derivative), derivative, 0.0)
+
+
 def _derivative(function, x):
-    """The derivative of an elementwise function; zero where it is infinite."""
-    slope = pulled_back(function, [x], [ops.ones_like(x)])[0]
-    return ops.where(ops.isfinite(slope), slope, 0.0)
+    """The derivative of an elementwise function."""
+    return pulled_back(function, [x], [ops.ones_like(x)])[0]
 
 
 def _transposed(linear, x, kernel, m):

@@ -14,7 +14,7 @@ import pytest
 from keras import layers
 
 import innvestigate
-from innvestigate.backend import scan, vjp
+from innvestigate.backend import first_numbers, scan, vjp
 from innvestigate.graph.decompositions import DECOMPOSITIONS
 from tests.frameworks import on_tensorflow
 from tests.graph import operation_cases
@@ -102,6 +102,21 @@ CASES = {
     ),
     "tokens": (token_model, ("gradient",), lambda rng: rng.integers(0, 9, (4, 6))),
 }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64", "int8"])
+def test_the_first_numbers_of_a_variable_are_read(dtype):
+    variable = keras.Variable(np.arange(12).reshape(3, 4), dtype=dtype)
+    read = first_numbers(variable.value, 4)
+    assert isinstance(read, np.ndarray)
+    before = read.tobytes()
+    np.testing.assert_array_equal(np.asarray(read, "float64"), [0, 1, 2, 3])
+    assert first_numbers(keras.Variable(7.0, dtype="float32").value, 4).shape == (1,)
+    variable.assign(variable.value + 1)
+    np.testing.assert_array_equal(
+        np.asarray(first_numbers(variable.value, 4), "float64"), [1, 2, 3, 4]
+    )
+    assert first_numbers(variable.value, 4).tobytes() != before
 
 
 def test_vjp_gives_zeros_where_an_output_does_not_depend_on_an_input():
