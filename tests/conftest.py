@@ -1,6 +1,6 @@
 """Settings for every test: reproducible weights, and graphs that are checked after each rewrite.
 
-`--every N` runs every Nth test of each file: the samples that `.ci/run` takes on other backends.
+`--every N` runs every Nth test: the samples that `.ci/run` takes on other backends.
 TensorFlow's kernels are oneDNN's on every processor: those that it chooses elsewhere cannot run a
 dilated transposed convolution.
 """
@@ -9,7 +9,6 @@ import os
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # is read when TensorFlow is imported
 
-from collections import defaultdict
 from pathlib import Path
 
 import keras
@@ -23,16 +22,13 @@ read_any_tensor()
 
 
 def pytest_addoption(parser):
-    parser.addoption("--every", type=int, default=1, help="run every Nth test of each file")
+    parser.addoption("--every", type=int, default=1, help="run every Nth test")
 
 
 def pytest_collection_modifyitems(config, items):
     """Leave out what is for other backends only, and what `--every` leaves out."""
-    files = defaultdict(list)
-    for item in items:
-        if all(NAME in marker.args for marker in item.iter_markers("only")):
-            files[item.path].append(item)
-    kept = [item for tests in files.values() for item in tests[:: config.getoption("every")]]
+    of_here = lambda item: all(NAME in marker.args for marker in item.iter_markers("only"))  # noqa: E731
+    kept = list(filter(of_here, items))[:: config.getoption("every")]
     config.hook.pytest_deselected(items=[*({*items} - {*kept})])
     items[:] = kept
 

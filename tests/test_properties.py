@@ -28,13 +28,10 @@ import innvestigate
 from tests.frameworks import examples, gradients, with_gradient
 from tests.models import MODELS, TOKEN_MODELS, build, randomize
 from tests.test_table import (
-    METHODS,
     REQUIRED,
-    UNSTABLE,
     analyzer,
     assert_close,
     silence,
-    slow,
     slow_but,
     without_softmax,
 )
@@ -510,23 +507,6 @@ def test_lrp_z_is_input_times_gradient(network):
 
 
 # --- Samples and weights --------------------------------------------------------------------------
-
-
-NOISY = ("random", "smoothgrad", "expected_gradients")  # whose noise is that of the sample's place
-
-
-@slow
-@pytest.mark.parametrize("model", ["cnn_bn", "two_inputs"])
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in NOISY])
-def test_samples_are_explained_one_by_one(method, model):
-    """In a batch, alone and in another order: the same result."""
-    x, order = build(model)[1], [2, 0, 1]
-    found = analyzer(method, model).analyze(x)
-    alone = analyzer(method, model).analyze(x, batch_size=1)
-    permuted = analyzer(method, model).analyze(tree.map_structure(lambda a: a[order], x))
-    tolerance = UNSTABLE.get(method, 1e-5)
-    assert_close(alone, found, tolerance)
-    assert_close(permuted, tree.map_structure(lambda a: a[order], found), tolerance)
 
 
 def test_noise_is_drawn_sample_by_sample():

@@ -157,6 +157,23 @@ def test_every_method_on_every_model(method, model):
         assert result.any()
 
 
+NOISY = ("random", "smoothgrad", "expected_gradients")  # whose noise is that of the sample's place
+
+
+@slow
+@pytest.mark.parametrize("model", ["cnn_bn", "two_inputs"])
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in NOISY])
+def test_samples_are_explained_one_by_one(method, model):
+    """In a batch, alone and in another order: the same result."""
+    x, order = build(model)[1], [2, 0, 1]
+    found = analyzer(method, model).analyze(x)
+    alone = analyzer(method, model).analyze(x, batch_size=1)
+    permuted = analyzer(method, model).analyze(tree.map_structure(lambda a: a[order], x))
+    tolerance = UNSTABLE.get(method, 1e-5)
+    assert_close(alone, found, tolerance)
+    assert_close(permuted, tree.map_structure(lambda a: a[order], found), tolerance)
+
+
 @pytest.mark.parametrize("model", SOFTMAX_MODELS)
 def test_a_softmax_is_taken_off_with_a_warning_at_the_users_line(model):
     network, arguments = build(model)[0], ARGUMENTS.get(model, {})
