@@ -5,7 +5,7 @@ type. Where a method refuses a model or warns of it, the table `EXPECTED` says s
 """
 
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, lru_cache, partial
 
 import keras
@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import ops, tree
 
 import innvestigate
-from tests.frameworks import gradients
+from tests.frameworks import gradients, run_step_by_step
 from tests.models import ARGUMENTS, MODELS, SOFTMAX_MODELS, TOKEN_MODELS, build
 
 BOX = {"low": -5, "high": 5}
@@ -33,6 +33,12 @@ REQUIRED = {
 METHODS = list(innvestigate.analyzers)
 UNSTABLE = {"lrp.z": 1e-4, "lrp.flat": 1e-4, "lrp.z_IB": 1e-3, "lrp.epsilon_IB": 1e-3}
 """Tolerances of rules whose divisors nearly cancel: float32 differs as much between processors."""
+TRACED = (
+    *("random", "gradient", "guided_backprop", "integrated_gradients", "smoothgrad", "occlusion"),
+    *("lrp.epsilon", "lrp.gamma", "lrp.alpha_2_beta_1", "lrp.flat", "lrp.attn", "deep_taylor"),
+    *("deeplift", "deeplift.reveal_cancel", "pattern.net"),
+)
+"""A method of each family: with all models these run as graphs, others step by step."""
 DEEP_TAYLOR = [name for name in METHODS if name.startswith("deep_taylor")]
 LRP = [name for name in METHODS if name.startswith(("lrp", "elrp"))]
 RECTIFIER = ["deconvnet", "guided_backprop", "guided", "pattern.net", "pattern.attribution"]
@@ -144,7 +150,8 @@ def table():
 @pytest.mark.parametrize(("method", "model"), list(table()))
 def test_every_method_on_every_model(method, model):
     x, found = build(model)[1], None
-    with expectation(method, model):
+    traced = nullcontext() if method in TRACED else run_step_by_step()
+    with traced, expectation(method, model):
         found = analyzer(method, model).analyze(x)
     if found is None:
         return

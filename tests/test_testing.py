@@ -67,11 +67,11 @@ class Both(layers.Layer):
 
 
 def analyzers():
-    """Methods with models: some with all, all with two; most of them marked as slow."""
+    """Methods with models: some with all, all with one; most of them marked as slow."""
     for method in METHODS:
         for model in ("cnn_bn", "dict_inputs", "mlp", "embedding", "two_inputs"):
             quick = method in QUICK and model in ("mlp", "dict_inputs")
-            if quick or method in SOME or model in ("cnn_bn", "dict_inputs"):
+            if quick or method in SOME or model == "dict_inputs":
                 yield pytest.param(method, model, marks=() if quick else slow)
 
 

@@ -13,7 +13,7 @@ from innvestigate.backend.tensorflow_gradients import portable_vjp
 
 jit_compile = False  # XLA was measured 1.5 times slower than the graph optimizer on a CPU
 
-_LARGE = 4096
+_LARGE = 65536
 """How many numbers of a sample are worth a compilation."""
 
 _PORTABLE: ContextVar[bool] = ContextVar("portable", default=False)

@@ -12,6 +12,8 @@ import innvestigate
 from innvestigate.engine.config import argument_names
 from innvestigate.utils.arguments import check_array, check_choice, check_flags, check_number
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 BOX = {"low": -1, "high": 1}
 REQUIRED = {
     "lrp": {"rule": "Z"},

@@ -18,9 +18,11 @@ NOTEBOOKS = sorted((EXAMPLES / "notebooks").glob("*.ipynb"))
 MACHINE = re.compile(r"/(?:home|root|tmp|work|usr|opt|var|mnt|Users)/|[A-Z]:\\|site-packages")
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 READS_STRINGS = ("transformer",)  # by a layer that Keras runs on TensorFlow alone
+LONG = ("imagenet_comparing_methods", "imagenet_comparing_networks")  # `make notebooks` runs them
 RUNNABLE = [
     pytest.param(path, marks=on_tensorflow if path.stem in READS_STRINGS else [])
     for path in NOTEBOOKS
+    if path.stem not in LONG
 ]
 
 
