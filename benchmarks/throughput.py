@@ -107,9 +107,9 @@ def tables(found: dict) -> str:
     for name, numbers in found.items():
         rates = numbers["stream"]
         cells = [
-            f"{rates[method]:,.0f} ({rates[PREDICT] / rates[method]:.1f})" for method in METHODS
+            f"{_told(rates[method])} ({rates[PREDICT] / rates[method]:.1f})" for method in METHODS
         ]
-        rows.append([name, f"{rates[PREDICT]:,.0f}", *cells])
+        rows.append([name, _told(rates[PREDICT]), *cells])
     text = markdown(header, rows)
     if "small" in found:
         told = ", ".join(f"`{m}` {ratio:.2f}" for m, ratio in found["small"]["single"].items())
@@ -120,6 +120,11 @@ def tables(found: dict) -> str:
     return text
 
 
+def _told(rate: float) -> str:
+    """Three digits."""
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
 def draw(found: dict) -> None:
     """A panel for each model: samples a second of prediction and of each method."""
     figure, axes = plt.subplots(1, len(found), figsize=(9, 2.6), layout="constrained")
@@ -128,7 +133,7 @@ def draw(found: dict) -> None:
         names = [PREDICT, *METHODS]
         colours = ["0.6", *["C0"] * len(METHODS)]
         bars = ax.barh(names, [rates[n] for n in names], color=colours)
-        ax.bar_label(bars, fmt="{:,.0f}", padding=2, fontsize=7)
+        ax.bar_label(bars, fmt=_told, padding=2, fontsize=7)
         ax.set(title=name, xlabel="samples a second")
         ax.margins(x=0.2)
         ax.invert_yaxis()
