@@ -9,7 +9,7 @@ help:
 	@echo "make demo    explain real digits and photographs with every method -> demo/*.png"
 	@echo "make test    lint, and run the whole test suite"
 	@echo "make test-jax, make test-torch   the suite on another backend; EVERY=5 runs every fifth test"
-	@echo "make quick   run a part of the tests, under 3 minutes"
+	@echo "make quick   run a sample of the tests, under 3 minutes"
 	@echo "make fuzz    hostile files, inputs and command lines, all of them -> docs/reliability.md"
 	@echo "make docs    the documentation as a site -> build/docs/index.html"
 	@echo "make notebooks   run all notebooks from a clean kernel and keep their outputs"
@@ -48,7 +48,7 @@ test-torch: .venv/ready .venv/torch
 	touch $@
 
 quick: .venv/ready
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow" --every 16
 
 fuzz: .venv/ready
 	$(BIN)/python -m tests.fuzz.report

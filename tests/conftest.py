@@ -1,6 +1,6 @@
 """Settings for every test: reproducible weights, and graphs that are checked after each rewrite.
 
-`--every N` runs every Nth test: the samples that `.ci/run` takes on other backends.
+`--every N` runs every Nth test: the samples of `make quick`, and of `.ci/run` on other backends.
 TensorFlow's kernels are oneDNN's on every processor: those that it chooses elsewhere cannot run a
 dilated transposed convolution.
 """

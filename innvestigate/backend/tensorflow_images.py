@@ -1,7 +1,8 @@
 """Operations on images whose derivative TensorFlow lacks or only approaches: written by others.
 
 TensorFlow sends a gradient back through a transformed image by the inverse transformation, which
-is no adjoint of interpolation; none gets to the transformation; and `hsv_to_rgb` sends none.
+is no adjoint of interpolation; none gets to the transformation; and `hsv_to_rgb` sends none. Its
+largest number of a volume sends the whole gradient to each of several that are equal.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import tensorflow as tf
+from keras import ops
 
 
 def affine_transform(operation, images, transform):
@@ -32,6 +34,25 @@ def hsv_to_rgb(operation, images):
         return value[..., None] * (1.0 - saturation[..., None] * share)
 
     return _as_keras(operation, images, convert)
+
+
+def max_pooling(operation, x):
+    """`keras.ops.max_pool`; of a volume as the maximum along one axis of those of its planes."""
+    if x.shape.rank != 5:
+        return operation(x)
+    given = operation.pool_size, operation.strides or operation.pool_size
+    (depth, *size), (step, *strides) = ((n,) * 3 if isinstance(n, int) else n for n in given)
+    first = operation.data_format == "channels_first"
+    x = tf.cast(x, getattr(operation, "compute_dtype", x.dtype))
+    x = tf.transpose(x, (0, 2, 3, 4, 1)) if first else x
+    _, count, rows, columns, channels = ops.shape(x)
+    planes = ops.reshape(x, (-1, rows, columns, channels))
+    planes = ops.max_pool(planes, size, strides, operation.padding, "channels_last")
+    _, rows, columns, _ = ops.shape(planes)
+    y = ops.reshape(planes, (-1, count, rows * columns, channels))
+    y = ops.max_pool(y, (depth, 1), (step, 1), operation.padding, "channels_last")
+    y = ops.reshape(y, (-1, ops.shape(y)[1], rows, columns, channels))
+    return tf.transpose(y, (0, 4, 1, 2, 3)) if first else y
 
 
 def _as_keras(operation, images, function: Callable):
@@ -127,5 +148,7 @@ _INSIDE = {"nearest": _nearest, "reflect": _reflected, "wrap": _wrapped}
 DIFFERENTIABLE: dict[str | None, Callable] = {
     "AffineTransform": affine_transform,
     "HSVToRGB": hsv_to_rgb,
+    "MaxPool": max_pooling,
+    "MaxPooling3D": max_pooling,
     "PerspectiveTransform": perspective_transform,
 }

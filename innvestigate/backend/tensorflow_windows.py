@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import product
 
 import numpy as np
@@ -158,8 +157,8 @@ def _put_back(signal, spans: list[_Span], offsets: tuple):
     return _fitted(_apart(signal, spans), widths)
 
 
-def _max_pooling(op, signal, to_all: bool = False):
-    """To the first place of each window that holds its maximum, or to all of them."""
+def _max_pooling(op, signal):
+    """To the first place of each window that holds its maximum."""
     x, y = op.inputs[0], op.outputs[0]
     spans = _spans(op, op.get_attr("ksize")[1:-1])
     around = _fitted(x, {s.axis: (s.before, s.after) for s in spans}, x.dtype.min)
@@ -171,7 +170,7 @@ def _max_pooling(op, signal, to_all: bool = False):
             for s, o in zip(spans, offsets, strict=True)
         ]
         here = left * tf.cast(around[(slice(None), *places)] == y, y.dtype)
-        left = left if to_all else left - here
+        left = left - here
         parts.append(_put_back(here * signal, spans, offsets))
     return [tf.add_n(parts)]
 
@@ -199,6 +198,5 @@ GRADIENTS: dict[str, Callable] = {
     "Conv3D": _convolution,
     "DepthwiseConv2dNative": _depthwise,
     "MaxPool": _max_pooling,
-    "MaxPool3D": partial(_max_pooling, to_all=True),  # as TensorFlow's kernel does
 }
 """See `tensorflow_gradients.GRADIENTS`."""

@@ -1,5 +1,7 @@
 """Operations on images that TensorFlow has no right derivative of: the same function, and its."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from keras import ops
 
 import innvestigate
 from innvestigate.backend import DIFFERENTIABLE
-from tests.frameworks import NAME
+from tests.frameworks import NAME, run_step_by_step
 
 SHAPES = {
     "channels_last": [(2, 5, 7, 3), (5, 7, 3)],
@@ -91,6 +93,39 @@ def test_lrp_balances_where_places_are_constant_and_refuses_where_they_move():
     np.testing.assert_allclose(found.sum(axis=(1, 2, 3)), expected, rtol=1e-4)
     with pytest.raises(innvestigate.NoRuleError, match="AffineTransform"):
         innvestigate.create_analyzer("lrp.z", spatial_transformer()[0], **GIVEN)
+
+
+@pytest.mark.only("tensorflow")
+@pytest.mark.parametrize("layout", SHAPES)
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(("size", "strides"), [(2, None), ((2, 1, 3), 1), ((1, 2, 2), (3, 1, 2))])
+def test_the_largest_of_a_volume_is_that_of_keras(size, strides, padding, layout):
+    given = size, strides, padding
+    operations = keras.layers.MaxPooling3D(*given), keras.src.ops.nn.MaxPool(*given, layout)
+    operations[0].data_format = layout  # which TensorFlow cannot compute on a processor
+    x = pixels(2, 4, 5, 6, 3).round(1)
+    turned = np.moveaxis(x, -1, 1) if layout == "channels_first" else x
+    for operation in operations:
+        name = type(operation).__name__
+        found = ops.convert_to_numpy(DIFFERENTIABLE[name](operation, ops.convert_to_tensor(turned)))
+        found = np.moveaxis(found, 1, -1) if layout == "channels_first" else found
+        np.testing.assert_array_equal(found, ops.max_pool(x, *given, "channels_last"))
+
+
+@pytest.mark.parametrize("method", ["gradient", "lrp.z", "deeplift"])
+@pytest.mark.parametrize("shape", [(3, 4, 5, 2), (None, None, None, 2)])
+@pytest.mark.parametrize("form", ["layer", "operation"])
+@pytest.mark.parametrize("step_by_step", [False, True])
+def test_one_of_equal_voxels_gets_the_signal_once(method, shape, form, step_by_step):
+    """TensorFlow's kernel sends all of it to each."""
+    x = keras.Input(shape)
+    like = {"layer": keras.layers.MaxPooling3D(2), "operation": lambda x: ops.max_pool(x, 2, 2)}
+    model = keras.Model(x, keras.layers.GlobalAveragePooling3D()(like[form](x)))
+    with run_step_by_step() if step_by_step else contextlib.nullcontext():
+        analyzer = innvestigate.create_analyzer(method, model, **GIVEN)
+        found = analyzer.analyze(np.ones((2, 3, 4, 5, 2)))
+    np.testing.assert_allclose(found.sum(axis=(1, 2, 3, 4)), 2, rtol=1e-6)  # of two channels
+    assert np.count_nonzero(found) == 2 * 4 * 2
 
 
 def test_only_tensorflow_needs_them():

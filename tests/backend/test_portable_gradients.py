@@ -112,7 +112,6 @@ CASES = {
     "DepthwiseConv2dNative, dilated": depthwise((9, 9, 2), (3, 3, 2, 1), 1, "VALID", 2),
     "MaxPool": pooling("MAX", (7, 6, 2), (3, 2), 2, "SAME"),
     "MaxPool, windows end early": pooling("MAX", (7, 7, 2), (2, 2), 2, "VALID"),
-    "MaxPool3D": pooling("MAX", (4, 5, 4, 2), (2, 3, 2), 1, "VALID"),
     "AvgPool": pooling("AVG", (7, 6, 2), (3, 2), 2, "SAME"),
     "AvgPool3D": pooling("AVG", (4, 5, 4, 2), (2, 3, 2), 2, "VALID"),
 }
