@@ -14,7 +14,7 @@ help:
 	@echo "make docs    the documentation as a site -> build/docs/index.html"
 	@echo "make notebooks   run all notebooks from a clean kernel and keep their outputs"
 	@echo "make lint    check the style and the types; make format mends the style"
-	@echo "make bench   time and memory of the methods, as a ratio to one gradient -> docs/performance.md"
+	@echo "make bench   time, memory, growth and throughput of the methods -> docs/performance.md, README.md"
 	@echo "make bench-peers   the same for iNNvestigate 2, Zennit and Captum, in environments of their own"
 	@echo "make evaluation    all methods by region perturbation and randomisation -> docs/evaluation.md"
 	@echo "make coverage      every architecture of keras.applications, layer and operation -> docs/coverage.md"
@@ -72,7 +72,7 @@ evaluation: .venv/ready
 	$(BIN)/python benchmarks/evaluation.py
 
 bench: .venv/ready
-	$(BIN)/python benchmarks/bench.py
+	for script in bench growth throughput memory pattern_fit; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 bench-peers: .venv/ready
 	$(BIN)/python benchmarks/peers/run.py

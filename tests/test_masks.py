@@ -31,6 +31,7 @@ from tests.test_table import assert_close, slow, slow_but
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Layer .* does not support masking"),
     pytest.mark.filterwarnings("ignore:.* was passed an input with a mask"),
+    pytest.mark.usefixtures("step_by_step"),
 ]
 
 # --- Random models --------------------------------------------------------------------------------

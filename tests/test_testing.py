@@ -17,6 +17,7 @@ from innvestigate.testing import check_analyzer, check_rule
 from tests.models import ClosedCell, build, floats
 from tests.test_table import METHODS, REQUIRED, slow
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
 NOISY = ("random", "smoothgrad", "expected_gradients", "shapley_sampling")
 SOME = ("random", "gradient", "integrated_gradients", "lrp.epsilon", "deeplift", "pattern.net")
 QUICK = ("random", "gradient", "integrated_gradients", "occlusion", "lrp.gamma", "deeplift")

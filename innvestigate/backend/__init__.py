@@ -14,8 +14,9 @@ several devices hold copies of the weights, each gets a part of the batch, and w
 is joined along the first axis, which sums over a batch have, too, with a row for each part;
 `fused` makes a function of tensors of one shape, number by number, and of plain numbers, run in one
 pass over memory where the backend knows how;
-`call_once(function, inputs)` runs a function of tensors a single time, the quickest way there is
-for that; `first_numbers(tensor, count)` reads the first of a tensor's numbers as an array;
+`call_once(function, inputs, rows)` runs a function of tensors a single time, the quickest way there
+is for that, and in a way that forgets on its way what is no longer needed if there are more than so
+many rows; `first_numbers(tensor, count)` reads the first of a tensor's numbers as an array;
 `holds_strings` says whether a tensor can hold strings.
 
     carries = scan(function, start, elements, backwards)

@@ -46,7 +46,7 @@ def fused(function):
     return function
 
 
-def call_once(function, inputs):
+def call_once(function, inputs, rows):
     """What a function makes of some arrays, compiled as a whole: one by one operations are slow."""
     return jax.jit(function)(*inputs)
 

@@ -126,9 +126,12 @@ def _are_large(tensors) -> bool:
     return first[1:].is_fully_defined() and first[1:].num_elements() >= _LARGE
 
 
-def call_once(function, inputs):
-    """What a function makes of some arrays, eagerly: to compile it would take longer."""
-    return function(*inputs)
+def call_once(function, inputs, rows):
+    """What a function makes of some tensors, eagerly: to trace it would take longer.
+
+    A graph forgets what it no longer needs: of many rows it is made.
+    """
+    return (function if len(inputs[0]) <= rows else tf.function(function))(*inputs)
 
 
 def first_numbers(tensor, count):

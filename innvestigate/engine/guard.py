@@ -22,7 +22,7 @@ _ROUNDING = {"float64": 1e-8, "float32": 1e-3, "float16": 0.1, "bfloat16": 0.3}
 
 
 _ACTIVATIONS = 2**24
-"""How many numbers the layers of the user's model may write at a time."""
+"""How many numbers the layers of the user's model may write at a time, called one by one."""
 
 
 class ForwardDiffersError(RuntimeError):
@@ -48,7 +48,8 @@ class Guard:
         self._model, self._graph, self._output = model, graph, output
         self.rounding = max((_ROUNDING.get(t, 0) for t in _types(graph)), default=0)
         fixed = any(t.shape[:1] != (None,) for t in graph.flat_inputs)
-        self._rows = None if fixed else max(1, int(_ACTIVATIONS / _activations(graph)))
+        whole = fixed or any(step.by_value for step in graph.steps)
+        self._rows = None if whole else max(1, int(_ACTIVATIONS / _activations(graph)))
         self._enabled = enabled
         self._known: set = set()
         self._weights = b""
@@ -79,35 +80,31 @@ class Guard:
         """
         expected, found = self._own(inputs), ops.convert_to_numpy(found)
         if not self._agree(expected, found):
-            expected = self._own(inputs, len(inputs[0]))  # rows may know of each other
+            expected = self._own(inputs, whole=True)  # rows may know of each other
         if not self._agree(expected, found) and not self._is_noise(inputs, expected, found):
             raise ForwardDiffersError(self._message(inputs, graph, expected, found))
         self._known.add(key)
 
-    def _own(self, inputs: list[np.ndarray], size: int | None = None) -> np.ndarray:
-        """The model's own output, of so many rows at a time that their activations fit in memory.
+    def _own(self, inputs: list[np.ndarray], whole: bool = False) -> np.ndarray:
+        """The model's own output, computed so that its activations fit in memory.
 
         Called eagerly, a functional model holds what all of its layers write.
 
         Args:
             inputs: The model's flat inputs.
-            size: How many rows are run at a time, where that is not to be decided here.
+            whole: Whether all rows are run at a time, whatever that takes.
         """
-        found, size = [], size or self._rows or len(inputs[0])
-        for start in range(0, len(inputs[0]), size):
-            rows = [x[start : start + size] for x in inputs]
-            outputs = call_once(self._call, self._typed(rows))
-            found.append(ops.convert_to_numpy(outputs[self._output]))
-        return np.concatenate(found)
+        rows = len(inputs[0]) if whole else self._rows or len(inputs[0])
+        return ops.convert_to_numpy(call_once(self._call, self._typed(inputs), rows))
 
     def _typed(self, inputs: list[np.ndarray]) -> list:
         tensors = self._graph.flat_inputs
         return [ops.convert_to_tensor(x, t.dtype) for x, t in zip(inputs, tensors, strict=True)]
 
-    def _call(self, *tensors) -> list:
+    def _call(self, *tensors) -> Any:
         packed = tree.pack_sequence_as(self._graph.inputs, list(tensors))
         with FrozenState():
-            return tree.flatten(call_model(self._model, packed))
+            return tree.flatten(call_model(self._model, packed))[self._output]
 
     def _agree(self, expected: np.ndarray, found: np.ndarray) -> bool:
         if expected.shape != found.shape:

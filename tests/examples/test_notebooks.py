@@ -18,7 +18,12 @@ NOTEBOOKS = sorted((EXAMPLES / "notebooks").glob("*.ipynb"))
 MACHINE = re.compile(r"/(?:home|root|tmp|work|usr|opt|var|mnt|Users)/|[A-Z]:\\|site-packages")
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 READS_STRINGS = ("transformer",)  # by a layer that Keras runs on TensorFlow alone
-LONG = ("imagenet_comparing_methods", "imagenet_comparing_networks")  # `make notebooks` runs them
+LONG = (
+    *("imagenet_comparing_methods", "imagenet_comparing_networks", "mnist_comparing_methods"),
+    *("mnist_comparing_output_neurons", "mnist_perturbation_analysis", "genomics", "tabular"),
+    "time_series",
+)
+"""`make notebooks` runs them: a minute each, or more."""
 RUNNABLE = [
     pytest.param(path, marks=on_tensorflow if path.stem in READS_STRINGS else [])
     for path in NOTEBOOKS

@@ -13,6 +13,7 @@ from innvestigate.graph.trace import trace
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Layer .* does not support masking"),
     pytest.mark.filterwarnings("ignore:.* was passed an input with a mask"),
+    pytest.mark.usefixtures("step_by_step"),
 ]
 TOKENS = np.array([[1, 2, 3, 0, 0, 0], [4, 5, 6, 7, 8, 0], [3, 1, 0, 0, 0, 0]])
 METHODS = ("gradient", "integrated_gradients", "lrp.epsilon", "deeplift", "occlusion")

@@ -18,6 +18,7 @@ from keras.quantizers import (
 
 import innvestigate
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(4, 6, 5)).astype("float32")
 PER_CHANNEL = Int4QuantizationConfig(block_size=-1, activation_quantizer=AbsMaxQuantizer())

@@ -11,6 +11,8 @@ from innvestigate.graph.recurrent import deep_steps, deep_writers
 from innvestigate.graph.trace import count_nodes
 from tests.models import floats
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 
 def model_of(layer, shape=(5, 3)):
     return keras.Sequential([layers.Input(shape), layer, layers.Flatten(), layers.Dense(2)])
