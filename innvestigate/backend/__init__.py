@@ -26,8 +26,9 @@ makes the next carry of one carry and the elements at one place. Carries and ele
 dicts of tensors, in any structure; `carries` holds what was made at each place, stacked. (On
 TensorFlow, `keras.ops.scan` wants known lengths.)
 
-`DIFFERENTIABLE` holds operations whose derivative the backend lacks or approximates, by their names
-in Keras: the same function of `(operation, *arguments)`, in a form whose derivative is right.
+`DIFFERENTIABLE` holds operations whose derivative the backend lacks or approximates, or that write
+over what they read, by their names in Keras: the same function of `(operation, *arguments)`, in a
+form whose derivative is right.
 
 `SYNONYMS` are functions of the backend that mean the same as one of `keras.ops`: a module or class,
 a name in it, and that one, which takes the same arguments. Where there is nothing like it for some
@@ -53,7 +54,7 @@ def _module(name: str):
 
 _own = _module(NAME)
 EXPORTS = _module("tensorflow_export").EXPORTS if NAME == "tensorflow" else {}
-DIFFERENTIABLE = _module("tensorflow_images").DIFFERENTIABLE if NAME == "tensorflow" else {}
+DIFFERENTIABLE = {} if NAME == "jax" else _module(f"{NAME}_images").DIFFERENTIABLE
 SYNONYMS = [] if NAME == "torch" else _module(f"{NAME}_synonyms").SYNONYMS
 after = _own.after
 argmax = _own.argmax

@@ -128,5 +128,15 @@ def test_one_of_equal_voxels_gets_the_signal_once(method, shape, form, step_by_s
     assert np.count_nonzero(found) == 2 * 4 * 2
 
 
-def test_only_tensorflow_needs_them():
-    assert bool(DIFFERENTIABLE) == (NAME == "tensorflow")
+def test_what_is_read_is_not_written_over():
+    """As torch's own form does, whose caller then computes the gradient with another turn."""
+    operation = keras.src.ops.image.AffineTransform("bilinear")
+    turn = ops.convert_to_tensor(TURNS)
+    DIFFERENTIABLE.get("AffineTransform", type(operation).__call__)(
+        operation, ops.convert_to_tensor(pixels(1, 5, 7, 3)), turn
+    )
+    np.testing.assert_array_equal(turn, TURNS)
+
+
+def test_jax_needs_none_of_them():
+    assert bool(DIFFERENTIABLE) == (NAME != "jax")
