@@ -153,6 +153,54 @@ def _resize_to_corners(images, size, method=0, align_corners=False):
     )
 
 
+def _pooled(like: Callable) -> Callable:
+    """Poolings of images, sequences and volumes."""
+
+    def pool(input, ksize, strides, padding, data_format=None, name=None):
+        layout = _layout(data_format)
+        size, steps = (_inside(given, len(input.shape), layout) for given in (ksize, strides))
+        return like(input, size, steps, _padding(padding), layout)
+
+    return pool
+
+
+def _convolved(like: Callable, kernel: str, strides: str = "strides") -> Callable:
+    """Convolutions; what two of their arguments are called."""
+
+    def convolve(input, *args, **kwargs):
+        names = kernel, strides, "padding", "data_format", "dilations"
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        rank, layout = len(input.shape), _layout(given.get("data_format"))
+        steps, apart = (
+            _inside(1 if given.get(n) is None else given[n], rank, layout)
+            for n in (strides, "dilations")
+        )
+        weights, padding = ops.convert_to_tensor(given[kernel]), given.get("padding", "VALID")
+        return like(input, weights, steps, _padding(padding), layout, apart)
+
+    return convolve
+
+
+def _layout(data_format: str | None) -> str:
+    return "channels_first" if data_format and data_format[1] == "C" else "channels_last"
+
+
+def _padding(padding: Any) -> str:
+    if not isinstance(padding, str):
+        raise TypeError(f"a window of TensorFlow with padding={padding!r}")
+    return padding.lower()
+
+
+def _inside(given: Any, rank: int, layout: str) -> tuple[int, ...]:
+    """Numbers for the axes between those of samples and channels."""
+    numbers = [given] if isinstance(given, int) else list(given)
+    if len(numbers) == rank:
+        outside = numbers.pop(0), numbers.pop(0 if layout == "channels_first" else -1)
+        if outside != (1, 1):
+            raise TypeError(f"a window of TensorFlow over samples or channels: {given}")
+    return tuple(numbers * (rank - 2) if len(numbers) == 1 else numbers)
+
+
 class _Rows:
     """What a TensorArray holds, where that is symbolic."""
 
@@ -174,6 +222,11 @@ def _write(array, index, value, name=None) -> _Rows:
 
 
 _OWN = {
+    **{f"avg_pool{places}": _pooled(ops.average_pool) for places in ("", "1d", "2d", "3d")},
+    **{f"max_pool{places}": _pooled(ops.max_pool) for places in ("", "1d", "2d", "3d")},
+    **{name: _convolved(ops.conv, "filters") for name in ("conv2d", "conv3d", "convolution")},
+    "conv1d": _convolved(ops.conv, "filters", "stride"),
+    "depthwise_conv2d": _convolved(ops.depthwise_conv, "filter"),
     "einsum": ops.einsum,
     "gather": _gather,
     "gather_nd": _gather_nd,

@@ -46,6 +46,7 @@ def tensorflow_calls(tf) -> dict:
         **{name: lambda x, f=f: f(x, x * x + 0.5) for name, f in pairs.items()},
         **{name: lambda x, f=f: tf.cast(f(x, 0.5), x.dtype) for name, f in compared.items()},
         **reduced,
+        **windows(tf.nn),
         "bias_add": lambda x: tf.nn.bias_add(x, tf.range(6.0)),
         "broadcast_to": lambda x: tf.broadcast_to(x[:, :1], (2, 4, 6)),
         "cast": lambda x: tf.cast(tf.cast(4 * x, tf.int32), tf.float32),
@@ -91,6 +92,36 @@ def tensorflow_calls(tf) -> dict:
         "unstack": lambda x: tf.unstack(x, axis=1)[2],
         "where": lambda x: tf.where(x > 0.5, x, 2 * x),
         "write": lambda x: rows_written(tf, x),
+    }
+
+
+def windows(nn) -> dict:
+    """Poolings and convolutions, of sequences, images of 4 x 3 and volumes of 4 x 3 x 1."""
+    image = lambda x: ops.reshape(x, (2, 4, 3, 2))  # noqa: E731
+    volume = lambda x: ops.reshape(x, (2, 4, 3, 1, 2))  # noqa: E731
+    kernel = np.random.default_rng(1).normal(size=(2, 2, 2, 3)).astype("float32")
+    calls: dict = {}
+    for kind in ("avg_pool", "max_pool"):
+        calls |= {
+            kind: lambda x, f=kind: getattr(nn, f)(image(x), 2, [1, 1, 2, 1], "SAME"),
+            f"{kind}1d": lambda x, f=kind: getattr(nn, f"{f}1d")(x, 2, 1, "VALID"),
+            f"{kind}2d": lambda x, f=kind: getattr(nn, f"{f}2d")(
+                image(x), ksize=[2, 1], strides=1, padding="SAME"
+            ),
+            f"{kind}3d": lambda x, f=kind: getattr(nn, f"{f}3d")(
+                volume(x), [1, 2, 2, 1, 1], [1, 2, 1, 1, 1], "VALID"
+            ),
+        }
+    return calls | {
+        "conv1d": lambda x: nn.conv1d(x, np.resize(kernel, (3, 6, 2)), stride=2, padding="SAME"),
+        "conv2d": lambda x: nn.conv2d(image(x), kernel, [1, 2, 1, 1], "VALID"),
+        "conv3d": lambda x: nn.conv3d(
+            volume(x), np.resize(kernel, (2, 2, 1, 2, 2)), [1, 1, 1, 1, 1], "SAME"
+        ),
+        "convolution": lambda x: nn.convolution(image(x), kernel, dilations=[2, 1]),
+        "depthwise_conv2d": lambda x: nn.depthwise_conv2d(
+            image(x), kernel, strides=[1, 1, 1, 1], padding="SAME"
+        ),
     }
 
 
@@ -171,6 +202,9 @@ def unlike() -> dict:
         resize = framework.compat.v1.image.resize
         return {
             "cumsum": lambda x: framework.cumsum(x, axis=1, exclusive=True),
+            "conv2d": lambda x: framework.nn.conv2d(
+                x[..., None], np.ones((2, 2, 1, 1), "float32"), 1, [[0, 0], [1, 0], [0, 1], [0, 0]]
+            ),
             "gather": lambda x: framework.gather(x, PLACES, axis=2, batch_dims=1),
             "gather_nd": lambda x: framework.gather_nd(x, PLACES[..., None], batch_dims=1),
             "resize": lambda x: resize(x[..., None], (8, 8)),
@@ -212,6 +246,36 @@ def test_weights_stay_symbolic():
     layer.w.assign(np.arange(18).reshape(6, 3))
     expected = 2.0 * data * np.arange(18).reshape(6, 3)[:, 1]
     np.testing.assert_allclose(analyzer.analyze(data, 1), expected, rtol=1e-4)
+
+
+@on_tensorflow
+@pytest.mark.parametrize("method", ["gradient", "lrp.alpha_2_beta_1", "lrp.flat", "deeplift"])
+def test_a_convolution_by_tensorflow_is_one_of_keras(method):
+    """Largest numbers that are equal, behind its rectifier, among them."""
+    nn = importlib.import_module(NAME).nn
+
+    class Convolution(layers.Layer):
+        def build(self, shape):
+            self.kernel = self.add_weight((2, 2, 2, 2, 3))
+            self.bias = self.add_weight((3,), initializer="random_normal")
+
+        def call(self, x):
+            y = nn.conv3d(x, self.kernel, [1, 1, 1, 1, 1], "SAME")
+            return nn.max_pool3d(nn.relu(nn.bias_add(y, self.bias)), 2, 2, "VALID")
+
+    def model(*parts):
+        return keras.Sequential(
+            [layers.Input((4, 4, 2, 2)), *parts, layers.Flatten(), layers.Dense(2)]
+        )
+
+    own = model(Convolution())
+    of_keras = model(layers.Conv3D(3, 2, padding="same", activation="relu"), layers.MaxPooling3D(2))
+    of_keras.set_weights(own.get_weights())
+    data = np.random.default_rng(0).normal(size=(3, 4, 4, 2, 2)).astype("float32")
+    found, expected = (
+        innvestigate.create_analyzer(method, m).analyze(data) for m in (own, of_keras)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 class Repeats(layers.Layer):
