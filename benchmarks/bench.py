@@ -168,20 +168,26 @@ def table(found: dict) -> str:
 
 def draw(found: dict) -> None:
     """A panel for each model: the time of each method, and its limit as a mark."""
-    figure, axes = plt.subplots(2, 4, figsize=(9, 6), layout="constrained")
-    for ax, (name, methods) in zip(axes.flat, found.items(), strict=False):
-        shown = [m for m in methods_of(name) if "time" in methods.get(m, {})]
-        ax.barh(shown, [methods[m]["time"] for m in shown], color="C0", height=0.7)
-        ax.plot([LIMITS[m] for m in shown], shown, "|", color="k", markersize=9)
-        ax.set_title(name, fontsize=9)
-        ax.tick_params(labelsize=7)
-        ax.invert_yaxis()
-        ax.spines[["top", "right"]].set_visible(False)
-    for ax in axes.flat[len(found) :]:
-        ax.axis("off")
-        ax.plot([], [], "|", color="k", label="limit")
-        ax.bar([0], [0], color="C0", label="time, in plain gradients")
-        ax.legend(loc="center", frameon=False)
+    rows = [[name for name in group if name in found] for group in (MODELS, OTHERS)]
+    shown = [[m for m in LIMITS if any(m in methods_of(name) for name in row)] for row in rows]
+    figure, axes = plt.subplots(
+        *(2, 4), figsize=(9, 5.4), layout="constrained", height_ratios=[*map(len, shown)]
+    )
+    for panels, row, methods in zip(axes, rows, shown, strict=True):
+        for ax, name in zip(panels, row, strict=False):
+            times = [found[name].get(m, {}).get("time", 0) for m in methods]
+            ax.barh(methods, times, color="C0", height=0.7)
+            ax.plot([LIMITS[m] for m in methods], methods, "|", color="k", markersize=8)
+            ax.set_title(name, fontsize=9)
+            ax.tick_params(labelsize=7, labelleft=ax is panels[0])
+            ax.set_xlim(0, 4.2)
+            ax.invert_yaxis()
+            ax.spines[["top", "right"]].set_visible(False)
+        for ax in panels[len(row) :]:
+            ax.axis("off")
+            ax.plot([], [], "|", color="k", label="limit")
+            ax.bar([0], [0], color="C0", label="time, in plain gradients")
+            ax.legend(loc="center", frameon=False, fontsize=8)
     figure.savefig(PICTURE, dpi=150)
 
 

@@ -130,16 +130,14 @@ def worker(axis: str, size: str, method: str) -> dict:
     return {"seconds": time, "memory": peak_memory()}
 
 
-def measure(axis: str, known: dict) -> dict:
-    """The numbers of an axis, by method and size."""
-    found = {}
+def measure(axis: str, found: dict) -> None:
+    """The numbers of an axis, by method and size, kept as they come."""
     for method in (AXES[axis].method, GRADIENT):
-        held = known.get(method, {})
+        held = found.setdefault(axis, {}).setdefault(method, {})
         for size in map(str, AXES[axis].sizes):
             held[size] = held.get(size) or in_own_process(__file__, axis, size, method)
             print(axis, size, method, held[size], flush=True)
-        found[method] = held
-    return found
+            write(RESULTS, found)
 
 
 def slope(numbers: dict, what: str) -> float:
@@ -198,8 +196,7 @@ def main():
         return
     found = read(RESULTS)
     for name in arguments.axes.split(","):
-        found[name] = measure(name, found.get(name, {}))
-        write(RESULTS, found)
+        measure(name, found)
     replace_table(PAGE, table(found), "growth")
     draw(found, "seconds", "seconds a batch")
     draw(found, "memory", "peak memory, MiB")
