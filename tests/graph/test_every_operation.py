@@ -13,9 +13,12 @@ from tests.graph import operation_cases, test_every_layer
 from tests.graph.operation_cases import OUTSIDE, names
 
 PAGE = (Path(__file__).parents[2] / "docs" / "coverage.md").read_text()
-# Keras's own hand JAX a list where it wants a tuple, and torch a tensor where it wants a number;
-# torch has no derivative of the last one.
-OF_KERAS = {"jax": ("norm", "quantile"), "torch": ("full", "heaviside")}
+# Keras's own hand JAX a list where it wants a tuple, and torch a tensor where it wants a number
+# (full) or a real one where it wants a complex one (imag); it has no derivative of the others.
+OF_KERAS = {
+    "jax": ("norm", "quantile"),
+    "torch": ("floor_divide", "full", "heaviside", "imag", "vander"),
+}
 INSIDE = sorted({*names()} - {*OUTSIDE, *OF_KERAS.get(NAME, ())})
 GIVEN = {"neuron_selection_mode": "weights", "keep_output_activation": True}
 
