@@ -171,7 +171,11 @@ def draw(found: dict, what: str, label: str) -> None:
             values = [by_method[method][str(n)][what] for n in sizes]
             colour = "0.6" if method == GRADIENT else "C0"
             ax.plot(sizes, values, style, color=colour, label=method, markersize=4)
-        ax.set(xscale="log", yscale="log", xlabel=AXES[name].unit)
+        ax.set(xscale="log", xlabel=AXES[name].unit)
+        if what == "memory":  # most of which is the process itself
+            ax.set_ylim(0)
+        else:
+            ax.set_yscale("log")
         ax.set_xticks(AXES[name].sizes, map(str, AXES[name].sizes))
         ax.minorticks_off()
         ax.set_title(AXES[name].method, fontsize=9)
