@@ -8,6 +8,11 @@ from functools import partial
 import keras
 
 from innvestigate.analyzer.baselines import Input, Random
+from innvestigate.analyzer.concepts import (
+    ReferenceSamples,
+    concept_relevance,
+    reference_samples,
+)
 from innvestigate.analyzer.deep_taylor import BoundedDeepTaylor, DeepTaylor
 from innvestigate.analyzer.deeplift import DeepLIFT, DeepLIFTWrapper
 from innvestigate.analyzer.gradient import (
@@ -26,10 +31,8 @@ from innvestigate.analyzer.lrp import (
 )
 from innvestigate.analyzer.path import (
     ExpectedGradients,
-    GaussianSmoother,
     IntegratedGradients,
     PathIntegrator,
-    SmoothGrad,
 )
 from innvestigate.analyzer.pattern import PatternAttribution, PatternNet
 from innvestigate.analyzer.pattern_statistics import PatternStatistics
@@ -42,6 +45,7 @@ from innvestigate.analyzer.presets import (
     folded_composite,
     sequential_preset,
 )
+from innvestigate.analyzer.smoothing import GaussianSmoother, SmoothGrad
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.config import argument_names
 from innvestigate.engine.mirror import MirrorAnalyzer
@@ -194,11 +198,13 @@ __all__ = [
     "Plan",
     "PlanLine",
     "Random",
+    "ReferenceSamples",
     "Saliency",
     "ShapleySampling",
     "SmoothGrad",
     "analyzers",
     "attention_composite",
+    "concept_relevance",
     "create_analyzer",
     "epsilon_gamma_box",
     "excitation_backprop",
@@ -208,5 +214,6 @@ __all__ = [
     "load_analyzer",
     "model_wo_output_activation",
     "model_wo_softmax",
+    "reference_samples",
     "sequential_preset",
 ]

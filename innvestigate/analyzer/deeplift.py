@@ -159,7 +159,7 @@ class DeepLIFT(MirrorAnalyzer):
             chosen = [np.concatenate(list(r[:, variants].swapaxes(0, 1))) for r in references]
             compared = replace(piece, inputs=[*piece.inputs, *chosen])
             found = super().explain(compared, task)
-            if self._adds_up:
+            if self._adds_up and not batch.shares:
                 warn_if_lost(piece.samples, found, self.guard.rounding)
             for name, y in found.items():
                 summed = fold(y, len(variants)).sum(axis=0, dtype="float64")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from keras import KerasTensor, ops
 
 from innvestigate.engine.mirror import MirrorAnalyzer
+from innvestigate.engine.selection import check_mode
 from innvestigate.engine.warn import warn
 from innvestigate.graph.operations import Kind, activation_name, holds, is_relu, kind_of
 from innvestigate.graph.rewrite import is_opaque, open_layers, split
@@ -160,6 +161,12 @@ class GuidedBackprop(_RectifierAnalyzer):
     """
 
     rule = Guided
+
+
+def inner_gradient(model, mode: str, kwargs: dict) -> GradientAnalyzer:
+    """The gradient that a wrapper runs: the wrapper chooses the neuron."""
+    check_mode(mode)
+    return GradientAnalyzer(model, neuron_selection_mode="weights", **kwargs)
 
 
 class _WholeModel:

@@ -1,33 +1,32 @@
-"""Analyzers that average another one over points: along a path, under noise."""
+"""Analyzers that average another one along a path from a reference to the input."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
+import keras
 import numpy as np
-from keras import ops
 
-from innvestigate.analyzer.gradient import GradientAnalyzer
-from innvestigate.engine.batch import Batch, Moments, expand, fold
+from innvestigate.analyzer.gradient import GradientAnalyzer, inner_gradient
+from innvestigate.analyzer.quadrature import borders, quadrature_rule
+from innvestigate.backend import run_batch
+from innvestigate.engine.batch import Batch, expand, fold
 from innvestigate.engine.ledger import Books
 from innvestigate.engine.references import References, picked
-from innvestigate.engine.selection import check_mode
 from innvestigate.engine.wrapper import Wrapper
-from innvestigate.graph.task import EXPLAINED
+from innvestigate.graph.mirror import build_forward
+from innvestigate.graph.step import Graph
+from innvestigate.graph.task import EXPLAINED, Task
 from innvestigate.utils.arguments import (
-    check_choice,
-    check_number,
+    check_flags,
     check_seed,
     check_whole,
     seed_or_fresh,
 )
-
-QUADRATURES = ("left", "right", "midpoint", "trapezoid", "gauss_legendre")
-_MOST_GAUSS = 1000
-REDUCTIONS = ("mean", "square", "variance")
 
 
 class _PathAnalyzer(Wrapper):
@@ -36,16 +35,25 @@ class _PathAnalyzer(Wrapper):
     Args:
         analyzer: See `Wrapper`.
         reference_inputs: See `References`.
+        multiply: Whether A is multiplied by x - x'.
     """
 
-    def __init__(self, analyzer, reference_inputs, neuron_selection_mode: str | None = None):
+    def __init__(
+        self, analyzer, reference_inputs, multiply, neuron_selection_mode: str | None = None
+    ):
+        check_flags(multiply=multiply)
         super().__init__(analyzer, neuron_selection_mode)
-        self.refuse_hidden_layers("the path runs from the reference to the input.")
+        self._multiply = multiply
+        self._forwards: dict[Task, keras.Model] = {}
         self._references = References(reference_inputs, self.input_spec)
 
     @abstractmethod
     def _count(self, references: int) -> int:
         """How many points there are for each sample, given its number of references."""
+
+    @abstractmethod
+    def _borders(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the parts of the path begin and end that points stand for, `(k,)` each."""
 
     @abstractmethod
     def _points(self, points: np.ndarray, samples: np.ndarray, references: int) -> tuple:
@@ -74,16 +82,45 @@ class _PathAnalyzer(Wrapper):
             which, position, weight = self._points(points, batch.samples, count)
             ends = self.continuous([picked(r, which) for r in references])
             away = {i: rows.inputs[i] - ends[i] for i in self.varied}
-            inputs = [
-                ends[i] + _column(position, away[i]) * away[i] if i in away else x
-                for i, x in enumerate(rows.inputs)
-            ]
-            found = self.inner(replace(rows, inputs=inputs))
+            at = partial(_on_the_way, rows.inputs, ends, away)
+            found = self.inner(replace(rows, inputs=at(position)))
+            speeds = self._speeds(list(found), away, at, points, len(batch))
             for name, y in found.items():
-                part = _column(weight, y) * away.get(int(name.split(":")[1]), 0) * y
-                part = fold(part, len(points)).sum(axis=0, dtype="float64")
-                totals[name] = totals.get(name, 0) + part
+                part = fold(_column(weight, y) * speeds[name] * y, len(points))
+                totals[name] = totals.get(name, 0) + part.sum(axis=0, dtype="float64")
         return totals
+
+    def _speeds(self, names: list[str], away: dict, at: Callable, points, rows: int) -> dict:
+        """How fast each tensor moves along the path, d/dα, in the part that a point stands for."""
+        inputs = [name for name in names if name.startswith("input:")]
+        if not self._multiply:
+            return dict.fromkeys(names, 1)
+        speeds = {name: away.get(int(name.split(":")[1]), 0) for name in inputs}
+        if len(inputs) < len(names):
+            start, end = (np.repeat(border, rows) for border in self._borders(points))
+            before, after = self._hidden(at(start)), self._hidden(at(end))
+            for name, y in after.items():
+                speeds[name] = (y - before[name]) / _column(end - start, y)
+        return speeds
+
+    def _hidden(self, inputs: list) -> dict[str, np.ndarray]:
+        """What the layers that were asked for write."""
+        task = self._vectors.task if self._vectors else self.analyzer.task
+        fitted, given = task.fitted(inputs)
+        if fitted not in self._forwards:
+            hidden = {n: t for n, t in fitted.targets.items() if not n.startswith("input:")}
+            graph = Graph(fitted.graph.steps, fitted.graph.flat_inputs, hidden)
+            self._forwards[fitted] = build_forward(graph, "hidden")
+        found = run_batch(self._forwards[fitted], given)
+        return {name: y[: len(inputs[0])] for name, y in found.items()}
+
+
+def _on_the_way(inputs: list, ends: list, away: dict, position: np.ndarray) -> list:
+    """The inputs x' + α (x - x') at positions α of a path; those that do not move as they are."""
+    return [
+        ends[i] + _column(position, away[i]) * away[i] if i in away else x
+        for i, x in enumerate(inputs)
+    ]
 
 
 def _column(values: np.ndarray, array: np.ndarray) -> np.ndarray:
@@ -99,6 +136,10 @@ class PathIntegrator(_PathAnalyzer):
     path runs between the vectors of the reference's token and the sample's (masks are those of
     the sample), and the result is summed over the vector.
 
+    At hidden layers, which A is asked for, it is ∫₀¹ A(α) ⊙ dh/dα dα, h being what the layer
+    writes along the path: the conductance of each of its neurons. dh/dα is taken from h at both
+    ends of the part of the path that a point stands for, for two forward passes more.
+
     Args:
         analyzer: The analyzer A; its output and neuron selection hold for the whole path.
         reference_inputs: Where paths start, in any form of `References`.
@@ -106,13 +147,17 @@ class PathIntegrator(_PathAnalyzer):
         quadrature: Where the points lie: `"left"` (k/steps from 0 on), `"right"` (k/steps up to
             1), `"midpoint"`, `"trapezoid"` (both ends, which count half), `"gauss_legendre"` (at
             most 1,000 steps).
+        multiply: Whether A is multiplied by x - x' (dh/dα). Without it the result is the mean
+            of A along the path, at hidden layers with the gradient as A their internal influence.
 
     Raises:
         TypeError: If `analyzer` is not an analyzer.
-        ValueError: If an argument does not fit, the analyzer is asked for hidden layers, or the
-            model takes tokens and the analyzer cannot start from their vectors.
+        ValueError: If an argument does not fit, or the model takes tokens and the analyzer cannot
+            start from their vectors.
 
-    Reference: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks", section 3.
+    Reference: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks", section 3;
+    Dhamdhere et al. 2019, "How Important is a Neuron?", section 2 (conductance); Leino et al. 2018,
+    "Influence-Directed Explanations for Deep Convolutional Networks" (internal influence).
     """
 
     def __init__(
@@ -122,10 +167,12 @@ class PathIntegrator(_PathAnalyzer):
         steps: int = 64,
         quadrature="midpoint",
         neuron_selection_mode: str | None = None,
+        *,
+        multiply: bool = True,
     ):
         quadrature_rule(quadrature, steps, np.arange(0))
         self._quadrature, self._steps = quadrature, int(steps)
-        super().__init__(analyzer, reference_inputs, neuron_selection_mode)
+        super().__init__(analyzer, reference_inputs, multiply, neuron_selection_mode)
 
     def _count(self, references):
         return references * self._steps
@@ -137,6 +184,9 @@ class PathIntegrator(_PathAnalyzer):
             np.repeat(values[:, None], len(samples), axis=1)
             for values in (which, positions, shares / references)
         )
+
+    def _borders(self, points):
+        return borders(self._quadrature, self._steps, points % self._steps)
 
 
 class IntegratedGradients(PathIntegrator):
@@ -150,6 +200,7 @@ class IntegratedGradients(PathIntegrator):
         reference_inputs: See `PathIntegrator`.
         steps: See `PathIntegrator`.
         quadrature: See `PathIntegrator`.
+        multiply: See `PathIntegrator`.
         neuron_selection_mode: See `Analyzer`.
         **kwargs: See `GradientAnalyzer`.
 
@@ -168,12 +219,14 @@ class IntegratedGradients(PathIntegrator):
         steps: int = 64,
         quadrature: str = "midpoint",
         *,
+        multiply: bool = True,
         neuron_selection_mode: str = "max_activation",
         **kwargs,
     ):
-        gradient = _gradient(model, neuron_selection_mode, kwargs)
-        super().__init__(gradient, reference_inputs, steps, quadrature, neuron_selection_mode)
-        self.adds_up_to = None if kwargs.get("postprocess") else "change"
+        gradient = inner_gradient(model, neuron_selection_mode, kwargs)
+        mode = neuron_selection_mode
+        super().__init__(gradient, reference_inputs, steps, quadrature, mode, multiply=multiply)
+        self.adds_up_to = "change" if multiply and not kwargs.get("postprocess") else None
 
 
 class ExpectedGradients(_PathAnalyzer):
@@ -210,12 +263,16 @@ class ExpectedGradients(_PathAnalyzer):
         **kwargs,
     ):
         self._samples, self._seed = check_whole("samples", samples, 1), check_seed(seed)
-        gradient = _gradient(model, neuron_selection_mode, kwargs)
-        super().__init__(gradient, reference_inputs, neuron_selection_mode)
+        gradient = inner_gradient(model, neuron_selection_mode, kwargs)
+        super().__init__(gradient, reference_inputs, True, neuron_selection_mode)
+        self.refuse_hidden_layers("a position that is drawn stands for no part of the path.")
         self.adds_up_to = None if kwargs.get("postprocess") else "change"
 
     def _count(self, references):
         return self._samples
+
+    def _borders(self, points):
+        raise ValueError("ExpectedGradients has no results at hidden layers.")
 
     def _points(self, points, samples, references):
         seed = seed_or_fresh(self._seed)
@@ -233,151 +290,3 @@ class ExpectedGradients(_PathAnalyzer):
 
 def _draw_point(random: np.random.Generator, references: int) -> tuple[int, float]:
     return int(random.integers(references)), random.random()
-
-
-class GaussianSmoother(Wrapper):
-    """Any analyzer A under Gaussian noise on the input: mean of A(x + ε), ε ~ N(0, noise_scale²).
-
-    With the gradient as A this is SmoothGrad, SmoothGrad² or VarGrad. The neuron is chosen once,
-    at x. The noise of a draw depends on the seed and the number of the sample alone. At tokens
-    the vectors get the noise, and the reduced result becomes one number as the analyzer's does
-    (squares and variances are summed over the vector).
-
-    Args:
-        analyzer: The analyzer A; its output, layers and neuron selection hold for all draws.
-        noise_scale: Standard deviation of the noise, >= 0, in units of the input (at tokens: of
-            their vectors).
-        augment_by_n: How many draws there are for each sample, >= 1.
-        seed: Seed of the noise; None for other noise each time.
-        reduce: `"mean"` of the results (SmoothGrad), mean of their `"square"` (SmoothGrad²), or
-            their `"variance"` (VarGrad).
-
-    Raises:
-        TypeError: If `analyzer` is not an analyzer.
-        ValueError: If an argument does not fit, or the model takes tokens and the analyzer cannot
-            start from their vectors.
-
-    Reference: Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise"; Hooker et al.
-    2019, "A Benchmark for Interpretability Methods in Deep Neural Networks" (SmoothGrad²);
-    Adebayo et al. 2018, "Sanity Checks for Saliency Maps" (VarGrad).
-    """
-
-    def __init__(
-        self,
-        analyzer,
-        noise_scale: float = 1,
-        augment_by_n: int = 64,
-        seed: int | None = None,
-        reduce: str = "mean",
-        neuron_selection_mode: str | None = None,
-    ):
-        self._scale = check_number("noise_scale", noise_scale, least=0)
-        check_choice("reduce", reduce, REDUCTIONS)
-        self._draws = check_whole("augment_by_n", augment_by_n, 1)
-        self._seed, self._reduce = check_seed(seed), reduce
-        super().__init__(analyzer, neuron_selection_mode)
-
-    def reduced(self, batch: Batch, start: Batch) -> dict[str, np.ndarray]:
-        moments: dict[str, Moments] = {}
-        for draws, rows in expand(start, self._draws):
-            inputs = self._noisy(rows, np.repeat(draws, len(start)))
-            found = self.inner(replace(rows, inputs=inputs))
-            for name, y in found.items():
-                y = fold(np.square(y) if self._reduce == "square" else y, len(draws))
-                moments.setdefault(name, Moments()).add(y)
-        variance = self._reduce == "variance"
-        return {name: m.variance if variance else m.mean for name, m in moments.items()}
-
-    def per_token(self, found):
-        if self._reduce != "mean":
-            return super().per_token(found)
-        inner: Any = self.analyzer  # a MirrorAnalyzer, as there are tokens
-        return ops.convert_to_numpy(inner.per_token(found))
-
-    def _noisy(self, rows: Batch, draws: np.ndarray) -> list:
-        """The inputs of rows, with the noise of each row's draw."""
-        inputs = [x.copy() if i in self.varied else x for i, x in enumerate(rows.inputs)]
-        seed = seed_or_fresh(self._seed)
-        for row, (sample, draw) in enumerate(zip(rows.samples, draws, strict=True)):
-            random = np.random.default_rng((seed, sample, draw))
-            for i in self.varied:
-                noise = random.standard_normal(inputs[i].shape[1:], np.dtype(self.float).type)
-                inputs[i][row] += noise * np.asarray(self._scale, self.float)
-        return inputs
-
-
-class SmoothGrad(GaussianSmoother):
-    """SmoothGrad: the mean of ∂(Σ_j w_j y_j)/∂x at x + ε, ε ~ N(0, noise_scale²).
-
-    Args:
-        model: See `Analyzer`.
-        noise_scale: See `GaussianSmoother`.
-        augment_by_n: See `GaussianSmoother`.
-        seed: See `GaussianSmoother`.
-        reduce: See `GaussianSmoother`.
-        neuron_selection_mode: See `Analyzer`.
-        **kwargs: See `GradientAnalyzer`; `postprocess` is applied to each draw.
-
-    Raises:
-        ValueError: See `GaussianSmoother`.
-
-    Reference: Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise".
-    """
-
-    kwargs_of = GradientAnalyzer
-
-    def __init__(
-        self,
-        model,
-        noise_scale: float = 1,
-        augment_by_n: int = 64,
-        seed: int | None = None,
-        reduce: str = "mean",
-        *,
-        neuron_selection_mode: str = "max_activation",
-        **kwargs,
-    ):
-        gradient = _gradient(model, neuron_selection_mode, kwargs)
-        super().__init__(gradient, noise_scale, augment_by_n, seed, reduce, neuron_selection_mode)
-
-
-def _gradient(model, mode: str, kwargs: dict) -> GradientAnalyzer:
-    """The gradient that a wrapper runs: the wrapper chooses the neuron."""
-    check_mode(mode)
-    return GradientAnalyzer(model, neuron_selection_mode="weights", **kwargs)
-
-
-def quadrature_rule(
-    name: str, steps: int, which: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Points in [0, 1] and their weights, which add up to one; exactly `steps` of them.
-
-    Args:
-        name: See `PathIntegrator`.
-        steps: The number of points.
-        which: The numbers of those that are wanted, counted from 0; None for all.
-
-    Raises:
-        ValueError: If there is no rule of that name, or it needs more or fewer points.
-    """
-    check_choice("quadrature", name, QUADRATURES)
-    check_whole("steps", steps, 2 if name == "trapezoid" else 1)
-    if name == "gauss_legendre" and steps > _MOST_GAUSS:
-        raise ValueError(
-            f"steps must be <= {_MOST_GAUSS} for 'gauss_legendre', which computes with a square "
-            f"matrix of them. Received: {steps}. 'midpoint' takes any number."
-        )
-    which = np.arange(steps) if which is None else which
-    if name == "gauss_legendre":
-        points, weights = _legendre(steps)
-        return (points[which] + 1) / 2, weights[which] / 2
-    if name == "trapezoid":
-        ends = (which == 0) | (which == steps - 1)
-        return which / (steps - 1), np.where(ends, 0.5, 1) / (steps - 1)
-    shift = {"left": 0, "midpoint": 0.5, "right": 1}[name]
-    return (which + shift) / steps, np.full(len(which), 1 / steps)
-
-
-@lru_cache(maxsize=8)
-def _legendre(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.polynomial.legendre.leggauss(steps)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from innvestigate.engine.batch import Batch, by_sample, concatenated
+from innvestigate.engine.conditions import Conditions
 from innvestigate.engine.labels import LABELS, Labels
 from innvestigate.engine.ledger import Books
 from innvestigate.engine.selection import Selected, Selection
@@ -28,6 +29,7 @@ def answers(
     batch_size: int,
     verbose: int,
     done: int = 0,
+    shares: Conditions | None = None,
 ) -> Iterator[tuple[int, Any]]:
     """For each batch how many samples are before it, and its results as `restore` makes them.
 
@@ -39,6 +41,7 @@ def answers(
         batch_size: See `Analyzer.analyze`.
         verbose: See `Analyzer.analyze`.
         done: How many samples are passed over: those of whole batches.
+        shares: What goes on of the signals at hidden layers; None for all.
 
     Raises:
         ValueError: See `Analyzer.analyze`; at once if arguments do not fit.
@@ -47,19 +50,23 @@ def answers(
     x, count = analyzer.input_spec.check(analyzer.text.to_tokens(x))
     chosen = choice(analyzer, neuron_selection, count)
     analyzer.check_count(count)
+    if shares is not None:
+        shares.check_count(count)
     analyzer.guard.renew()
+    options: dict[str, Any] = {"books": books, "shares": shares}
 
     def explain(given, labels, offset, progress):
         nonlocal count
-        result, size = answer(
-            analyzer, chosen, given, labels, offset, batch_size, books=books, progress=progress
-        )
+        options["progress"] = progress
+        result, size = answer(analyzer, chosen, given, labels, offset, batch_size, **options)
         count = offset + size
         return offset, result
 
     def each():
         yield from found
         check_counts(analyzer, chosen, count)
+        if shares is not None:
+            shares.check_count(count)
 
     found = each_batch(explain, x, batch_size, verbose, done)
     return each()
@@ -75,6 +82,7 @@ def answer(
     *,
     books: Books | None = None,
     progress: Progress = Progress(None),
+    shares: Conditions | None = None,
 ) -> tuple[Any, int]:
     """The results of one batch as `restore` makes them, and how many samples it holds.
 
@@ -87,6 +95,7 @@ def answer(
         batch_size: Samples that are run at a time.
         books: See `answers`.
         progress: The part of the progress bar that the batch fills.
+        shares: See `answers`.
 
     Raises:
         ValueError: See `Analyzer.analyze`.
@@ -95,7 +104,8 @@ def answer(
     inputs = analyzer.input_spec.flat(given, offset)
     samples = offset + np.arange(len(inputs[0]))
     limit = batch_size if analyzer.input_spec.rows is None else len(samples)
-    batch = Batch(inputs, None, samples, limit, progress)
+    passed = {} if shares is None else shares.of(offset, len(samples))
+    batch = Batch(inputs, None, samples, limit, progress, passed)
     selection = chosen.at(labels, offset, len(samples))
     ask = partial(_explain_rows, analyzer, selection, inputs, offset, books)
     found = by_sample(batch, selection.targets, ask)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from innvestigate.backend import run_batch
 from innvestigate.engine.answers import answers
 from innvestigate.engine.batch import Batch
+from innvestigate.engine.compared import Compared
+from innvestigate.engine.conditions import Conditions
 from innvestigate.engine.config import Configured
 from innvestigate.engine.export import Exported
 from innvestigate.engine.guard import Guard
@@ -28,10 +28,8 @@ from innvestigate.engine.text import Text
 from innvestigate.engine.warn import warn, warn_if_not_finite
 from innvestigate.graph.facts import annotate
 from innvestigate.graph.final import Final, explained
-from innvestigate.graph.mirror import build_forward
 from innvestigate.graph.recurrent import rewrite_bodies
 from innvestigate.graph.rewrite import drop_casts
-from innvestigate.graph.run import run
 from innvestigate.graph.sizes import find_sizes
 from innvestigate.graph.step import Graph
 from innvestigate.graph.task import Task
@@ -41,7 +39,7 @@ from innvestigate.utils.arguments import check_flags, check_whole
 from innvestigate.utils.batching import joined
 
 
-class Analyzer(Audited, Exported, Configured):
+class Analyzer(Audited, Compared, Exported, Configured):
     """Base of all analyzers: explains the chosen output neurons of a Keras model.
 
     Args:
@@ -67,13 +65,13 @@ class Analyzer(Audited, Exported, Configured):
     then for each batch `weights`, `explain`, `restore`, and `finished` at the end.
 
     Attributes:
-        task: What is asked: the graph that the method works on, its output and targets.
         text: What makes tokens of strings, before anything else.
         input_spec: What inputs the model takes, behind that.
-        guard: What compares forward passes.
         label_place: Which of the model's outputs is explained, and the names of all.
         explains_value: Whether the method shares out the output's value among the inputs, as LRP
             does. It then takes off every final activation that may change the sign.
+        passes_layers: Whether the method sends a signal back through the layers, at which
+            `conditions` can be set.
         follows_sizes: Whether the method can ask for data of each size anew.
         fitted_for: Arguments that what was fitted depends on.
 
@@ -83,6 +81,7 @@ class Analyzer(Audited, Exported, Configured):
     """
 
     explains_value = False
+    passes_layers: bool = False
     follows_sizes = True
     task: Task
 
@@ -132,6 +131,7 @@ class Analyzer(Audited, Exported, Configured):
         check: bool = False,
         out: Any = None,
         resume: bool = False,
+        conditions: Mapping[str, Any] | None = None,
     ) -> Any:
         """Explain the model's output for every sample of x.
 
@@ -160,6 +160,8 @@ class Analyzer(Audited, Exported, Configured):
                 arrays of the results' shape in their structure, to which slices are assigned.
             resume: Whether an interrupted job goes on at the first sample that is missing in the
                 path `out`. It has to be given the same data.
+            conditions: What of the signal goes on at hidden layers, by their names: the result is
+                that of these channels alone, see `Conditions`.
 
         Returns:
             float32 (float64 for a float64 model) numpy arrays in the structure and shape of x; at
@@ -177,14 +179,19 @@ class Analyzer(Audited, Exported, Configured):
                 names the first step at fault.
         """
         check_flags(check=check, resume=resume)
+        shares = Conditions(self, conditions)
+        if check and shares:
+            raise ValueError("check=True keeps books of all relevance. Leave `conditions` out.")
         books = self._open_books(in_detail=True) if check else None
         if out is None:
             if resume:
                 raise ValueError("resume goes on with what is written to `out`: pass its path.")
-            result = self._answer(books, x, neuron_selection, batch_size, verbose)
+            result = self._answer(books, x, neuron_selection, batch_size, verbose, shares)
         else:
-            store = open_store(out, partial(fingerprint, self, neuron_selection), resume)
-            found = answers(self, books, x, neuron_selection, batch_size, verbose, store.written)
+            told = [neuron_selection] if conditions is None else [neuron_selection, conditions]
+            store = open_store(out, partial(fingerprint, self, *told), resume)
+            batches = x, neuron_selection, batch_size, verbose, store.written, shares
+            found = answers(self, books, *batches)
             write_all(store, self._finished_each(found))
             result = out
         if books is not None:
@@ -199,6 +206,7 @@ class Analyzer(Audited, Exported, Configured):
         batch_size: int = 32,
         verbose: int = 0,
         done: int = 0,
+        conditions: Mapping[str, Any] | None = None,
     ) -> Iterator[Any]:
         """The results batch by batch: memory for one of them is enough for any number of samples.
 
@@ -208,6 +216,7 @@ class Analyzer(Audited, Exported, Configured):
             batch_size: See `analyze`.
             verbose: See `analyze`.
             done: How many samples at the beginning of x are passed over, which end with a batch.
+            conditions: See `analyze`.
 
         Yields:
             What `analyze` returns for each batch.
@@ -219,8 +228,8 @@ class Analyzer(Audited, Exported, Configured):
         Example:
             >>> total = sum(abs(part).sum(axis=0) for part in analyzer.stream(x))
         """
-        done = check_whole("done", done, 0)
-        found = answers(self, None, x, neuron_selection, batch_size, verbose, done)
+        done, shares = check_whole("done", done, 0), Conditions(self, conditions)
+        found = answers(self, None, x, neuron_selection, batch_size, verbose, done, shares)
         return self._finished_each(found)
 
     def tokens(self, x: Any) -> Any:
@@ -318,8 +327,8 @@ class Analyzer(Audited, Exported, Configured):
         warn_if_not_finite(result, offset)
         return result
 
-    def _answer(self, books, x, neuron_selection, batch_size, verbose) -> Any:
-        found = answers(self, books, x, neuron_selection, batch_size, verbose)
+    def _answer(self, books, x, neuron_selection, batch_size, verbose, shares=None) -> Any:
+        found = answers(self, books, x, neuron_selection, batch_size, verbose, shares=shares)
         return self.finished(joined([result for _, result in found]))
 
     def _finished_each(self, found: Iterator[tuple[int, Any]]) -> Iterator[Any]:
@@ -329,44 +338,6 @@ class Analyzer(Audited, Exported, Configured):
     def by_layer(self) -> bool:
         """Whether results are returned by the names of layers."""
         return self._layers is not None
-
-    def outputs(self, inputs: list) -> np.ndarray:
-        """The value of the explained output for rows of inputs."""
-        found, checked = run_batch(self._forward, inputs)
-        self.verify("forward", inputs, checked)
-        return found
-
-    def verify(self, key: Any, inputs: list, checked: np.ndarray | None) -> None:
-        """Compare what was computed in the model's place with its own output, once for each key.
-
-        Args:
-            key: What computed it.
-            inputs: The model's inputs.
-            checked: The value of `task.checked`; None if it was not computed.
-
-        Raises:
-            ForwardDiffersError: If they differ by more than rounding.
-        """
-        if self.task.sizes:  # each shape of data has a mirror of its own
-            key = key, tuple(x.shape for x in inputs)
-        if checked is None or not self.guard.wants(key):
-            return
-        if self.final is not None:
-            tail = self.final.tail
-            (checked,) = run(tail, [ops.convert_to_tensor(checked)], tail.flat_outputs)
-        self.guard.check(key, inputs, self._of_any_size, checked)
-
-    @property
-    def _of_any_size(self) -> Graph:
-        """A graph that holds for data of any size."""
-        return self._plain if self.task.sizes else self.task.graph
-
-    @cached_property
-    def _forward(self) -> keras.Model:
-        graph = self._of_any_size
-        output, *logits = graph.flat_outputs
-        wanted = [output, *(logits or [output])]
-        return build_forward(Graph(graph.steps, self.input_spec.tensors, wanted), "forward")
 
     def taken_off(self, graph: Graph) -> Graph:
         """The graph without a final activation that the method does not explain, with a warning."""

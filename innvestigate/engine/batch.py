@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ class Batch:
         samples: Which sample of the call to `analyze` each row belongs to, `(rows,)`.
         limit: How many rows are run at a time.
         progress: The part of the progress bar that the batch fills.
+        shares: How much of what arrives at hidden layers goes on, `(rows, ...)` by their names.
     """
 
     inputs: list[np.ndarray]
@@ -29,6 +30,7 @@ class Batch:
     samples: np.ndarray
     limit: int
     progress: Progress
+    shares: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -40,6 +42,7 @@ class Batch:
             inputs=[_repeat(x, count) for x in self.inputs],
             weights=None if self.weights is None else _repeat(self.weights, count),
             samples=_repeat(self.samples, count),
+            shares={name: _repeat(share, count) for name, share in self.shares.items()},
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,7 @@ from innvestigate.engine.export import ExportError, Servable
 from innvestigate.engine.ledger import Books
 from innvestigate.engine.plan import Plan, plan_line
 from innvestigate.engine.selection import one_hot_max
+from innvestigate.engine.targets import layer_output
 from innvestigate.engine.vectors import Vectors
 from innvestigate.engine.warn import warn
 from innvestigate.graph.ledger import NOTES, build_ledger
@@ -33,16 +35,19 @@ class MirrorAnalyzer(Analyzer):
 
     Attributes:
         model: The mirror, a `keras.Model` whose summary reads as the method.
+        passes_layers: See `Analyzer`.
         sends_one_signal: Whether the mirror needs the model's inputs only, not references, too.
         references: What samples are compared with (`References`); None where nothing is.
     """
 
     build_model = staticmethod(build_mirror)
+    passes_layers = True
     sends_one_signal = True
     references: Any = None
 
     def build(self) -> None:
         self._mirrors: dict[Task, keras.Model] = {}
+        self._through: dict[tuple[Task, tuple[str, ...]], Task] = {}
         self._ledgers: dict[Task, tuple[keras.Model, list[tuple[str, str]]]] = {}
         super().build()
         if self.task.sizes is None:
@@ -78,8 +83,8 @@ class MirrorAnalyzer(Analyzer):
     def explain(self, batch: Batch, task: Task | None = None) -> dict[str, np.ndarray]:
         task = task or self.task
         if batch.weights is None:
-            return self._run(task, batch.inputs)
-        return self._run(task.weighted, [*batch.inputs, batch.weights])
+            return self._run(task, batch.inputs, batch.shares)
+        return self._run(task.weighted, [*batch.inputs, batch.weights], batch.shares)
 
     def booked(self, batch: Batch, books: Books) -> dict[str, np.ndarray]:
         if self.adds_up_to != "output" or not books.in_detail:
@@ -165,11 +170,21 @@ class MirrorAnalyzer(Analyzer):
         rule = lambda step: composite.choose(step).rule  # noqa: E731
         return Method(rule, self.start, self.finish, self.value)
 
-    def _run(self, task: Task, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
+    def _run(self, task: Task, inputs: list[np.ndarray], shares: Mapping) -> dict[str, np.ndarray]:
         """The results of the mirror that suits the sizes of some inputs."""
-        fitted, given = task.fitted(inputs)
-        found = run_batch(self.mirror(fitted), given)
+        fitted, given = task.fitted([*inputs, *shares.values()])
+        found = run_batch(self.mirror(self._passing(fitted, tuple(shares))), given)
         return {name: y[: len(inputs[0])] for name, y in found.items()}
+
+    def _passing(self, task: Task, layers: tuple[str, ...]) -> Task:
+        """The task for what passes some layers: always the same object for the same."""
+        if not layers:
+            return task
+        key = task, layers
+        if key not in self._through:
+            through = {name: layer_output(task.graph, name) for name in layers}
+            self._through[key] = replace(task, through=through)
+        return self._through[key]
 
     def _warn_of_silent(self) -> None:
         task = self.task

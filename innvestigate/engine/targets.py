@@ -73,11 +73,16 @@ def choose_targets(graph: Graph, layers) -> dict[str, KerasTensor]:
         )
     targets: dict[str, KerasTensor] = {}
     for name in names:
-        targets.update(inputs if name == "input" else {name: _layer_output(graph, name)})
+        targets.update(inputs if name == "input" else {name: layer_output(graph, name)})
     return targets
 
 
-def _layer_output(graph: Graph, name: str):
+def layer_output(graph: Graph, name: str) -> KerasTensor:
+    """What a layer of a name writes; of nested ones the last part of the name is enough.
+
+    Raises:
+        ValueError: If the name is unknown or ambiguous, or the layer has several outputs.
+    """
     known = graph.layer_outputs
     found = [name] if name in known else [n for n in known if n.split(".")[-1] == name]
     if len(found) != 1:

@@ -46,7 +46,7 @@ class Wrapper(VariantsAnalyzer):
         check_kind("analyzer", analyzer, Analyzer, made)
         self.analyzer, self.text = analyzer, analyzer.text
         self.input_spec, self.guard = analyzer.input_spec, analyzer.guard
-        self.label_place = analyzer.label_place
+        self.label_place, self.passes_layers = analyzer.label_place, analyzer.passes_layers
         given = neuron_selection_mode
         mode = check_mode(analyzer.task.mode if given is None else given)
         self.task = replace(analyzer.task, mode=mode)

@@ -17,6 +17,7 @@ from innvestigate.graph.operations import Kind, body_of, kind_of
 from innvestigate.graph.run import (
     At,
     Multiplier,
+    Signals,
     active_inputs,
     backward,
     float_type,
@@ -50,7 +51,8 @@ def build_mirror(task: Task, method: Method, name: str) -> keras.Model:
         name: Name of the mirror.
 
     Returns:
-        A model from the flat inputs (and `weights`, unless the mirror chooses the neuron) to a
+        A model from the flat inputs (and `weights`, unless the mirror chooses the neuron, and the
+        shares of `task.through`) to a
         dict of results, one for each target, the value of `task.checked` as `OUTPUT`, and the sum
         of what is explained as `EXPLAINED`.
 
@@ -115,14 +117,13 @@ class Builder:
         with _deep(self.needed):
             inputs = self.run_forward()
             first, explained, weights = self._start()
-            starts = {self.task.output: [first]}
-            signals = backward(self.task.steps, starts, self.send, self.total)
+            signals, shares = self._sent_back(first)
             targets = self.task.targets.items()
             results = {label: self._result(label, t, signals.get(t)) for label, t in targets}
             results[OUTPUT] = self.values[self.task.checked]
             results[EXPLAINED] = explained
             results |= self.further_results()
-            mirror = Mirror(inputs + weights, results, name=name)
+            mirror = Mirror(inputs + weights + shares, results, name=name)
         return _compiled(mirror, self.needed)
 
     def run_forward(self) -> list:
@@ -131,6 +132,35 @@ class Builder:
         start = dict(zip(self.graph.flat_inputs, inputs, strict=True))
         self.values = forward(self.needed, start, self.how.run)
         return inputs
+
+    def _sent_back(self, first: tuple) -> tuple[Signals, list]:
+        """The signals at all tensors, and the mirror's inputs for shares of them that go on.
+
+        What goes past a tensor of `task.through` is left behind: the way back starts anew there.
+        """
+        signals: Signals = {}
+        start, tensor, shares = first, self.task.output, []
+        for name, end in self.task.through.items():
+            steps = self.task.steps_to(end)
+            found = backward(steps, {tensor: [start]}, self.send, self.total)
+            if end not in found:
+                raise ValueError(
+                    f"No signal gets from {tensor.name!r} back to the layer {name!r} of the "
+                    "conditions: the output does not depend on it, or the layer was folded into "
+                    "another. Layers of several conditions must lie behind each other."
+                )
+            signals |= found
+            shares.append(_share(end, self.dtype, f"{name}.share"))
+            start, tensor = self._shared(name, end, found[end][0], shares[-1]), end
+        signals |= backward(self.task.steps, {tensor: [start]}, self.send, self.total)
+        return signals, shares
+
+    def _shared(self, name: str, tensor: KerasTensor, signal: tuple, share: Any) -> tuple:
+        """The share of a signal at a tensor that goes on."""
+        weigh = lambda share, *signal: unpack([share * s for s in signal])  # noqa: E731
+        like = unpack([tensor] * len(signal))
+        found = tree.flatten(self.layer(f"{name}.condition", weigh, like, [share, *signal]))
+        return Multiplier(*found) if isinstance(signal, Multiplier) else tuple(found)
 
     def send(self, step: Step, arriving: list) -> list:
         """Send what arrives at a step's outputs back to its inputs."""
@@ -337,6 +367,11 @@ def _one_hot_max(output):
         ops.cast(argmax(flat), "int32"), -1
     )
     return ops.reshape(ops.cast(chosen, output.dtype), shape)
+
+
+def _share(tensor: KerasTensor, dtype: str, name: str):
+    """The input for shares that broadcast to a tensor."""
+    return keras.Input(batch_shape=(None,) * len(tensor.shape), dtype=dtype, name=name)
 
 
 def _input(tensor: KerasTensor, dtype: str, name: str):

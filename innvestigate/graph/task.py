@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +36,8 @@ class Task:
             with the model's; by default the output.
         sizes: How the same is asked for data of known sizes, where the graph holds for no others;
             it is that of `sizes.example` then.
+        through: Tensors by name, from the output to the inputs: only what passes all of them goes
+            on, in the shares that the mirror has one more input for each.
     """
 
     graph: Graph
@@ -44,6 +46,7 @@ class Task:
     mode: str = "max_activation"
     checked: KerasTensor | None = None
     sizes: Sizes | None = None
+    through: dict[str, KerasTensor] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.checked is None:
@@ -110,6 +113,10 @@ class Task:
                 "operations on integers or strings, or the layer was folded into another. Choose "
                 "other `layers`, such as the first one that holds floating point numbers."
             )
+
+    def steps_to(self, tensor: KerasTensor) -> list[Step]:
+        """The steps that a signal passes on its way to a tensor."""
+        return replace(self, targets={tensor.name: tensor}).steps
 
     def matters(self, tensor: KerasTensor) -> bool:
         """Whether the output depends on a tensor in any way."""

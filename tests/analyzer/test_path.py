@@ -12,7 +12,7 @@ from keras import layers
 
 import innvestigate
 from innvestigate.analyzer import GaussianSmoother, PathIntegrator
-from innvestigate.analyzer.path import QUADRATURES, quadrature_rule
+from innvestigate.analyzer.quadrature import QUADRATURES, quadrature_rule
 from innvestigate.engine import mirror
 from tests.frameworks import examples
 from tests.models import build
@@ -496,6 +496,50 @@ def test_trained_weights_are_seen_at_once():
     np.testing.assert_array_equal(after, expected)
 
 
+# --- Hidden layers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quadrature", ["midpoint", "trapezoid", "gauss_legendre"])
+def test_conductance_adds_up_to_the_change_of_the_output(quadrature):
+    model = network("tanh")
+    name = model.layers[0].name
+    made = make("integrated_gradients", model, layers=(name, "input"), quadrature=quadrature)
+    for found in made.analyze(X, 1).values():
+        change = model.predict(X, verbose=0)[:, 1] - model.predict(0 * X, verbose=0)[:, 1]
+        np.testing.assert_allclose(found.sum(axis=1), change, rtol=2e-3)
+
+
+def test_conductance_is_what_passes_each_neuron():
+    model = network("tanh")
+    name, options = model.layers[0].name, {"steps": 32, "quadrature": "gauss_legendre"}
+    found = make("integrated_gradients", model, layers=(name,), **options).analyze(X, 1)[name]
+    through = make("integrated_gradients", model, **options)
+    for neuron in range(found.shape[1]):
+        passed = through.analyze(X, 1, conditions={name: [neuron]}).sum(axis=1)
+        np.testing.assert_allclose(found[:, neuron], passed, atol=1e-6)
+
+
+def test_influence_is_the_mean_gradient_along_the_path():
+    model, steps = network("tanh"), 5
+    name = model.layers[0].name
+    options = {"layers": (name, "input"), "steps": steps, "multiply": False}
+    found = make("integrated_gradients", model, **options).analyze(X, 1)
+    gradient = make("gradient", model, layers=(name, "input"))
+    points = [gradient.analyze(X * (k + 0.5) / steps, 1) for k in range(steps)]
+    for layer, y in found.items():
+        expected = np.mean([point[layer] for point in points], axis=0)
+        np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_conductance_from_the_vectors_of_tokens():
+    model, x = build("embedding")
+    (first, *_) = (layer.name for layer in model.layers if "embedding" in layer.name)
+    options = {"steps": 64, "quadrature": "gauss_legendre"}
+    found = make("integrated_gradients", model, layers=(first, "input"), **options).analyze(x, 1)
+    at_tokens = found["input"]
+    np.testing.assert_allclose(found[first].sum(axis=-1), at_tokens, atol=1e-5)
+
+
 # --- Bad input ------------------------------------------------------------------------------------
 
 
@@ -538,9 +582,9 @@ def test_wrappers_wrap_analyzers(wrapper):
         wrapper(network())
 
 
-def test_paths_end_at_inputs():
+def test_drawn_positions_have_no_part_of_the_path():
     with pytest.raises(ValueError, match="explains the model's inputs only"):
-        make("integrated_gradients", network(), layers=(network().layers[0].name,))
+        make("expected_gradients", network(), layers=(network().layers[0].name,))
 
 
 def test_references_for_another_number_of_samples():
