@@ -63,7 +63,7 @@ def concept_relevance(
     through Concept Relevance Propagation".
 
     Example:
-        >>> found = concept_relevance(analyzer, x, layer="block3_conv3")
+        >>> found = concept_relevance(analyzer, x, layer=model.layers[0].name)
         >>> top = np.argsort(-found[0])[:5]
     """
     options = {"batch_size": batch_size, "verbose": verbose}

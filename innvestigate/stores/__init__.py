@@ -23,10 +23,11 @@ from typing import Any
 from innvestigate.stores.arrays import ArrayStore
 from innvestigate.stores.base import FileStore, Store, write_all
 from innvestigate.stores.npy import NpyStore
+from innvestigate.stores.virelay import save_virelay
 from innvestigate.utils.arguments import check_flags, check_function
 from innvestigate.utils.files import as_path
 
-__all__ = ["Store", "open_store", "write_all"]
+__all__ = ["Store", "open_store", "save_virelay", "write_all"]
 
 
 def open_store(out: Any, made_by: Callable[[], str], resume: bool) -> Store:

@@ -13,6 +13,7 @@ from innvestigate.visualization.classic import (
     heatmap,
     project,
 )
+from innvestigate.visualization.concepts import plot_concepts
 from innvestigate.visualization.images import plot_comparison, plot_heatmap
 from innvestigate.visualization.report import Panel, SampleReport, html_report
 from innvestigate.visualization.sequences import plot_sequence_logo, plot_time_series
@@ -31,6 +32,7 @@ __all__ = [
     "html_report",
     "plot_audit",
     "plot_comparison",
+    "plot_concepts",
     "plot_heatmap",
     "plot_perturbation_curves",
     "plot_sequence_logo",
