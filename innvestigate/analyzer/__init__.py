@@ -45,6 +45,7 @@ from innvestigate.analyzer.presets import (
     folded_composite,
     sequential_preset,
 )
+from innvestigate.analyzer.similarity import bilrp
 from innvestigate.analyzer.smoothing import GaussianSmoother, SmoothGrad
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.config import argument_names
@@ -204,6 +205,7 @@ __all__ = [
     "SmoothGrad",
     "analyzers",
     "attention_composite",
+    "bilrp",
     "concept_relevance",
     "create_analyzer",
     "epsilon_gamma_box",
