@@ -29,6 +29,7 @@ from innvestigate.analyzer.lrp import (
     LRPEpsilon,
     LRPGamma,
 )
+from innvestigate.analyzer.occlusion import Occlusion
 from innvestigate.analyzer.path import (
     ExpectedGradients,
     IntegratedGradients,
@@ -36,7 +37,6 @@ from innvestigate.analyzer.path import (
 )
 from innvestigate.analyzer.pattern import PatternAttribution, PatternNet
 from innvestigate.analyzer.pattern_statistics import PatternStatistics
-from innvestigate.analyzer.perturbation import Occlusion, ShapleySampling
 from innvestigate.analyzer.presets import (
     attention_composite,
     epsilon_gamma_box,
@@ -47,6 +47,7 @@ from innvestigate.analyzer.presets import (
 )
 from innvestigate.analyzer.similarity import bilrp
 from innvestigate.analyzer.smoothing import GaussianSmoother, SmoothGrad
+from innvestigate.analyzer.shapley import ShapleySampling
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.config import argument_names
 from innvestigate.engine.mirror import MirrorAnalyzer

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from keras import layers, ops
 
 import innvestigate
-from innvestigate.analyzer.windows import Windows
+from innvestigate.utils.windows import Windows
 from tests.frameworks import closed, examples
 from tests.models import build
 
