@@ -47,7 +47,9 @@ from innvestigate.analyzer.presets import (
 )
 from innvestigate.analyzer.similarity import bilrp
 from innvestigate.analyzer.smoothing import GaussianSmoother, SmoothGrad
+from innvestigate.analyzer.rise import RISE
 from innvestigate.analyzer.shapley import ShapleySampling
+from innvestigate.analyzer.surrogates import LIME, KernelSHAP
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.config import argument_names
 from innvestigate.engine.mirror import MirrorAnalyzer
@@ -73,7 +75,10 @@ analyzers: dict[str, Callable[..., Analyzer]] = {
     "expected_gradients": ExpectedGradients,
     "smoothgrad": SmoothGrad,
     "occlusion": Occlusion,
+    "rise": RISE,
     "shapley_sampling": ShapleySampling,
+    "kernel_shap": KernelSHAP,
+    "lime": LIME,
     "lrp": LRP,
     "lrp.z": partial(LRP, rule="Z"),
     "lrp.z_IB": partial(LRP, rule="ZIgnoreBias"),
@@ -173,7 +178,9 @@ def find_analyzer(name: str, arguments: Collection[str]) -> Callable[..., Analyz
 
 
 __all__ = [
+    "LIME",
     "LRP",
+    "RISE",
     "Analyzer",
     "BaselineGradient",
     "BoundedDeepTaylor",
@@ -188,6 +195,7 @@ __all__ = [
     "Input",
     "InputTimesGradient",
     "IntegratedGradients",
+    "KernelSHAP",
     "LRPAlphaBeta",
     "LRPEpsilon",
     "LRPGamma",

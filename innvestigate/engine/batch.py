@@ -35,6 +35,16 @@ class Batch:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def of(self, rows: np.ndarray, progress: Progress) -> Batch:
+        """Some rows by their numbers, and the part of the progress bar that they fill."""
+        return replace(
+            self,
+            inputs=[x[rows] for x in self.inputs],
+            weights=None if self.weights is None else self.weights[rows],
+            samples=self.samples[rows],
+            progress=progress,
+        )
+
     def repeat(self, count: int) -> Batch:
         """All rows `count` times over, one whole copy after the other."""
         return replace(

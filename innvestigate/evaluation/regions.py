@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from innvestigate.utils.arguments import check_whole
+from innvestigate.utils.windows import Windows, covering
 from innvestigate.utils.words import shown
 
 ORDERS = ("most_relevant", "least_relevant", "random")
@@ -39,12 +40,7 @@ class Regions:
         Raises:
             ValueError: If the regions do not fit the shape.
         """
-        region = region_sizes(shape, region_shape)
-        grid = [-(-size // r) for size, r in zip(shape, region, strict=True)]
-        labels = np.zeros((), int)
-        for size, r, n in zip(shape, region, grid, strict=True):
-            before = (n * r - size) // 2
-            labels = labels[..., None] * n + (np.arange(size) + before) // r
+        labels = Windows.tiling(shape, region_sizes(shape, region_shape)).labels()
         return cls(labels, np.bincount(labels.reshape(-1)))
 
     def __len__(self) -> int:
@@ -103,7 +99,7 @@ def region_sizes(shape: tuple, given: Any) -> tuple:
             "region_shape must be a whole number, or a tuple of them for the first axes of a "
             f"sample. Received: {shown(given)}; a sample has the shape {shape}."
         )
-    sizes = numbers + shape[len(numbers) :]
+    sizes = covering(shape, numbers)
     if any(r > size for r, size in zip(sizes, shape, strict=True)):
         raise ValueError(
             f"The region is larger than a sample. Received: region_shape={shown(given)}; a sample "

@@ -2,8 +2,7 @@
 
 import re
 from functools import cache
-from itertools import permutations, product
-from math import factorial
+from itertools import product
 
 import keras
 import numpy as np
@@ -14,6 +13,8 @@ from keras import layers, ops
 
 import innvestigate
 from innvestigate.utils.windows import Windows
+from tests.analyzer import coalitions
+from tests.analyzer.coalitions import by_hand, shapley
 from tests.frameworks import closed, examples
 from tests.models import build
 
@@ -30,19 +31,7 @@ def output(model, x):
     return np.array(model(x))
 
 
-class Multilinear(layers.Layer):
-    """Products of features: a function whose Shapley values are known to differ from gradients."""
-
-    def call(self, x):
-        y = [x[:, :1] * x[:, 1:2] + x[:, 2:3], ops.sum(ops.square(x), axis=1, keepdims=True)]
-        y.append(ops.prod(x[:, :3], axis=1, keepdims=True) - 2 * x[:, 3:])
-        return ops.concatenate(y, axis=1)
-
-
-@cache
-def products():
-    """Four inputs, three outputs, in double precision."""
-    return keras.Sequential([layers.Input((4,), dtype="float64"), Multilinear(dtype="float64")])
+products = cache(coalitions.products)
 
 
 @cache
@@ -200,27 +189,8 @@ def test_tokens_are_replaced_by_a_token():
 # --- Shapley values -------------------------------------------------------------------------------
 
 
-def exact(function, x, reference, labels):
-    """Shapley values of groups of features by all orders of them; one sample."""
-    groups = np.unique(labels)
-    values = dict.fromkeys(groups, 0.0)
-    for order in permutations(groups):
-        state, before = reference.copy(), function(reference)
-        for group in order:
-            state = np.where(labels == group, x, state)
-            values[group] += (function(state) - before) / factorial(len(groups))
-            before = function(state)
-    sizes = {group: (labels == group).sum() for group in groups}
-    return np.vectorize(lambda group: values[group] / sizes[group])(labels)
-
-
-def by_hand(x):
-    """The outputs of `products` for one sample."""
-    return np.array([x[0] * x[1] + x[2], (x**2).sum(), x[0] * x[1] * x[2] - 2 * x[3]])
-
-
 def expected_shapley(x, reference, neuron, labels):
-    return np.array([exact(lambda a: by_hand(a)[neuron], row, reference, labels) for row in x])
+    return np.array([shapley(lambda a: by_hand(a)[neuron], row, reference, labels) for row in x])
 
 
 def test_the_model_is_the_one_by_hand():
@@ -462,7 +432,7 @@ def test_only_the_forward_pass_is_needed(kind):
     ("name", "arguments", "message"),
     [
         ("occlusion", {"window_shape": 5}, r"larger than the input.*\(5, 5, 5\).*\(4, 5, 2\)"),
-        ("occlusion", {"window_shape": (2, 2)}, "one number for each axis of a sample"),
+        ("occlusion", {"window_shape": (2, 2, 2, 2)}, "one number for each axis of a sample"),
         ("occlusion", {"window_shape": 0}, "window_shape must be a whole number >= 1"),
         ("occlusion", {"window_shape": 1.5}, "window_shape must be a whole number >= 1"),
         ("occlusion", {"step": (1, 0, 1)}, "step must be a whole number >= 1. Received: 0"),

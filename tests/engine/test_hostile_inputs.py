@@ -236,6 +236,8 @@ def test_whole_numbers_of_numpy_go_wherever_whole_numbers_go(kind):
         "expected_gradients": {"samples": two, "seed": two},
         "smoothgrad": {"augment_by_n": two, "seed": two},
         "shapley_sampling": {"samples": two, "seed": two},
+        "rise": {"masks": two, "cells": two, "seed": two},
+        "lime": {"samples": two, "seed": two},
         "occlusion": {"window_shape": two, "step": two},
         "random": {"seed": two},
         "lrp.sequential_preset_b_flat_until_idx": {"until_layer_idx": two},

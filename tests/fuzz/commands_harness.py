@@ -187,7 +187,10 @@ def _differs(case):
     return [] if same else ["other numbers than in Python"]
 
 
-RANDOM = ("random", "smoothgrad", "shapley_sampling", "expected_gradients")
+RANDOM = (
+    *("random", "smoothgrad", "expected_gradients"),
+    *("shapley_sampling", "rise", "kernel_shap", "lime"),
+)
 
 
 def _state(folder):

@@ -38,6 +38,9 @@ REQUIRED: dict[str, dict] = {
     "expected_gradients": {"samples": 4},
     "smoothgrad": {"augment_by_n": 4},
     "shapley_sampling": {"samples": 2},
+    "rise": {"masks": 4},
+    "kernel_shap": {"samples": 8},
+    "lime": {"samples": 8},
 }
 
 
