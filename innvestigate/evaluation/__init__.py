@@ -8,6 +8,7 @@
 from innvestigate.evaluation.faithfulness import Infidelity, SensitivityN
 from innvestigate.evaluation.importance import Importance, importance
 from innvestigate.evaluation.metric import Metric
+from innvestigate.evaluation.permutation import permutation_importance
 from innvestigate.evaluation.perturbation import RegionPerturbation, aopc
 from innvestigate.evaluation.randomization import Randomization, rank_correlation
 from innvestigate.evaluation.robustness import MaxSensitivity
@@ -26,5 +27,6 @@ __all__ = [
     "aopc",
     "evaluate",
     "importance",
+    "permutation_importance",
     "rank_correlation",
 ]

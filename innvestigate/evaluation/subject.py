@@ -105,7 +105,7 @@ class Forward:
                     f"evaluate follows one output under changes of one input. Received: a model "
                     f"with {len(tensors)} {what}. Wrap it in a model of one input and one output."
                 )
-        self._batch_size, self._model = batch_size, _Inference(model)
+        self._batch_size, self._model = batch_size, Inference(model)
         self._model.compile(jit_compile=jit_compile)
         self.output_shape: tuple = ()
         inputs = getattr(model, "inputs", None)
@@ -147,7 +147,7 @@ def _fits(given: tuple, expected: tuple) -> bool:
     )
 
 
-class _Inference(keras.Model):
+class Inference(keras.Model):
     """Runs a model as it predicts."""
 
     def __init__(self, model: keras.Model):

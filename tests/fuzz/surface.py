@@ -259,6 +259,10 @@ HONEST: dict[str, Honest] = {
     ),
     "evaluation.Importance": (lambda: {"quantiles": [0.5]}, summed_up),
     "evaluation.importance": (lambda: {"analyzer": analyzer("gradient"), "data": X}, as_it_is),
+    "evaluation.permutation_importance": (
+        lambda: {"model": mlp(), "x": X, "y": [0, 1, 0, 1], "score": "accuracy", "seed": 0},
+        as_it_is,
+    ),
     "evaluation.rank_correlation": (
         lambda: {"a": RELEVANCE[0], "b": RELEVANCE[1]},
         as_it_is,
