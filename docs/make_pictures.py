@@ -27,7 +27,8 @@ PHOTOGRAPH = "coffee.png"
 SIDE = 240
 METHODS = (
     *("gradient", "saliency", "input_t_gradient", "deconvnet", "guided_backprop"),
-    *("integrated_gradients", "expected_gradients", "smoothgrad", "occlusion", "shapley_sampling"),
+    *("integrated_gradients", "expected_gradients", "smoothgrad", "occlusion", "rise"),
+    *("shapley_sampling", "kernel_shap", "lime"),
     *("lrp.epsilon", "lrp.gamma", "lrp.z_plus", "lrp.alpha_1_beta_0", "lrp.alpha_2_beta_1"),
     *("lrp.sequential_preset_a_flat", "lrp.sequential_preset_b_flat", "lrp.epsilon_plus_flat"),
     *("lrp.epsilon_gamma_box", "lrp.excitation_backprop", "deep_taylor", "deep_taylor.bounded"),
@@ -43,7 +44,9 @@ def explain(name: str, model: keras.Model, images: np.ndarray) -> np.ndarray:
     analyzer = innvestigate.create_analyzer(name, model, **arguments)
     if name.startswith("pattern"):
         analyzer.fit(crops(200, images.shape[1]))
-    return analyzer.analyze(images)[0]
+    relevance = analyzer.analyze(images)[0]
+    # RISE is a mean of outputs, all of one sign: where it is above average is what there is to see.
+    return relevance - relevance.mean() if name == "rise" else relevance
 
 
 def draw(relevance: np.ndarray, path: Path) -> None:

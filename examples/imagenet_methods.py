@@ -41,7 +41,10 @@ ARGUMENTS = {
     "deep_taylor.bounded": {"low": LOW, "high": HIGH},
     "smoothgrad": {"noise_scale": 0.2, "augment_by_n": 32, "seed": 0},
     "occlusion": {"window_shape": (32, 32, 3), "step": (16, 16, 3)},
+    "rise": {"masks": 500, "seed": 0},
     "shapley_sampling": {"groups": BLOCKS, "samples": 4, "seed": 0},
+    "kernel_shap": {"groups": BLOCKS, "samples": 400, "seed": 0},
+    "lime": {"groups": BLOCKS, "samples": 400, "seed": 0},
 }
 ALIASES = ("input", "grad*input", "guided", "intgrad", "deeplift", "deeplift.wrapper")
 

@@ -17,6 +17,7 @@ import innvestigate
 from innvestigate.visualization import plot_comparison
 
 FOLDER = Path(__file__).resolve().parent.parent / "demo"
+PATCHES = np.kron(np.arange(49).reshape(7, 7), np.ones((4, 4), int))[..., None]
 ARGUMENTS = {
     "lrp": {
         "rule": [
@@ -31,7 +32,10 @@ ARGUMENTS = {
     "deep_taylor.bounded": {"low": 0, "high": 1},
     "smoothgrad": {"noise_scale": 0.2, "seed": 0},
     "occlusion": {"window_shape": (5, 5, 1)},
+    "rise": {"seed": 0},
     "shapley_sampling": {"sampling_axes": (1, 2), "samples": 4, "seed": 0},
+    "kernel_shap": {"groups": PATCHES, "samples": 400, "seed": 0},
+    "lime": {"groups": PATCHES, "samples": 400, "seed": 0},
 }
 ALIASES = ("input", "grad*input", "guided", "intgrad", "deeplift", "deeplift.wrapper")
 

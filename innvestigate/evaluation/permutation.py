@@ -115,28 +115,26 @@ def permutation_importance(
         >>> table = permutation_importance(model, x, labels, score="accuracy", groups=0, seed=0)
     """
     data = _Data.of(x)
-    y = as_array("y", y)
-    if y.ndim == 0 or len(y) != data.count:
-        raise ValueError(
-            f"y needs an entry for each of the {data.count} samples. Received: the shape {y.shape}."
-        )
     rate = _Rate(model, data, y, score, check_batch_size(batch_size))
     repeats, seed = check_whole("repeats", repeats, 1), seed_or_fresh(check_seed(seed))
     labels, known, sizes = data.features(groups)
-    if names is not None:
-        known = check_texts("names", names)
-        if len(known) != len(sizes):
-            raise ValueError(f"There are {len(known)} names for {len(sizes)} features.")
+    given = known if names is None else _checked(names, len(known))
     orders = [np.random.default_rng((seed, k)).permutation(data.count) for k in range(repeats)]
-    whole = rate(np.arange(data.count), [np.zeros(1, bool)] * len(labels))
-    drops = np.array(
-        [
-            [whole - rate(order, [label == feature for label in labels]) for order in orders]
-            for feature in range(len(sizes))
-        ]
-    )
-    mean, error = mean_and_error(drops.T)
-    return pd.DataFrame({"feature": known, "size": sizes, "mean": mean, "error": error})
+    whole = rate(orders[0], [np.zeros(1, bool)] * len(labels))
+    drops = [
+        [whole - rate(order, [label == i for label in labels]) for i in range(len(sizes))]
+        for order in orders
+    ]
+    mean, error = mean_and_error(np.array(drops))
+    return pd.DataFrame({"feature": given, "size": sizes, "mean": mean, "error": error})
+
+
+def _checked(names: Any, count: int) -> list[str]:
+    """The names of as many features."""
+    found = check_texts("names", names)
+    if len(found) != count:
+        raise ValueError(f"There are {len(found)} names for {count} features.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -212,10 +210,15 @@ class _Data:
 class _Rate:
     """The score of a model where features are those of other samples."""
 
-    def __init__(self, model, data: _Data, y: np.ndarray, score: Any, batch_size: int):
+    def __init__(self, model, data: _Data, y: Any, score: Any, batch_size: int):
         check_kind("model", model, keras.Model, "a Keras model")
         self._score = score if callable(score) else SCORES[check_choice("score", score, SCORES)]
-        self._data, self._y, self._batch_size = data, y, batch_size
+        self._data, self._y, self._batch_size = data, as_array("y", y), batch_size
+        if self._y.shape[:1] != (data.count,):
+            raise ValueError(
+                f"y needs an entry for each of the {data.count} samples. Received: the shape "
+                f"{self._y.shape}."
+            )
         self._model = Inference(model)
         self._model.compile(jit_compile=jit_compile)
 
