@@ -27,8 +27,8 @@ class Explaining:
     def do(self, offset: int, given: Any, labels: Any) -> Any:
         """The results of a batch."""
         chosen, size = self._chosen, self._batch_size
-        found, _ = answer(self.analyzer, chosen, given, labels, offset, size)
-        return self.analyzer.finished(found, offset)
+        found = answer(self.analyzer, chosen, given, labels, offset, size)
+        return self.analyzer.finished(found.result, offset)
 
 
 class Fitting:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +11,34 @@ import numpy as np
 
 from innvestigate.engine.batch import Batch, by_sample, concatenated
 from innvestigate.engine.conditions import Conditions
+from innvestigate.engine.frames import Labelled, framed, joined_labels, labels_of, rows_of
 from innvestigate.engine.labels import LABELS, Labels
 from innvestigate.engine.ledger import Books
 from innvestigate.engine.selection import Selected, Selection
 from innvestigate.graph.task import EXPLAINED, OUTPUT
-from innvestigate.utils.batching import Progress, check_batch_size, each_batch
+from innvestigate.utils.batching import Progress, check_batch_size, each_batch, joined
 
 if TYPE_CHECKING:
     from innvestigate.engine.base import Analyzer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The results of a batch.
+
+    Attributes:
+        result: They, as `restore` makes them.
+        offset: How many samples are before them.
+        size: How many samples the batch holds.
+        several: Whether there is an axis of several selections behind that of the samples.
+        frames: The labels of the frames that the samples came in.
+    """
+
+    result: Any
+    offset: int
+    size: int
+    several: bool
+    frames: Labelled
 
 
 def answers(
@@ -30,8 +50,8 @@ def answers(
     verbose: int,
     done: int = 0,
     shares: Conditions | None = None,
-) -> Iterator[tuple[int, Any]]:
-    """For each batch how many samples are before it, and its results as `restore` makes them.
+) -> Iterator[Answer]:
+    """The answers to all batches, one after the other.
 
     Args:
         analyzer: Whose hooks are called.
@@ -47,6 +67,7 @@ def answers(
         ValueError: See `Analyzer.analyze`; at once if arguments do not fit.
     """
     batch_size = check_batch_size(batch_size)
+    frames = labels_of(x)
     x, count = analyzer.input_spec.check(analyzer.text.to_tokens(x))
     chosen = choice(analyzer, neuron_selection, count)
     analyzer.check_count(count)
@@ -58,9 +79,9 @@ def answers(
     def explain(given, labels, offset, progress):
         nonlocal count
         options["progress"] = progress
-        result, size = answer(analyzer, chosen, given, labels, offset, batch_size, **options)
-        count = offset + size
-        return offset, result
+        found = answer(analyzer, chosen, given, labels, offset, batch_size, **options)
+        count = offset + found.size
+        return replace(found, frames=rows_of(frames, offset, count)) if frames else found
 
     def each():
         yield from found
@@ -83,8 +104,8 @@ def answer(
     books: Books | None = None,
     progress: Progress = Progress(None),
     shares: Conditions | None = None,
-) -> tuple[Any, int]:
-    """The results of one batch as `restore` makes them, and how many samples it holds.
+) -> Answer:
+    """The results of one batch.
 
     Args:
         analyzer: Whose hooks are called.
@@ -100,6 +121,7 @@ def answer(
     Raises:
         ValueError: See `Analyzer.analyze`.
     """
+    frames = labels_of(given)
     given = analyzer.text.to_tokens(given)  # of data sets
     inputs = analyzer.input_spec.flat(given, offset)
     samples = offset + np.arange(len(inputs[0]))
@@ -112,7 +134,30 @@ def answer(
     explained = found.pop(EXPLAINED, None)
     if books is not None:
         books.add(*map(selection.apart, (explained, analyzer.received(found))))
-    return selection.apart(analyzer.restore(found, given)), len(samples)
+    result = selection.apart(analyzer.restore(found, given))
+    return Answer(result, offset, len(samples), selection.several, frames)
+
+
+def finish_each(analyzer: Analyzer, found: Iterable[Answer]) -> Iterator[Any]:
+    """What `stream` yields for each batch."""
+    for each in found:
+        result = analyzer.finished(each.result, each.offset)
+        yield _in_frames(analyzer, result, each.frames, each.several)
+
+
+def finish_all(analyzer: Analyzer, x: Any, found: list[Answer]) -> Any:
+    """What `analyze` returns for all batches of x."""
+    result = analyzer.finished(joined([each.result for each in found]))
+    frames = labels_of(x) or joined_labels([each.frames for each in found])
+    return _in_frames(analyzer, result, frames, found[0].several)
+
+
+def _in_frames(analyzer: Analyzer, result: Any, frames: Labelled, several: bool) -> Any:
+    """A result in frames at the inputs, where the samples came in such."""
+    if not analyzer.by_layer:
+        return framed(result, frames, several)
+    at_inputs = {n: framed(y, frames, several) for n, y in result.items() if n == "input"}
+    return result | at_inputs
 
 
 def check_counts(analyzer: Analyzer, chosen: Selection | Labels, count: int | None) -> None:

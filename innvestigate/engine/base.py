@@ -12,12 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from innvestigate.engine.answers import answers
+from innvestigate.engine.answers import answers, finish_all, finish_each
 from innvestigate.engine.batch import Batch
 from innvestigate.engine.compared import Compared
 from innvestigate.engine.conditions import Conditions
 from innvestigate.engine.config import Configured
 from innvestigate.engine.export import Exported
+from innvestigate.engine.frames import framed, labels_of
 from innvestigate.engine.guard import Guard
 from innvestigate.engine.inputs import InputSpec
 from innvestigate.engine.ledger import Audited, Books
@@ -36,7 +37,6 @@ from innvestigate.graph.task import Task
 from innvestigate.graph.trace import Shapes, trace
 from innvestigate.stores import open_store, write_all
 from innvestigate.utils.arguments import check_flags, check_whole
-from innvestigate.utils.batching import joined
 
 
 class Analyzer(Audited, Compared, Exported, Configured):
@@ -192,7 +192,7 @@ class Analyzer(Audited, Compared, Exported, Configured):
             store = open_store(out, partial(fingerprint, self, *told), resume)
             batches = x, neuron_selection, batch_size, verbose, store.written, shares
             found = answers(self, books, *batches)
-            write_all(store, self._finished_each(found))
+            write_all(store, (self.finished(each.result, each.offset) for each in found))
             result = out
         if books is not None:
             books.closed(result).check()
@@ -230,7 +230,7 @@ class Analyzer(Audited, Compared, Exported, Configured):
         """
         done, shares = check_whole("done", done, 0), Conditions(self, conditions)
         found = answers(self, None, x, neuron_selection, batch_size, verbose, done, shares)
-        return self._finished_each(found)
+        return finish_each(self, found)
 
     def tokens(self, x: Any) -> Any:
         """What each place of a result stands for.
@@ -246,7 +246,8 @@ class Analyzer(Audited, Compared, Exported, Configured):
         Raises:
             ValueError: If x does not fit the model.
         """
-        return self.input_spec.restore(self.text.words(x), self.text.to_tokens(x))
+        words = self.input_spec.restore(self.text.words(x), self.text.to_tokens(x))
+        return framed(words, labels_of(x), several=False)
 
     def save(self, path: str | os.PathLike | bytes) -> None:
         """Save the analyzer in one file: model, method, arguments and what was fitted.
@@ -329,10 +330,7 @@ class Analyzer(Audited, Compared, Exported, Configured):
 
     def _answer(self, books, x, neuron_selection, batch_size, verbose, shares=None) -> Any:
         found = answers(self, books, x, neuron_selection, batch_size, verbose, shares=shares)
-        return self.finished(joined([result for _, result in found]))
-
-    def _finished_each(self, found: Iterator[tuple[int, Any]]) -> Iterator[Any]:
-        return (self.finished(result, offset) for offset, result in found)
+        return finish_all(self, x, list(found))
 
     @property
     def by_layer(self) -> bool:

@@ -6,7 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 
+from innvestigate.engine.frames import by_input, is_frame, to_array
 from innvestigate.graph.step import Graph, is_float
 from innvestigate.graph.symbolic import layers_within
 from innvestigate.utils.arguments import as_array, listed
@@ -87,6 +89,7 @@ class InputSpec:
 
     def restore(self, arrays: list, x: Any) -> Any:
         """A flat list of arrays, in the structure of x and with as many axes (see `_fitting`)."""
+        x = self._by_column(x)
         if isinstance(x, dict):
             named = zip(self.names, arrays, strict=True)
             return {name: _with_axes_of(x[name], array) for name, array in named}
@@ -102,6 +105,7 @@ class InputSpec:
         Raises:
             ValueError: If it is not the model's structure.
         """
+        x = self._by_column(x)
         if isinstance(x, dict):
             return self._by_name(x, "The dict of inputs")
         if self._is_single(x):
@@ -140,6 +144,11 @@ class InputSpec:
             )
         return given
 
+    def _by_column(self, x: Any) -> Any:
+        """A dict of the columns of a frame where each is an input; else x."""
+        columns = isinstance(x, pd.DataFrame) and len(self.tensors) > 1
+        return by_input(x, self.names) if columns else x
+
     def _is_single(self, x: Any) -> bool:
         if len(self.tensors) != 1 or isinstance(x, dict):
             return False
@@ -162,8 +171,9 @@ class InputSpec:
 
     def _as_array(self, i: int, x: Any) -> np.ndarray:
         name, tensor = self.names[i], self.tensors[i]
-        array = as_array(f"Input {name!r}", x)
-        if tensor.dtype == "string":
+        of_strings = tensor.dtype == "string"
+        array = to_array(name, x, of_strings) if is_frame(x) else as_array(f"Input {name!r}", x)
+        if of_strings:
             array = _as_strings(name, array)
         elif array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
             function = callable(x) and not isinstance(x, type)

@@ -9,13 +9,13 @@ import numpy as np
 from keras import ops, tree
 
 from innvestigate.backend import holds_strings
+from innvestigate.engine.frames import arrays_in
 from innvestigate.engine.guard import Guard
 from innvestigate.engine.inputs import InputSpec
 from innvestigate.graph.mirror import build_forward
 from innvestigate.graph.rewrite import from_tokens
 from innvestigate.graph.run import run
 from innvestigate.graph.step import Graph, Step
-from innvestigate.utils.arguments import as_array
 from innvestigate.utils.batching import is_dataset
 
 _COMPARED = 32
@@ -109,7 +109,8 @@ class Text:
 
 
 def _holds_strings(x: Any) -> bool:
-    return any(as_array("x", leaf).dtype.kind in "OSU" for leaf in tree.flatten(x))
+    arrays = (array for leaf in tree.flatten(x) for array in arrays_in(leaf))
+    return any(array.dtype.kind in "OSU" for array in arrays)
 
 
 def _as_tensor(strings: np.ndarray) -> Any:

@@ -14,10 +14,11 @@ from innvestigate.utils.arguments import (
     check_choice,
     check_kind,
     check_texts,
+    listed,
     numbers_of,
 )
 from innvestigate.utils.batching import labelled_batches
-from innvestigate.utils.structures import named, results_of
+from innvestigate.utils.structures import columns_in, named, results_of
 from innvestigate.utils.words import shown
 
 ACCURACY = 200
@@ -43,12 +44,14 @@ class Importance:
         quantiles: Which quantiles there are to be, in [0, 1]. They are estimates by KLL sketches
             (Karnin, Lang and Liberty, 2016), whose ranks are off by at most 1.3 % of the numbers,
             and need `pip install 'innvestigate[quantiles]'`. None for none.
-        names: The names of the units, in their order; numbers by default. Not for tokens.
+        names: The names of the units, in their order; by default the columns of results that are
+            frames, and numbers otherwise. Not for tokens.
 
     Attributes:
         per: See there.
         quantiles: See there.
         results: The statistics of each result, by its name.
+        columns: The columns of each result that came in frames, by its name.
 
     Raises:
         ValueError: If an argument does not fit.
@@ -65,23 +68,28 @@ class Importance:
             raise ValueError("Tokens have their own names: leave `names` out.")
         self._names = None if names is None else check_texts("names", names)
         self.results: dict[str, Any] = {}  # of _Grid or _Bag
+        self.columns: dict[str, list[str]] = {}
 
     def add(self, result: Any, tokens: Any = None) -> None:
         """Take in results of samples.
 
         Args:
-            result: Relevance as `analyze` returns it.
+            result: Relevance as `analyze` returns it, in arrays or frames.
             tokens: With `per="token"` what each place stands for, in the structure and shape of
                 the result, as `analyzer.tokens` says.
 
         Raises:
-            ValueError: If the result is none, its samples differ in shape from those before, there
-                are not as many units as `names`, or tokens are missing. Nothing has changed then.
+            ValueError: If the result is none, its samples differ in shape or columns from those
+                before, there are not as many units as `names`, or tokens are missing. Nothing has
+                changed then.
         """
         places = named(tokens)
+        columns = {} if self.per == "token" else columns_in(result)
         parts = {n: self._observed(n, y, places.get(n)) for n, y in results_of(result).items()}
+        self._check_columns(columns)
         for name, (shape, observed) in parts.items():
             self._statistics(name, shape).add(*observed)
+        self.columns |= columns
 
     def _observed(self, name: str, array: np.ndarray, tokens: Any) -> tuple[tuple, tuple]:
         """The shape of the units of a result, and what is observed of them."""
@@ -111,6 +119,8 @@ class Importance:
             )
         for name, statistics in other.results.items():
             self._check(name, statistics.shape)
+        self._check_columns(other.columns)
+        self.columns |= other.columns
         for name, statistics in other.results.items():
             self._statistics(name, statistics.shape).merge(statistics)
 
@@ -123,13 +133,24 @@ class Importance:
         parts = []
         for name, statistics in self.results.items():
             part = statistics.to_frame(self.quantiles)
-            part.insert(0, self.per, self._names or statistics.labels())
+            units = self._names or self.columns.get(name) or statistics.labels()
+            part.insert(0, self.per, units)
             if len(self.results) > 1:
                 part.insert(0, "result", name)
             parts.append(part)
         if not parts:
             raise ValueError("No results were added.")
         return pd.concat(parts, ignore_index=True)
+
+    def _check_columns(self, columns: dict[str, list[str]]) -> None:
+        """Whether results have the columns of those before, in their order."""
+        for name, found in columns.items():
+            before = self.columns.get(name, found)
+            if before != found:
+                raise ValueError(
+                    f"The columns of {name} are [{listed(found)}], and before they were "
+                    f"[{listed(before)}]. Statistics need the same columns in the same order."
+                )
 
     def _statistics(self, name: str, shape: tuple[int, ...]) -> Any:
         if name not in self.results:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from innvestigate.utils.arguments import listed, numbers_of
 
@@ -23,6 +24,21 @@ def named(result: Any, place: str = "") -> dict[str, Any]:
         return {place or SINGLE: result}
     found = (named(part, f"{place}/{key}" if place else str(key)) for key, part in parts)
     return {name: array for arrays in found for name, array in arrays.items()}
+
+
+def columns_in(result: Any) -> dict[str, list[str]]:
+    """The columns of the frames in a structure, by their places; of a series its name."""
+    frames = {place: pd.DataFrame(part) for place, part in named(result).items() if _is_frame(part)}
+    return {place: [_text(column) for column in part] for place, part in frames.items()}
+
+
+def _is_frame(part: Any) -> bool:
+    return isinstance(part, pd.DataFrame) or (isinstance(part, pd.Series) and part.name is not None)
+
+
+def _text(column: Any) -> str:
+    """The name of a column; of several levels (a selection, a feature) all of them."""
+    return ", ".join(map(str, column)) if isinstance(column, tuple) else str(column)
 
 
 def results_of(result: Any) -> dict[str, np.ndarray]:
