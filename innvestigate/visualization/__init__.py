@@ -14,6 +14,8 @@ from innvestigate.visualization.classic import (
     project,
 )
 from innvestigate.visualization.concepts import plot_concepts
+from innvestigate.visualization.explanations import to_shap
+from innvestigate.visualization.features import plot_beeswarm, plot_importance
 from innvestigate.visualization.images import plot_comparison, plot_heatmap
 from innvestigate.visualization.report import Panel, SampleReport, html_report
 from innvestigate.visualization.sequences import plot_sequence_logo, plot_time_series
@@ -31,9 +33,11 @@ __all__ = [
     "heatmap",
     "html_report",
     "plot_audit",
+    "plot_beeswarm",
     "plot_comparison",
     "plot_concepts",
     "plot_heatmap",
+    "plot_importance",
     "plot_perturbation_curves",
     "plot_sequence_logo",
     "plot_tabular",
@@ -41,4 +45,5 @@ __all__ = [
     "plot_time_series",
     "project",
     "text_html",
+    "to_shap",
 ]

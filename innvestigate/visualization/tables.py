@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from innvestigate.utils.arguments import check_kind, check_list, check_whole
+from innvestigate.utils.arguments import check_kind, check_list, check_whole, listed
 from innvestigate.visualization.scales import (
     AGAINST,
     FOR,
@@ -30,7 +30,7 @@ def plot_tabular(
     relevance: np.ndarray,
     ax: Axes | None = None,
     *,
-    names: Sequence[str],
+    names: Sequence[str] | None = None,
     values: Sequence[object] | None = None,
     top: int | None = 10,
     accounted: float | None = None,
@@ -41,10 +41,12 @@ def plot_tabular(
     alone is summed up in one pale bar, so that the bars add up to the relevance.
 
     Args:
-        relevance: Array `(features,)`.
+        relevance: Array `(features,)`, or a series, such as a row of a frame.
         ax: Axes to draw on; by default new ones.
-        names: A name for each feature.
-        values: The features' values, to be written behind their names.
+        names: A name for each feature; by default the index of the relevance if that is a series,
+            else that of the values.
+        values: The features' values, to be written behind their names. Of two series each value is
+            found by its index.
         top: How many features get a bar of their own; None for all.
         accounted: Which share of the output the relevance adds up to, as `analyzer.accounted`
             says, to be written below.
@@ -55,8 +57,9 @@ def plot_tabular(
     Raises:
         TypeError: If the relevance is not numeric.
         ValueError: If the relevance is not one finite number for each feature, there are not as
-            many names or values, or top < 1.
+            many names or values, or none, two series have not the same index, or top < 1.
     """
+    values, names = _by_index(relevance, values), _given_names(names, relevance, values)
     relevance = numbers(
         relevance,
         "relevance",
@@ -95,6 +98,30 @@ def plot_tabular(
     _leave_room(ax, min(0.0, *lengths), max(0.0, *lengths))
     say_sum(ax, relevance, accounted, below=26)
     return ax
+
+
+def _by_index(relevance: Any, values: Any) -> Any:
+    """The values in the order of the relevance, where both are series."""
+    if not (isinstance(relevance, pd.Series) and isinstance(values, pd.Series)):
+        return values
+    both = relevance.index, values.index
+    if not all(index.is_unique for index in both) or set(both[0]) != set(both[1]):
+        raise ValueError(
+            "The values are found by the index of the relevance: each feature once. Received: "
+            f"[{listed(both[1])}] and [{listed(both[0])}]."
+        )
+    return values[relevance.index]
+
+
+def _given_names(names: Any, relevance: Any, values: Any) -> Any:
+    """The names; by default the index of a series."""
+    series = [given for given in (relevance, values) if isinstance(given, pd.Series)]
+    if names is None and not series:
+        raise ValueError(
+            "names must be a list, one for each number of relevance. Received: None, and neither "
+            "relevance nor values is a series, whose index holds them."
+        )
+    return list(series[0].index) if names is None else names
 
 
 def plot_audit(ledger: pd.DataFrame, ax: Axes | None = None) -> Axes:

@@ -164,6 +164,17 @@ def _audit_table():
 
 
 @cache
+def _importance_table():
+    return evaluation.importance(analyzer("gradient"), X, quantiles=[0.1, 0.9])
+
+
+def _of_shap():
+    import shap  # noqa: F401  # which warns of its own colours when it is imported
+
+    return {"result": X, "output": X[:, 0]}
+
+
+@cache
 def _curves():
     methods = {"gradient": analyzer("input_t_gradient")}
     return evaluation.evaluate(mlp(), methods, X, seed=0).curves
@@ -303,6 +314,9 @@ HONEST: dict[str, Honest] = {
         as_it_is,
     ),
     "visualization.plot_audit": (lambda: {"ledger": _audit_table()}, as_it_is),
+    "visualization.plot_beeswarm": (lambda: {"relevance": X}, as_it_is),
+    "visualization.plot_importance": (lambda: {"table": _importance_table()}, as_it_is),
+    "visualization.to_shap": (_of_shap, lambda found: found.values),
     "visualization.plot_perturbation_curves": (lambda: {"table": _curves()}, as_it_is),
     "visualization.plot_sequence_logo": (lambda: {"relevance": np.eye(4)}, as_it_is),
     "visualization.plot_tabular": (lambda: {"relevance": X[0], "names": TOKENS}, as_it_is),
@@ -415,7 +429,7 @@ def settled(found: Any) -> list[np.ndarray]:
             warnings.filterwarnings("ignore", "Glyph .* missing from")
             figure.canvas.draw()
         return []
-    if isinstance(found, pd.DataFrame):
+    if isinstance(found, (pd.DataFrame, pd.Series)):
         return [found.to_numpy()]
     if isinstance(found, (np.ndarray, np.generic, str, int, float)):
         return [np.asarray(found)]
