@@ -59,7 +59,7 @@ def plot_tabular(
         ValueError: If the relevance is not one finite number for each feature, there are not as
             many names or values, or none, two series have not the same index, or top < 1.
     """
-    values, names = _by_index(relevance, values), _given_names(names, relevance, values)
+    names, values = _given_names(names, relevance, values), _by_index(relevance, values)
     relevance = numbers(
         relevance,
         "relevance",
@@ -67,14 +67,8 @@ def plot_tabular(
         expected="that of one sample, (features,). For a batch, pass relevance[i].",
     )
     check_axes(ax)
-    names = [str(name) for name in check_list("names", names)]
-    values = None if values is None else check_list("values", values)
-    for kind, given in {"names": names, "values": names if values is None else values}.items():
-        if len(given) != len(relevance):
-            raise ValueError(
-                f"Expected {len(relevance)} {kind}, one for each number of relevance. "
-                f"Received: {len(given)}."
-            )
+    names = [str(name) for name in _for_each("names", names, relevance)]
+    values = None if values is None else _for_each("values", values, relevance)
     top = None if top is None else check_whole("top", top, 1)
     order = np.argsort(-np.abs(relevance), kind="stable")
     shown, rest = order[:top], order[len(order) if top is None else top :]
@@ -98,6 +92,17 @@ def plot_tabular(
     _leave_room(ax, min(0.0, *lengths), max(0.0, *lengths))
     say_sum(ax, relevance, accounted, below=26)
     return ax
+
+
+def _for_each(name: str, given: Any, relevance: np.ndarray) -> list:
+    """An argument as a list, if it has an entry for each number of relevance."""
+    found = check_list(name, given)
+    if len(found) != len(relevance):
+        raise ValueError(
+            f"Expected {len(relevance)} {name}, one for each number of relevance. "
+            f"Received: {len(found)}."
+        )
+    return found
 
 
 def _by_index(relevance: Any, values: Any) -> Any:
