@@ -139,7 +139,8 @@ class Analyzer(Audited, Compared, Exported, Configured):
             x: Samples with a batch axis: an array, a list or dict as the model takes it, a
                 `tf.data.Dataset` or a `keras.utils.PyDataset` of batches, of which empty ones are
                 passed over. Any numeric type, or strings where the model reads them. As for
-                `predict`, a last axis of size one may be left out, or be one too many.
+                `predict`, a last axis of size one may be left out, or be one too many. Frames and
+                series of pandas stand for arrays; one frame also for inputs called as its columns.
             neuron_selection: In the mode `"index"` an int or, for outputs with k axes, a k-tuple
                 that holds for all samples, or an integer array with one index for each sample
                 (`(batch,)` or `(batch, k)`). All axes but the last may be counted from the end:
@@ -167,8 +168,9 @@ class Analyzer(Audited, Compared, Exported, Configured):
             float32 (float64 for a float64 model) numpy arrays in the structure and shape of x; at
             `layers`, a dict from layer name to an array of the shape of the layer's output. Where a
             model reads strings, in the structure and shape of `tokens(x)`. With several selections
-            for each sample there is an axis for them, of size n, after the batch axis. If `out` was
-            given, that.
+            for each sample there is an axis for them, of size n, after the batch axis. Frames where
+            x has some, of their index and columns; several selections are a level of these. If
+            `out` was given, that.
 
         Raises:
             ValueError: If x does not fit the model or is not finite, or `neuron_selection` does
