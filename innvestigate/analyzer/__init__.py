@@ -45,10 +45,10 @@ from innvestigate.analyzer.presets import (
     folded_composite,
     sequential_preset,
 )
-from innvestigate.analyzer.similarity import bilrp
-from innvestigate.analyzer.smoothing import GaussianSmoother, SmoothGrad
 from innvestigate.analyzer.rise import RISE
 from innvestigate.analyzer.shapley import ShapleySampling
+from innvestigate.analyzer.similarity import bilrp
+from innvestigate.analyzer.smoothing import GaussianSmoother, SmoothGrad
 from innvestigate.analyzer.surrogates import LIME, KernelSHAP
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.config import argument_names
