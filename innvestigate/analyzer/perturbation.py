@@ -43,11 +43,6 @@ class PerturbationAnalyzer(VariantsAnalyzer):
     def check_count(self, count: int | None) -> None:
         self.references.check_count(count)
 
-    def explained(self, inputs: list, weights: Any) -> np.ndarray:
-        """The explained sum of outputs of every row, `(rows,)`."""
-        weighted = self.outputs(inputs).astype("float64") * weights
-        return weighted.reshape(len(weighted), -1).sum(axis=1)
-
     def at_references(self, batch: Batch, references: list[np.ndarray]) -> np.ndarray:
         """The explained output at each reference of every row, `(n, rows)`."""
         found = []

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import KerasTensor
 
 from innvestigate.engine.answers import answers, finish_all, finish_each
 from innvestigate.engine.batch import Batch
@@ -33,7 +34,7 @@ from innvestigate.graph.recurrent import rewrite_bodies
 from innvestigate.graph.rewrite import drop_casts
 from innvestigate.graph.sizes import find_sizes
 from innvestigate.graph.step import Graph
-from innvestigate.graph.task import Task
+from innvestigate.graph.task import MAP, Task
 from innvestigate.graph.trace import Shapes, trace
 from innvestigate.stores import open_store, write_all
 from innvestigate.utils.arguments import check_flags, check_whole
@@ -61,8 +62,8 @@ class Analyzer(Audited, Compared, Exported, Configured):
             output, at the first batch.
 
     A subclass states `explain`. Its hooks are called in this order: when the analyzer is created,
-    after all of `__init__`: `taken_off`, `rewrite`, `check_model`; in `analyze`: `check_count`,
-    then for each batch `weights`, `explain`, `restore`, and `finished` at the end.
+    after all of `__init__`: `taken_off`, `rewrite`, `targets`, `check_model`; in `analyze`:
+    `check_count`, then for each batch `weights`, `explain`, `restore`, and `finished` at the end.
 
     Attributes:
         text: What makes tokens of strings, before anything else.
@@ -277,6 +278,10 @@ class Analyzer(Audited, Compared, Exported, Configured):
         """The graph in the form that the method works on."""
         return graph
 
+    def targets(self, graph: Graph) -> dict[str, KerasTensor]:
+        """The tensors at which results are made, by the names of the results."""
+        return choose_targets(graph, self._layers)
+
     def check_model(self, task: Task) -> None:
         """Refuse or warn of models that the method is not made for."""
 
@@ -314,7 +319,7 @@ class Analyzer(Audited, Compared, Exported, Configured):
         """The results at all targets, in the structure of a batch that the user gave."""
         inputs = [results[name] for name in self.task.targets if name.startswith("input:")]
         if not self.by_layer:
-            return self.input_spec.restore(inputs, batch)
+            return self.input_spec.restore(inputs, batch) if inputs else results[MAP]
         found = {name: y for name, y in results.items() if not name.startswith("input:")}
         if inputs:
             found["input"] = self.input_spec.restore(inputs, batch)
@@ -354,7 +359,7 @@ class Analyzer(Audited, Compared, Exported, Configured):
         """What is asked, for a rewritten graph."""
         annotate(graph)
         output, *logits = graph.flat_outputs
-        return Task(graph, output, choose_targets(graph, self._layers), self._mode, *logits)
+        return Task(graph, output, self.targets(graph), self._mode, *logits)
 
     def _rewritten(self, shapes: Shapes) -> Graph:
         """The graph that the method works on, for inputs of known shapes."""

@@ -16,7 +16,7 @@ from innvestigate.engine.base import Analyzer
 from innvestigate.engine.batch import Batch
 from innvestigate.engine.export import ExportError, Servable
 from innvestigate.engine.ledger import Books
-from innvestigate.engine.plan import Plan, plan_line
+from innvestigate.engine.plan import Plan, PlanLine, plan_line
 from innvestigate.engine.selection import one_hot_max
 from innvestigate.engine.targets import layer_output
 from innvestigate.engine.vectors import Vectors
@@ -68,10 +68,14 @@ class MirrorAnalyzer(Analyzer):
             One `PlanLine` for each step between the chosen output and the tensors asked for, those
             inside a loop behind it.
         """
-        composite = self.composite(self.task)
-        plan = Plan(plan_line(step, composite) for step in deep_steps(self.task))
+        plan = Plan(self.plan_lines())
         print(plan)
         return plan
+
+    def plan_lines(self) -> list[PlanLine]:
+        """The lines of the plan."""
+        composite = self.composite(self.task)
+        return [plan_line(step, composite) for step in deep_steps(self.task)]
 
     def mirror(self, task: Task) -> keras.Model:
         """The mirror that answers a task: the model's own, or one on other inputs or targets."""

@@ -77,8 +77,13 @@ def choose_targets(graph: Graph, layers) -> dict[str, KerasTensor]:
     return targets
 
 
-def layer_output(graph: Graph, name: str) -> KerasTensor:
-    """What a layer of a name writes; of nested ones the last part of the name is enough.
+def layer_output(graph: Graph, name: str, argument: str = "layers") -> KerasTensor:
+    """The tensor that the layer of a name writes, the names of nested models before it or not.
+
+    Args:
+        graph: The graph.
+        name: The name.
+        argument: The argument that it was given as, for messages.
 
     Raises:
         ValueError: If the name is unknown or ambiguous, or the layer has several outputs.
@@ -87,8 +92,9 @@ def layer_output(graph: Graph, name: str) -> KerasTensor:
     found = [name] if name in known else [n for n in known if n.split(".")[-1] == name]
     if len(found) != 1:
         problem = "is ambiguous" if found else "is unknown"
+        further = "'input' or " if argument == "layers" else ""
         raise ValueError(
-            f"The layer name {name!r} {problem}. Expected in layers: 'input' or "
+            f"The layer name {name!r} {problem}. Expected in {argument}: {further}"
             f"one of {', '.join(found or known)}."
         )
     if len(known[found[0]]) != 1:

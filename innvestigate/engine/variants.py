@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from innvestigate.engine.base import Analyzer
@@ -19,6 +21,11 @@ class VariantsAnalyzer(Analyzer):
         if self.neuron_selection_mode == "max_activation":
             return one_hot_max(self.outputs(inputs))
         return super().weights(selection, inputs, offset)
+
+    def explained(self, inputs: list, weights: Any) -> np.ndarray:
+        """The explained sum of outputs of every row, `(rows,)`."""
+        weighted = self.outputs(inputs).astype("float64") * weights
+        return weighted.reshape(len(weighted), -1).sum(axis=1)
 
     def refuse_hidden_layers(self, why: str) -> None:
         """Refuse layers other than the input as places where results are asked for."""

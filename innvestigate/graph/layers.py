@@ -106,6 +106,25 @@ class AtOnce:
         return function(*arguments)
 
 
+class Prefixed(ByLayer):
+    """Puts layers as another `ByLayer` does, under names with a prefix.
+
+    Args:
+        how: The other one.
+        prefix: The prefix.
+    """
+
+    def __init__(self, how: ByLayer, prefix: str):
+        super().__init__(how.dtype)
+        self._how, self._prefix = how, prefix
+
+    def call(self, name, function, outputs, arguments, holders=()):
+        return self._how.call(f"{self._prefix}{name}", function, outputs, arguments, holders)
+
+    def total(self, signals):
+        return self._how.total(signals)
+
+
 def original_layer(layer):
     """The user's layer that a layer of a mirror runs; any other layer itself."""
     runs = getattr(layer, "runs", None)

@@ -93,6 +93,7 @@ class Builder:
         values: The values of the graph's tensors.
         constants: Constants that rules ask for, with the graph's inputs there, where these are not
             the constants themselves.
+        shares: The mirror's inputs for what goes on of signals at `task.through`.
         multiplies: Whether rules may send relevance as multiples of their inputs.
         note_like: A tensor like what is noted of each step beside its signals; None for nothing.
         noted: What was noted of steps, those inside loops included, in the order of the way back.
@@ -109,6 +110,7 @@ class Builder:
         self.values: dict[KerasTensor, KerasTensor] = {}
         self.constants: list[tuple[Any, dict[KerasTensor, Any]]] = []
         self.looked_up: set[KerasTensor] = set()
+        self.shares: list[KerasTensor] = []
         self.noted: dict[Step, Any] = {}
         self.told = 0
 
@@ -117,13 +119,11 @@ class Builder:
         with _deep(self.needed):
             inputs = self.run_forward()
             first, explained, weights = self._start()
-            signals, shares = self._sent_back(first)
-            targets = self.task.targets.items()
-            results = {label: self._result(label, t, signals.get(t)) for label, t in targets}
+            results = self.results(first)
             results[OUTPUT] = self.values[self.task.checked]
             results[EXPLAINED] = explained
             results |= self.further_results()
-            mirror = Mirror(inputs + weights + shares, results, name=name)
+            mirror = Mirror(inputs + weights + self.shares, results, name=name)
         return _compiled(mirror, self.needed)
 
     def run_forward(self) -> list:
@@ -133,16 +133,15 @@ class Builder:
         self.values = forward(self.needed, start, self.how.run)
         return inputs
 
-    def _sent_back(self, first: tuple) -> tuple[Signals, list]:
-        """The signals at all tensors, and the mirror's inputs for shares of them that go on.
+    def send_back(self, first: tuple) -> Signals:
+        """The signals that arrive at tensors when one starts at the output.
 
         What goes past a tensor of `task.through` is left behind: the way back starts anew there.
         """
         signals: Signals = {}
-        start, tensor, shares = first, self.task.output, []
+        start, tensor = first, self.task.output
         for name, end in self.task.through.items():
-            steps = self.task.steps_to(end)
-            found = backward(steps, {tensor: [start]}, self.send, self.total)
+            found = backward(self.task.steps_to(end), {tensor: [start]}, self.send, self.total)
             if end not in found:
                 raise ValueError(
                     f"No signal gets from {tensor.name!r} back to the layer {name!r} of the "
@@ -150,17 +149,21 @@ class Builder:
                     "another. Layers of several conditions must lie behind each other."
                 )
             signals |= found
-            shares.append(_share(end, self.dtype, f"{name}.share"))
-            start, tensor = self._shared(name, end, found[end][0], shares[-1]), end
-        signals |= backward(self.task.steps, {tensor: [start]}, self.send, self.total)
-        return signals, shares
+            start, tensor = self._shared(name, end, found[end][0]), end
+        return signals | backward(self.task.steps, {tensor: [start]}, self.send, self.total)
 
-    def _shared(self, name: str, tensor: KerasTensor, signal: tuple, share: Any) -> tuple:
-        """The share of a signal at a tensor that goes on."""
+    def _shared(self, name: str, tensor: KerasTensor, signal: tuple) -> tuple:
+        """The share of a signal at a tensor that goes on, one more input of the mirror."""
+        self.shares.append(_share(tensor, self.dtype, f"{name}.share"))
         weigh = lambda share, *signal: unpack([share * s for s in signal])  # noqa: E731
-        like = unpack([tensor] * len(signal))
-        found = tree.flatten(self.layer(f"{name}.condition", weigh, like, [share, *signal]))
+        like, given = unpack([tensor] * len(signal)), [self.shares[-1], *signal]
+        found = tree.flatten(self.layer(f"{name}.condition", weigh, like, given))
         return Multiplier(*found) if isinstance(signal, Multiplier) else tuple(found)
+
+    def results(self, first: tuple) -> dict:
+        """What the mirror returns at the targets, given the signal at the output."""
+        signals, targets = self.send_back(first), self.task.targets.items()
+        return {label: self._result(label, t, signals.get(t)) for label, t in targets}
 
     def send(self, step: Step, arriving: list) -> list:
         """Send what arrives at a step's outputs back to its inputs."""

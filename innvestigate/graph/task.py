@@ -19,6 +19,9 @@ OUTPUT = "output:"
 EXPLAINED = "explained:"
 """The name under which a mirror returns, for each sample, the number that results may add up to."""
 
+MAP = "map:"
+"""The name of a result that is a map of a layer's places, and lies on no input."""
+
 
 @dataclass(frozen=True, eq=False)
 class Task:

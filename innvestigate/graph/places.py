@@ -1,0 +1,223 @@
+"""Layers whose output has places and channels, and where the places lie on the model's inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import keras
+from keras import KerasTensor
+
+from innvestigate.graph.operations import Kind, Trait, has, in_place, keras_name, kind_of
+from innvestigate.graph.step import Graph, Step, is_float
+from innvestigate.graph.task import MAP, Task
+
+Axes = tuple[int | None, ...]
+
+_PERMUTES = ("Permute", "Transpose", "Swapaxes", "Moveaxis")
+_RESHAPES = ("Reshape", "View", "Ravel", "Flatten")
+_SCRAMBLES = ("Flip", "Fliplr", "Flipud", "Rot90", "Roll", "Take", "TakeAlongAxis", "Rearrange")
+_KEPT = (Kind.ACTIVATION, Kind.SOFTMAX, Kind.UNITS)
+_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19)
+
+
+@dataclass(frozen=True)
+class MapLayer:
+    """A layer whose output has places and channels.
+
+    Attributes:
+        name: Its name.
+        tensor: Its output, `(batch, ...)`.
+        channels: The axis of the channels; all others but the first are axes of places.
+        inputs: For each input on which the places lie, by its number: the axes of its own that the
+            axes of places stand for.
+        why: Why it was chosen.
+    """
+
+    name: str
+    tensor: KerasTensor
+    channels: int
+    inputs: dict[int, tuple[int, ...]]
+    why: str
+
+    @property
+    def like(self) -> KerasTensor:
+        """A tensor like its map: one number for each place."""
+        shape = self.tensor.shape
+        return KerasTensor((*shape[: self.channels], *shape[self.channels + 1 :]), "float32")
+
+
+def last_map(graph: Graph, output: KerasTensor) -> MapLayer | None:
+    """The last layer with places and channels before an output; None if there is none.
+
+    Places are told by convolutions, poolings and other layers with a `data_format`. They have to
+    be those of an input, and more than one.
+    """
+    channels, tail = channel_axes(graph), _tail(graph, output)
+    origins = {i: axes_from(graph, t) for i, t in enumerate(graph.flat_inputs)}
+    why = "the last layer with places and channels before the output"
+    for step in reversed(graph.leading_to([output])):
+        for tensor in step.outputs:
+            if tensor in channels and tensor not in tail and is_float(tensor):
+                found = _map_layer(_name(graph, step, tensor), tensor, channels, origins, why)
+                several = any(size != 1 for size in found.like.shape[1:])
+                if several and found.inputs and sends_signal(graph, output, tensor):
+                    return found
+    return None
+
+
+def named_map(graph: Graph, name: str, tensor: KerasTensor) -> tuple[MapLayer, bool]:
+    """The layer that writes a tensor, and whether the tensor's first axis is that of samples.
+
+    The last axis holds the channels where nothing else is known.
+    """
+    origins = {i: axes_from(graph, t) for i, t in enumerate(graph.flat_inputs)}
+    channels = channel_axes(graph)
+    channels.setdefault(tensor, len(tensor.shape) - 1)
+    in_rows = any(found.get(tensor, (None,))[0] == 0 for found in origins.values())
+    return _map_layer(name, tensor, channels, origins, f"layer={name!r}"), in_rows
+
+
+def sends_signal(graph: Graph, output: KerasTensor, tensor: KerasTensor) -> bool:
+    """Whether a signal can get from an output back to a tensor."""
+    return not Task(graph, output, {MAP: tensor}).silent
+
+
+def channel_axes(graph: Graph) -> dict[KerasTensor, int]:
+    """The axis of channels of tensors with places.
+
+    Those that layers with a `data_format` read and write, and what is made of these place by place.
+    """
+    known: dict[KerasTensor, int] = {}
+    for step in graph.steps:
+        for tensor in (*step.inputs[:1], *step.outputs):
+            if _states_format(step) and len(tensor.shape) >= 3:
+                known.setdefault(tensor, _stated(step, tensor))
+        for tensor in step.outputs:
+            read = [_passed(step, t, known[t], tensor) for t in step.inputs if t in known]
+            found = [axis for axis in read if axis is not None]
+            if found:
+                known.setdefault(tensor, found[0])
+    return known
+
+
+def axes_from(graph: Graph, start: KerasTensor) -> dict[KerasTensor, Axes]:
+    """For tensors that depend on a start: which axis of it each of their axes runs along.
+
+    None stands for an axis that runs along none, or of which that is not known.
+    """
+    known: dict[KerasTensor, Axes] = {start: tuple(range(len(start.shape)))}
+    for step in graph.steps:
+        read = [t for t in step.inputs if t in known]
+        for tensor in step.outputs if read else ():
+            columns = zip(*(_moved(step, t, known[t], tensor) for t in read), strict=True)
+            known[tensor] = tuple(
+                next((axis for axis in column if axis is not None), None) for column in columns
+            )
+    return known
+
+
+def _map_layer(
+    name: str, tensor: KerasTensor, channels: dict[KerasTensor, int], origins: dict, why: str
+) -> MapLayer:
+    axis, inputs = channels[tensor], {}
+    for number, found in origins.items():
+        axes = found.get(tensor, ())
+        places = tuple(a for k, a in enumerate(axes) if k not in (0, axis))
+        if places and 0 not in places and None not in places and len({*places}) == len(places):
+            inputs[number] = places
+    return MapLayer(name, tensor, axis, inputs, why)
+
+
+def _name(graph: Graph, step: Step, tensor: KerasTensor) -> str:
+    """The name of the layer that writes a tensor; of its step where none does."""
+    layers = [name for name, written in graph.layer_outputs.items() if written == [tensor]]
+    return step.name if step.name in layers or not layers else layers[-1]
+
+
+def _tail(graph: Graph, output: KerasTensor) -> set[KerasTensor]:
+    """An output and the tensors from which it is computed number by number."""
+    writers, found = graph.writers(), {output}
+    step = writers.get(output)
+    while step is not None and in_place(step) and kind_of(step) in _KEPT:
+        found.update(step.inputs)
+        step = writers.get(step.inputs[0])
+    return found
+
+
+def _owner(step: Step):
+    """The layer or operation that a step is, or is the linear part of."""
+    return getattr(step.operation, "layer", step.operation)
+
+
+def _states_format(step: Step) -> bool:
+    return hasattr(_owner(step), "data_format") and keras_name(_owner(step)) != "Flatten"
+
+
+def _stated(step: Step, tensor: KerasTensor) -> int:
+    """The axis of channels of a tensor by the `data_format` of a step, which may run over time."""
+    given = _owner(step).data_format or keras.config.image_data_format()
+    over_time = keras_name(step.operation) == "TimeDistributed"
+    return len(tensor.shape) - 1 if given == "channels_last" else 1 + over_time
+
+
+def _passed(step: Step, source: KerasTensor, channels: int, written: KerasTensor) -> int | None:
+    """The axis of channels of what a step writes, given that of a tensor that it reads."""
+    order = _permutation(step, len(source.shape))
+    if order is not None:
+        return order.index(channels)
+    if len(written.shape) != len(source.shape):
+        return None
+    sizes = zip(source.shape, written.shape, strict=True)
+    return channels if all(a == b for k, (a, b) in enumerate(sizes) if k != channels) else None
+
+
+def _moved(step: Step, source: KerasTensor, axes: Axes, written: KerasTensor) -> Axes:
+    """Where the axes of what a step writes come from, given those of a tensor that it reads."""
+    before, after = tuple(source.shape), tuple(written.shape)
+    name = keras_name(_owner(step))
+    order = _permutation(step, len(before))
+    if order is not None:
+        return tuple(axes[k] for k in order)
+    same = before == after if name in _RESHAPES else len(before) == len(after)
+    if same and name not in _SCRAMBLES:
+        mixed = _mixed(step) % len(after) if _mixed(step) is not None else None
+        return tuple(None if k == mixed else axis for k, axis in enumerate(axes))
+    for k in range(len(after) - 1, 0, -1):
+        if (*after[:k], *after[k + 1 :]) == before:
+            return (*axes[:k], None, *axes[k:])
+    for k in range(len(before) - 1, 0, -1):
+        if before[k] == 1 and (*before[:k], *before[k + 1 :]) == after:
+            return (*axes[:k], *axes[k + 1 :])
+    return (axes[0] if _keeps_rows(step, before, after) else None, *[None] * (len(after) - 1))
+
+
+def _permutation(step: Step, rank: int) -> list[int] | None:
+    """Which axes of what it reads a step puts where; None for a step that does something else."""
+    if keras_name(step.operation) not in _PERMUTES:
+        return None
+    shape = step.operation.compute_output_spec(KerasTensor(_PRIMES[:rank])).shape
+    return [_PRIMES.index(size) for size in shape]
+
+
+def _mixed(step: Step) -> int | None:
+    """The axis along which a step mixes numbers or puts further ones."""
+    owner = _owner(step)
+    return (
+        -1 if has(owner, Trait.DENSE) else getattr(owner, "axis", None) if _joins(owner) else None
+    )
+
+
+def _joins(operation) -> bool:
+    return keras_name(operation) in ("Concatenate", "Append", "Stack")
+
+
+def _keeps_rows(step: Step, before: tuple, after: tuple) -> bool:
+    """Whether each sample stays a row, though its own axes change."""
+    if isinstance(step.operation, keras.Layer):
+        return True
+    sizes = before[1:], after[1:]
+    known = None not in (*sizes[0], *sizes[1])
+    return keras_name(step.operation) not in _RESHAPES or (
+        known and prod(sizes[0]) == prod(sizes[1])
+    )
