@@ -275,9 +275,9 @@ class EigenCAM(_ForwardCam):
     """Eigen-CAM: what a layer writes, along the direction in which all of its places are largest.
 
     L(p) = Σ_k A_k(p) v_k, v being the first right singular vector of the matrix A of places and
-    channels, which is not centred. Of v and -v it is the one that makes the sum of L positive: for
-    activations >= 0 all of L is. It shows what the layer answers to, and is the same for all
-    neurons of the output.
+    channels, which is not centred. Of v and -v it is the one that makes L positive where it is
+    largest: for activations >= 0 all of L is. It shows what the layer answers to, and is the same
+    for all neurons of the output.
 
     Args:
         model: See `CamAnalyzer`. Only its forward pass is needed.
@@ -297,7 +297,8 @@ class EigenCAM(_ForwardCam):
         matrices = values.reshape(len(values), -1, values.shape[-1])
         _, _, directions = np.linalg.svd(matrices, full_matrices=False)
         found = (matrices @ directions[:, 0, :, None])[..., 0]
-        found *= np.where(found.sum(axis=1, keepdims=True) < 0, -1, 1)
+        largest = np.abs(found).argmax(axis=1)[:, None]
+        found *= np.sign(np.take_along_axis(found, largest, axis=1))
         return self.placed(found.reshape(values.shape[:-1]), batch.inputs) | {OUTPUT: checked}
 
 

@@ -59,14 +59,16 @@ class ByLayer:
 
     Args:
         dtype: The float type of the layers.
+        prefix: What the names of layers begin with: for a second way back in one mirror.
     """
 
-    def __init__(self, dtype: str):
-        self.dtype, self._sums = dtype, 0
+    def __init__(self, dtype: str, prefix: str = ""):
+        self.dtype, self.prefix, self._sums = dtype, prefix, 0
         self._layers: dict[Step, MirrorLayer] = {}
 
     def call(self, name: str, function: Callable, outputs, arguments: list, holders=()):
         """What a function makes of its arguments, in the structure of `outputs`."""
+        name = f"{self.prefix}{name}"
         return MirrorLayer(function, outputs, self.dtype, name, holders)(arguments)
 
     def run(self, step: Step, values: list) -> list:
@@ -88,7 +90,7 @@ class ByLayer:
         width = max(map(len, signals))
         self._sums += 1
         columns = zip(*(s if len(s) == width else s * width for s in signals), strict=True)
-        names = [f"signal.sum.{self._sums}", f"signal.sum.{self._sums}.negative"]
+        names = [f"{self.prefix}signal.sum.{self._sums}{part}" for part in ("", ".negative")]
         return tuple(
             keras.layers.Add(dtype=self.dtype, name=_scope_name(name))(list(column))
             for name, column in zip(names, columns, strict=False)
@@ -104,25 +106,6 @@ class AtOnce:
     def call(self, name: str, function: Callable, outputs, arguments: list, holders=()):
         """What a function makes of its arguments."""
         return function(*arguments)
-
-
-class Prefixed(ByLayer):
-    """Puts layers as another `ByLayer` does, under names with a prefix.
-
-    Args:
-        how: The other one.
-        prefix: The prefix.
-    """
-
-    def __init__(self, how: ByLayer, prefix: str):
-        super().__init__(how.dtype)
-        self._how, self._prefix = how, prefix
-
-    def call(self, name, function, outputs, arguments, holders=()):
-        return self._how.call(f"{self._prefix}{name}", function, outputs, arguments, holders)
-
-    def total(self, signals):
-        return self._how.total(signals)
 
 
 def original_layer(layer):

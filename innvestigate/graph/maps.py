@@ -8,7 +8,7 @@ from math import prod
 
 from keras import KerasTensor, ops
 
-from innvestigate.graph.layers import Prefixed
+from innvestigate.graph.layers import ByLayer
 from innvestigate.graph.mirror import Builder
 from innvestigate.graph.places import MapLayer
 from innvestigate.graph.run import in_floats
@@ -39,7 +39,7 @@ class MapBuilder(Builder):
         ((signal,),) = self.send_back(first)[tensor]
 
         def finish(*values):
-            value, signal = (ops.moveaxis(x, axis, -1) for x in in_floats(values, self.dtype))
+            value, signal = (ops.moveaxis(x, axis, -1) for x in in_floats(list(values), self.dtype))
             return self.method.finish(value, signal)
 
         return self.layer("signal.map", finish, self.map_layer.like, [self.values[tensor], signal])
@@ -67,7 +67,7 @@ class GuidedMapBuilder(Builder):
 
     def __init__(self, task: Task, method: Method, at_layer: tuple[Task, Method], layer: MapLayer):
         super().__init__(task, method)
-        self.maps = MapBuilder(*at_layer, layer, Prefixed(self.how, "map."))
+        self.maps = MapBuilder(*at_layer, layer, ByLayer(self.dtype, "map."))
 
     def results(self, first: tuple) -> dict:
         found, self.maps.values = super().results(first), self.values

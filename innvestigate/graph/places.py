@@ -181,8 +181,8 @@ def _moved(step: Step, source: KerasTensor, axes: Axes, written: KerasTensor) ->
         return tuple(axes[k] for k in order)
     same = before == after if name in _RESHAPES else len(before) == len(after)
     if same and name not in _SCRAMBLES:
-        mixed = _mixed(step) % len(after) if _mixed(step) is not None else None
-        return tuple(None if k == mixed else axis for k, axis in enumerate(axes))
+        mixed = _mixed(step)
+        return tuple(None if mixed in (k, k - len(axes)) else axis for k, axis in enumerate(axes))
     for k in range(len(after) - 1, 0, -1):
         if (*after[:k], *after[k + 1 :]) == before:
             return (*axes[:k], None, *axes[k:])
