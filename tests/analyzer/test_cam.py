@@ -296,9 +296,9 @@ def test_layers_without_a_map_are_refused(name):
     model = keras.Model(x, [layers.Dense(3, name="flat")(layers.Flatten()(y)), aside])
     with pytest.raises(ValueError, match=r"'flat'.* writes float32 of the shape \(None, 3\)"):
         make(name, model, output=0, layer="flat")
-    with pytest.raises(ValueError, match="'aside'.* is not one that the chosen output depends on"):
+    with pytest.raises(ValueError, match=r"'aside'.* is not one that the chosen output depends on"):
         make(name, model, output=0, layer="aside")
-    with pytest.raises(ValueError, match="makes one map, of the layer `layer`.*'last'"):
+    with pytest.raises(ValueError, match=r"makes one map, of the layer `layer`.*'last'"):
         make(name, model, output=0, layers=["last"])
     with pytest.raises(TypeError, match="layer must be a text"):
         make(name, model, output=0, layer=3)
@@ -315,7 +315,7 @@ def patches():
 def test_places_that_are_no_inputs_are_refused_or_returned_as_they_are():
     model, x = patches(), floats(6, 6, 2)
     assert chosen(model).step == "patches"
-    with pytest.raises(ValueError, match="'tokens'.* upsample=False returns it as it is"):
+    with pytest.raises(ValueError, match=r"'tokens'.* upsample=False returns it as it is"):
         make("grad_cam", model, layer="tokens")
     found = make("grad_cam", model, layer="tokens", upsample=False).analyze(x, NEURON)
     assert found.shape == (3, 9) and found.any()
@@ -335,7 +335,7 @@ class Windows(layers.Layer):
 def test_rows_that_are_no_samples_are_refused():
     x = layers.Input((6, 6, 2))
     model = keras.Model(x, layers.Dense(3)(layers.Flatten()(Windows()(x))))
-    with pytest.raises(ValueError, match="'inside'.* first axis known to be that of samples"):
+    with pytest.raises(ValueError, match=r"'inside'.* first axis known to be that of samples"):
         make("grad_cam", model, layer="inside", upsample=False)
     with pytest.raises(ValueError, match="none before its output whose places"):
         make("grad_cam", model)
@@ -424,7 +424,7 @@ def test_axes_are_followed_through_added_channels(shape):
 
 
 def test_score_cam_masks_no_whole_numbers():
-    with pytest.raises(ValueError, match="Score-CAM multiplies inputs by masks.* whole numbers"):
+    with pytest.raises(ValueError, match=r"Score-CAM multiplies inputs by masks.* whole numbers"):
         make("score_cam", build("embedding_masked")[0])
 
 
@@ -486,7 +486,7 @@ def test_the_map_of_a_pixel_is_the_gradient_of_its_logit():
     model, x = build("segmentation")
     model = innvestigate.model_wo_softmax(model)
     kernel = model.layers[-1].get_weights()[0][0, 0, :, 1]  # one pixel has 1 / 36 of the places
-    values = np.array(keras.Model(model.inputs, model.layers[-2].output)(x))
+    values = np.array(keras.Model(model.input, model.layers[-2].output)(x))
     found = make("grad_cam", model, upsample=False).analyze(x, (2, 3, 1))
     np.testing.assert_allclose(found, relu(values @ kernel) / 36, rtol=1e-4, atol=1e-7)
 
@@ -546,6 +546,7 @@ def test_a_saved_analyzer_keeps_its_layer(name, tmp_path):
 
 
 @on_tensorflow
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [{}, {"upsample": False}])
 def test_exported_maps_are_those_of_analyze(arguments, tmp_path):
     import tensorflow as tf
@@ -561,5 +562,5 @@ def test_exported_maps_are_those_of_analyze(arguments, tmp_path):
 
 @pytest.mark.parametrize("name", ["eigen_cam", "score_cam"])
 def test_maps_without_a_mirror_are_not_exported(name, tmp_path):
-    with pytest.raises(innvestigate.ExportError, match="no mirror|Only the backend"):
+    with pytest.raises(innvestigate.ExportError, match=r"no mirror|Only the backend"):
         make(name, network(1)[0]).export(tmp_path / "map", neuron_selection=NEURON)
