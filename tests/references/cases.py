@@ -104,6 +104,11 @@ NOT_COMPARED = {
     "rise": "compared with its formula",
     "kernel_shap": "is that of shap, and compared with exact enumeration",
     "lime": "is that of lime, and compared with a regression that is written out",
+    **dict.fromkeys(
+        ["grad_cam", "grad_cam_plus_plus", "layer_cam", "guided_grad_cam", "score_cam"]
+        + ["eigen_cam"],
+        "compared with grad-cam",
+    ),
     "lrp.attn": "compared with LXT",
     "deeplift": "compared with deeplift 0.6.13.0",
     "deeplift.rescale": "compared with deeplift 0.6.13.0",
