@@ -18,6 +18,22 @@ SOFTMAX_MODELS = ("mlp", "cnn", "branches", "embedding", "two_outputs", "segment
 TOKEN_MODELS = ("embedding", "embedding_masked")
 
 
+def has_places(features, outputs=2):
+    """A convolution along the features of a table: a small model of which maps can be made."""
+    parts = (
+        layers.Reshape((features, 1)),
+        layers.Conv1D(4, 2, activation="relu", name="hidden"),
+        layers.Flatten(),
+        layers.Dense(outputs, name="out"),
+    )
+    return _stack(layers.Input((features,), name="input"), *parts)
+
+
+def makes_map(method):
+    """Whether a method makes a map of a layer with places, which a dense network has not."""
+    return "cam" in method
+
+
 @cache
 def build(name: str):
     """The model of a name and an input for it."""

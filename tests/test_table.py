@@ -16,7 +16,7 @@ from keras import ops, tree
 
 import innvestigate
 from tests.frameworks import gradients, run_step_by_step
-from tests.models import ARGUMENTS, MODELS, SOFTMAX_MODELS, TOKEN_MODELS, build
+from tests.models import ARGUMENTS, MODELS, SOFTMAX_MODELS, TOKEN_MODELS, build, makes_map
 
 BOX = {"low": -5, "high": 5}
 REQUIRED = {
@@ -38,12 +38,16 @@ UNSTABLE = {"lrp.z": 1e-4, "lrp.flat": 1e-4, "lrp.z_IB": 1e-3, "lrp.epsilon_IB":
 """Tolerances of rules whose divisors nearly cancel: float32 differs as much between processors."""
 TRACED = (
     *("gradient", "guided_backprop", "integrated_gradients", "lrp.epsilon", "lrp.alpha_2_beta_1"),
-    *("lrp.attn", "deeplift", "deeplift.reveal_cancel", "pattern.net"),
+    *("lrp.attn", "deeplift", "deeplift.reveal_cancel", "pattern.net", "guided_grad_cam"),
 )
 """A method of each family: with all models these run as graphs, others step by step."""
 DEEP_TAYLOR = [name for name in METHODS if name.startswith("deep_taylor")]
 LRP = [name for name in METHODS if name.startswith(("lrp", "elrp"))]
-RECTIFIER = ["deconvnet", "guided_backprop", "guided", "pattern.net", "pattern.attribution"]
+RECTIFIER = [
+    *("deconvnet", "guided_backprop", "guided", "guided_grad_cam"),
+    *("pattern.net", "pattern.attribution"),
+]
+MAPS = [name for name in METHODS if makes_map(name)]
 
 
 def refused(methods, error, match):
@@ -101,6 +105,23 @@ WITHOUT_CONVOLUTIONS = [
 for name in WITHOUT_CONVOLUTIONS:
     boxless = warned(["lrp.epsilon_gamma_box"], "applies to no layer")
     EXPECTED[name] = [*EXPECTED.get(name, []), boxless]
+
+WITHOUT_PLACES = [
+    *("mlp", "mlp_tanh", "lstm", "gru", "dict_inputs", "two_outputs", "nested", "shared"),
+    *("custom_layer", "raw_ops"),
+]
+for name in WITHOUT_PLACES:
+    placeless = refused(MAPS, ValueError, "a layer with places and channels")
+    EXPECTED[name] = [placeless, *EXPECTED.get(name, [])]
+for name in (*TOKEN_MODELS, "uint8"):
+    EXPECTED[name] = [
+        *EXPECTED.get(name, []),
+        refused(["score_cam"], ValueError, "holds whole numbers"),
+    ]
+EXPECTED["two_inputs"] = [warned(MAPS, "does not lie on the input 'vector'")]
+EXPECTED["timedistributed"] = [
+    refused(["guided_grad_cam"], ValueError, "a layer with places and channels")
+]
 
 slow = pytest.mark.slow
 
@@ -164,7 +185,7 @@ def test_every_method_on_every_model(method, model):
         assert result.shape == value.shape
         assert result.dtype == dtype
         assert np.isfinite(result).all()
-        assert result.any()
+        assert result.any() or (method in MAPS and result.ndim == 2 and model == "two_inputs")
 
 
 NOISY = ("random", "smoothgrad", "expected_gradients")  # whose noise is that of the sample's place

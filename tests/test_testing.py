@@ -14,7 +14,7 @@ from innvestigate.engine.selection import MODES
 from innvestigate.rules import Deconvolution, Epsilon, Guided, KernelRule, Rule, Share, Z
 from innvestigate.rules.composite import RULES
 from innvestigate.testing import check_analyzer, check_rule
-from tests.models import ClosedCell, build, floats
+from tests.models import ClosedCell, build, floats, makes_map
 from tests.test_table import METHODS, REQUIRED, slow
 
 pytestmark = pytest.mark.usefixtures("step_by_step")
@@ -71,8 +71,10 @@ def analyzers():
     """Methods with models: some with all, all with one; most of them marked as slow."""
     for method in METHODS:
         for model in ("cnn_bn", "dict_inputs", "mlp", "embedding", "two_inputs"):
+            if makes_map(method) and model != "cnn_bn":
+                continue
             quick = method in QUICK and model in ("mlp", "dict_inputs")
-            if quick or method in SOME or model == "dict_inputs":
+            if quick or method in SOME or model == "dict_inputs" or makes_map(method):
                 yield pytest.param(method, model, marks=() if quick else slow)
 
 

@@ -223,8 +223,9 @@ class GuidedGradCAM(GuidedBackprop):
         return check_inputs_only(self, super().targets(graph))
 
     def check_model(self, task: Task) -> None:
+        layer = self.map_layer(task)
         super().check_model(task)
-        warn_of_inputs_without(self, self.map_layer(task))
+        warn_of_inputs_without(self, layer)
 
     def map_layer(self, task: Task) -> MapLayer:
         """The layer of which the map is made."""

@@ -11,6 +11,7 @@ from keras import layers
 import innvestigate
 from innvestigate.engine.config import argument_names
 from innvestigate.utils.arguments import check_array, check_choice, check_flags, check_number
+from tests.models import has_places, makes_map
 
 pytestmark = pytest.mark.usefixtures("step_by_step")
 
@@ -53,6 +54,11 @@ def mlp():
     return model
 
 
+@cache
+def convolution():
+    return has_places(3)
+
+
 def every_argument():
     """All pairs of an analyzer and an argument that is listed for it."""
     for name, create in innvestigate.analyzers.items():
@@ -63,7 +69,8 @@ def every_argument():
 
 def run(name, argument, value):
     """Create an analyzer with an argument, and let it work."""
-    made = innvestigate.create_analyzer(name, mlp(), **{**REQUIRED.get(name, {}), argument: value})
+    model = convolution() if makes_map(name) else mlp()
+    made = innvestigate.create_analyzer(name, model, **{**REQUIRED.get(name, {}), argument: value})
     if hasattr(made, "fit"):
         made.fit(np.random.default_rng(0).normal(size=(20, 3)))
     return made.analyze(X, {"index": 0, "weights": 1}.get(made.neuron_selection_mode))

@@ -30,7 +30,7 @@ from innvestigate.genomics import ShuffledReferences
 from innvestigate.utils.archive import Section, pack
 from innvestigate.utils.files import FileRefusedError
 from tests.fuzz import hostile
-from tests.models import ARGUMENTS, build
+from tests.models import ARGUMENTS, build, makes_map
 from tests.test_table import METHODS, REQUIRED
 
 register = keras.saving.register_keras_serializable(package="storage_tests")
@@ -103,6 +103,7 @@ class Holder(Input):
 def create(name, model="mlp", **kwargs):
     """An analyzer of the table, with a seed if it takes one, fitted if it has to be."""
     factory = innvestigate.analyzers[name]
+    model = "conv1d" if model == "mlp" and makes_map(name) else model
     arguments = {**REQUIRED.get(name, {}), **ARGUMENTS.get(model, {}), **kwargs}
     if "seed" in inspect.signature(factory).parameters:
         arguments["seed"] = 3

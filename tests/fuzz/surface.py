@@ -20,6 +20,7 @@ import innvestigate
 from innvestigate import evaluation, rules, stores, visualization
 from innvestigate.engine.config import argument_names
 from tests.fuzz.documented import documented, why_not_called
+from tests.models import has_places, makes_map
 
 MODULES = (
     *("innvestigate", "innvestigate.analyzer", "innvestigate.rules", "innvestigate.evaluation"),
@@ -81,6 +82,17 @@ def mlp():
 
 
 @cache
+def convolution():
+    keras.utils.set_random_seed(0)
+    return has_places(3)
+
+
+def network(method):
+    """A model that a method can explain."""
+    return convolution() if makes_map(method) else mlp()
+
+
+@cache
 def ends_in_softmax():
     keras.utils.set_random_seed(0)
     return keras.Sequential([layers.Input((3,)), layers.Dense(2, activation="softmax")])
@@ -92,7 +104,7 @@ def analyzer(name, model=None, **arguments):
     given = {**REQUIRED.get(name, {}), **arguments}
     if "seed" in argument_names(create):
         given.setdefault("seed", 0)
-    return _fitted(innvestigate.create_analyzer(name, model or mlp(), **given))
+    return _fitted(innvestigate.create_analyzer(name, model or network(name), **given))
 
 
 def _fitted(made):
@@ -401,7 +413,7 @@ def partial_call(name: str) -> Call:
 
     def honest():
         seeded = {"seed": 0} if "seed" in known else {}
-        return {"model": mlp(), **REQUIRED.get(name, {}), **seeded}
+        return {"model": network(name), **REQUIRED.get(name, {}), **seeded}
 
     return Call(
         f"analyzer {name!r}", partial(innvestigate.create_analyzer, name), honest, explained

@@ -105,8 +105,10 @@ NOT_COMPARED = {
     "kernel_shap": "is that of shap, and compared with exact enumeration",
     "lime": "is that of lime, and compared with a regression that is written out",
     **dict.fromkeys(
-        ["grad_cam", "grad_cam_plus_plus", "layer_cam", "guided_grad_cam", "score_cam"]
-        + ["eigen_cam"],
+        (
+            *("grad_cam", "grad_cam_plus_plus", "layer_cam", "guided_grad_cam", "score_cam"),
+            "eigen_cam",
+        ),
         "compared with grad-cam",
     ),
     "lrp.attn": "compared with LXT",
