@@ -1,7 +1,7 @@
 """One photograph explained by every kind of method: writes docs/images/methods/<name>.jpg.
 
-The network, the photograph and the arguments are those of examples/imagenet_methods.py. Takes
-about five minutes.
+Three photographs with their Grad-CAM maps, too: maps.jpg. The network, the photographs and the
+arguments are those of examples/imagenet_methods.py. Takes about seven minutes.
 """
 
 import sys
@@ -33,7 +33,9 @@ METHODS = (
     *("lrp.sequential_preset_a_flat", "lrp.sequential_preset_b_flat", "lrp.epsilon_plus_flat"),
     *("lrp.epsilon_gamma_box", "lrp.excitation_backprop", "deep_taylor", "deep_taylor.bounded"),
     *("deeplift", "deeplift.reveal_cancel", "pattern.net", "pattern.attribution"),
+    *("grad_cam", "grad_cam_plus_plus", "layer_cam", "eigen_cam", "score_cam", "guided_grad_cam"),
 )
+WITH_MAPS = ("chelsea.png", "coffee.png", "rocket.jpg")
 
 
 def explain(name: str, model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -59,6 +61,22 @@ def draw(relevance: np.ndarray, path: Path) -> None:
     plt.close(figure)
 
 
+def draw_maps(model: keras.Model, path: Path) -> None:
+    """Photographs, and below them their Grad-CAM maps on top of them."""
+    size = model.input_shape[1]
+    photographs = np.stack([load_photograph(name, size) for name in WITH_MAPS])
+    maps = innvestigate.create_analyzer("grad_cam", model).analyze(preprocess(photographs))
+    figure, axes = plt.subplots(2, len(maps), figsize=(len(maps), 2), dpi=SIDE)
+    figure.subplots_adjust(0, 0, 1, 1, wspace=0.02, hspace=0.02)
+    for photograph, found, (above, below) in zip(photographs, maps, axes.T, strict=True):
+        above.imshow(photograph)
+        above.set_axis_off()
+        plot_heatmap(found, below, image=photograph)
+        below.set_axis_off()
+    figure.savefig(path, pil_kwargs={"quality": 88})
+    plt.close(figure)
+
+
 def main() -> None:
     mpl.use("Agg")
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -69,6 +87,7 @@ def main() -> None:
     for name in METHODS:
         draw(explain(name, logits, preprocess(photograph[None])), FOLDER / f"{name}.jpg")
         print(name, flush=True)
+    draw_maps(logits, FOLDER / "maps.jpg")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from innvestigate.analyzer.concepts import (
     concept_relevance,
     reference_samples,
 from innvestigate.analyzer.cam import (
+    CamAnalyzer,
     EigenCAM,
     GradCAM,
     GradCAMPlusPlus,
@@ -197,6 +198,7 @@ __all__ = [
     "Analyzer",
     "BaselineGradient",
     "BoundedDeepTaylor",
+    "CamAnalyzer",
     "Deconvnet",
     "DeepLIFT",
     "DeepLIFTWrapper",
