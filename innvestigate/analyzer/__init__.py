@@ -8,10 +8,6 @@ from functools import partial
 import keras
 
 from innvestigate.analyzer.baselines import Input, Random
-from innvestigate.analyzer.concepts import (
-    ReferenceSamples,
-    concept_relevance,
-    reference_samples,
 from innvestigate.analyzer.cam import (
     CamAnalyzer,
     EigenCAM,
@@ -20,6 +16,11 @@ from innvestigate.analyzer.cam import (
     GuidedGradCAM,
     LayerCAM,
     ScoreCAM,
+)
+from innvestigate.analyzer.concepts import (
+    ReferenceSamples,
+    concept_relevance,
+    reference_samples,
 )
 from innvestigate.analyzer.deep_taylor import BoundedDeepTaylor, DeepTaylor
 from innvestigate.analyzer.deeplift import DeepLIFT, DeepLIFTWrapper

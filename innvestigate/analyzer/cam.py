@@ -99,6 +99,7 @@ class CamAnalyzer(Analyzer):
 class _GradientCam(CamAnalyzer, MirrorAnalyzer):
     """A map that is made of what a layer writes and the gradient there."""
 
+    passes_layers = False  # what is below the layer of the map, no signal passes
     sends_one_signal = False  # a map does not end at the vectors of tokens
 
     def composite(self, task: Task) -> Composite:
@@ -213,6 +214,7 @@ class GuidedGradCAM(GuidedBackprop):
     Reference: Selvaraju et al. 2017, section 3.3.
     """
 
+    passes_layers = False  # the map's signal does not pass them
     sends_one_signal = False
 
     def __init__(self, model, layer: str | None = None, **kwargs):

@@ -8,6 +8,7 @@ import numpy as np
 from keras import KerasTensor
 
 from innvestigate.engine.targets import layer_output
+from innvestigate.graph.places import channel_axes
 from innvestigate.graph.step import Graph
 from innvestigate.utils.arguments import as_array, check_array, check_keys
 from innvestigate.utils.words import shown
@@ -44,9 +45,9 @@ class Conditions:
         found = {} if given is None else check_keys("conditions", given)
         if found and not analyzer.passes_layers:
             raise ValueError(
-                f"{type(analyzer).__name__} sends no signal back through layers, so there are no "
-                f"conditions to set there. Received: conditions={shown(given)}. Methods that do: "
-                "'lrp.*', 'gradient', 'deeplift', 'integrated_gradients'."
+                f"{type(analyzer).__name__} sends no signal back through the layers to its inputs, "
+                f"so there are no conditions to set. Received: conditions={shown(given)}. Methods "
+                "that do: 'lrp.*', 'gradient', 'deeplift', 'integrated_gradients'."
             )
         graph = analyzer.task.graph
         tensors = {name: layer_output(graph, name) for name in found}
@@ -99,10 +100,8 @@ def _rows(name: str, share: np.ndarray, offset: int, size: int) -> np.ndarray:
 
 
 def channel_axis(graph: Graph, tensor: KerasTensor) -> int:
-    """The axis of a tensor that holds channels: the last one, unless its layer puts them first."""
-    writer = graph.writers().get(tensor)
-    first = getattr(getattr(writer, "layer", None), "data_format", None) == "channels_first"
-    return 1 if first else len(tensor.shape) - 1
+    """The axis of a tensor that holds channels: the last one, unless a layer puts them first."""
+    return channel_axes(graph).get(tensor, len(tensor.shape) - 1)
 
 
 def _share(name: str, given: Any, tensor: KerasTensor, graph: Graph) -> np.ndarray:

@@ -305,9 +305,9 @@ def test_more_entries_than_a_data_set_has_samples():
         analyzer.analyze((x[i : i + 1] for i in range(3)), conditions={"first": own})
 
 
-@pytest.mark.parametrize("name", ["input", "random", "occlusion", "shapley_sampling"])
+@pytest.mark.parametrize("name", ["input", "random", "occlusion", "grad_cam"])
 def test_methods_without_a_signal(name):
-    with pytest.raises(ValueError, match="sends no signal back through layers"):
+    with pytest.raises(ValueError, match="sends no signal back through the layers"):
         create(name, residual()).analyze(samples(3, 5, 4, 2), conditions={"first": [0]})
 
 
