@@ -8,7 +8,7 @@ from functools import cache
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers, ops, tree
 
 from tests.frameworks import closed
 
@@ -70,6 +70,11 @@ def floats(*shape, dtype="float32", seed=1):
 def integers(*shape, low=0, high=10, dtype="int32", seed=1):
     """Uniformly distributed whole numbers from low to high - 1."""
     return np.random.default_rng(seed).integers(low, high, (BATCH, *shape)).astype(dtype)
+
+
+def as_letters(x):
+    """Samples of any numbers as one-hot ones along the last axis: the largest number is the one."""
+    return tree.map_structure(lambda a: np.eye(a.shape[-1], dtype=a.dtype)[a.argmax(-1)], x)
 
 
 class ClosedCell(layers.SimpleRNNCell):

@@ -16,7 +16,15 @@ from keras import ops, tree
 
 import innvestigate
 from tests.frameworks import gradients, run_step_by_step
-from tests.models import ARGUMENTS, MODELS, SOFTMAX_MODELS, TOKEN_MODELS, build, makes_map
+from tests.models import (
+    ARGUMENTS,
+    MODELS,
+    SOFTMAX_MODELS,
+    TOKEN_MODELS,
+    as_letters,
+    build,
+    makes_map,
+)
 
 BOX = {"low": -5, "high": 5}
 REQUIRED = {
@@ -34,6 +42,8 @@ REQUIRED = {
     "lime": {"seed": 0, "samples": 20},
 }
 METHODS = list(innvestigate.analyzers)
+OF_LETTERS = ["in_silico_mutagenesis"]
+"""Methods for one-hot samples."""
 UNSTABLE = {"lrp.z": 1e-4, "lrp.flat": 1e-4, "lrp.z_IB": 1e-3, "lrp.epsilon_IB": 1e-3}
 """Tolerances of rules whose divisors nearly cancel: float32 differs as much between processors."""
 TRACED = (
@@ -65,6 +75,7 @@ def recurrent(gate):
 
 TOKENS = [
     refused(["gradient.baseline"], ValueError, "integers"),
+    refused(OF_LETTERS, ValueError, "one-hot inputs. Input .* holds int32"),
     warned(["deep_taylor.bounded"], "applies to no layer"),
 ]
 EXPECTED = {
@@ -80,6 +91,7 @@ EXPECTED = {
         warned(RECTIFIER, "'gate.sigmoid'"),
     ],
     **dict.fromkeys(TOKEN_MODELS, TOKENS),
+    "uint8": [refused(OF_LETTERS, ValueError, "one-hot inputs. Input .* holds uint8")],
     "embedding_masked": [
         *TOKENS,
         refused(["shapley_sampling", "kernel_shap"], ValueError, "reference_inputs is not finite"),
@@ -131,6 +143,12 @@ def slow_but(quick, values):
     return [pytest.param(value, marks=[] if value == quick else slow) for value in values]
 
 
+def samples(method, model):
+    """Samples for a model of the table, as a method takes them."""
+    x = build(model)[1]
+    return as_letters(x) if method in OF_LETTERS else x
+
+
 @lru_cache(maxsize=100)
 def analyzer(method, model, mode="max_activation", **kwargs):
     """The analyzer of a name for a model of the table, fitted if it needs to be."""
@@ -173,7 +191,7 @@ def table():
 
 @pytest.mark.parametrize(("method", "model"), list(table()))
 def test_every_method_on_every_model(method, model):
-    x, found = build(model)[1], None
+    x, found = samples(method, model), None
     traced = nullcontext() if method in TRACED else run_step_by_step()
     with traced, expectation(method, model):
         found = analyzer(method, model).analyze(x)
@@ -196,7 +214,7 @@ NOISY = ("random", "smoothgrad", "expected_gradients")  # whose noise is that of
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in NOISY])
 def test_samples_are_explained_one_by_one(method, model):
     """In a batch, alone and in another order: the same result."""
-    x, order = build(model)[1], [2, 0, 1]
+    x, order = samples(method, model), [2, 0, 1]
     found = analyzer(method, model).analyze(x)
     alone = analyzer(method, model).analyze(x, batch_size=1)
     permuted = analyzer(method, model).analyze(tree.map_structure(lambda a: a[order], x))

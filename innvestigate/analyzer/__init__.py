@@ -39,6 +39,7 @@ from innvestigate.analyzer.lrp import (
     LRPGamma,
 )
 from innvestigate.analyzer.occlusion import Occlusion
+from innvestigate.analyzer.mutagenesis import InSilicoMutagenesis
 from innvestigate.analyzer.path import (
     ExpectedGradients,
     IntegratedGradients,
@@ -94,6 +95,7 @@ analyzers: dict[str, Callable[..., Analyzer]] = {
     "shapley_sampling": ShapleySampling,
     "kernel_shap": KernelSHAP,
     "lime": LIME,
+    "in_silico_mutagenesis": InSilicoMutagenesis,
     "lrp": LRP,
     "lrp.z": partial(LRP, rule="Z"),
     "lrp.z_IB": partial(LRP, rule="ZIgnoreBias"),
@@ -212,6 +214,7 @@ __all__ = [
     "GradientAnalyzer",
     "GuidedBackprop",
     "GuidedGradCAM",
+    "InSilicoMutagenesis",
     "Input",
     "InputTimesGradient",
     "IntegratedGradients",

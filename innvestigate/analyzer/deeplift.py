@@ -15,6 +15,7 @@ from innvestigate.analyzer.completeness import keeps_sum, warn_if_lost
 from innvestigate.analyzer.lrp import check_rule_list, in_convolution
 from innvestigate.engine.batch import Batch, expand, fold
 from innvestigate.engine.mirror import MirrorAnalyzer
+from innvestigate.engine.one_hot import check_may_be_one_hot, check_one_hot
 from innvestigate.engine.references import References
 from innvestigate.graph.difference import Change, build_difference_mirror
 from innvestigate.graph.final import Final
@@ -50,6 +51,7 @@ from innvestigate.utils.arguments import check_choice, check_flags
 
 RULES = {"rescale": Rescale, "reveal_cancel": RevealCancel}
 GENOMICS = "genomics_default"
+HYPOTHETICAL = "hypothetical=True"
 MAX_POOLING = {"rescale": Winner(), "winner": AtInput(Gradient())}
 ADVICE = (
     "create_analyzer('deeplift', model, rule=[(lambda layer: layer.name == {layer}, MyRule()), "
@@ -151,7 +153,8 @@ class DeepLIFT(MirrorAnalyzer):
 
     def explain(self, batch: Batch, task: Task | None = None) -> dict[str, np.ndarray]:
         if self._hypothetical:
-            self._check_one_hot(batch)
+            advice = " Leave `hypothetical` out."
+            check_one_hot(HYPOTHETICAL, self.input_spec, batch, advice)
         references = self.references.of(batch)
         count = references[0].shape[1]
         total: dict[str, Any] = {}
@@ -257,23 +260,7 @@ class DeepLIFT(MirrorAnalyzer):
                 "hypothetical=True explains the model's inputs only. Received: "
                 f"layers={hidden}. Leave `layers` out."
             )
-        for name, tensor in zip(self.input_spec.names, self.input_spec.tensors, strict=True):
-            if not is_float(tensor):
-                raise ValueError(
-                    f"hypothetical=True is for one-hot inputs. Input {name!r} holds {tensor.dtype}."
-                )
-
-    def _check_one_hot(self, batch: Batch) -> None:
-        for name, x in zip(self.input_spec.names, batch.inputs, strict=True):
-            one_hot = np.isin(x, (0, 1)).all(axis=-1) & (x.sum(axis=-1) <= 1)
-            bad = np.flatnonzero(~one_hot.reshape(len(x), -1).all(axis=1))
-            if len(bad):
-                raise ValueError(
-                    f"hypothetical=True is for one-hot inputs: along the last axis a single 1 and "
-                    f"zeros otherwise, or zeros only. Input {name!r} is not, in sample "
-                    f"{batch.samples[bad[0]]}. Received there: values from "
-                    f"{x[bad[0]].min():.6g} to {x[bad[0]].max():.6g}. Leave `hypothetical` out."
-                )
+        check_may_be_one_hot(HYPOTHETICAL, self.input_spec)
 
 
 class DeepLIFTWrapper(DeepLIFT):

@@ -111,6 +111,7 @@ NOT_COMPARED = {
         ),
         "compared with grad-cam",
     ),
+    "in_silico_mutagenesis": "compared with its definition, letter by letter",
     "lrp.attn": "compared with LXT",
     "deeplift": "compared with deeplift 0.6.13.0",
     "deeplift.rescale": "compared with deeplift 0.6.13.0",

@@ -1,4 +1,4 @@
-"""Sequences of letters: one-hot encoding, and shuffles that keep every pair of neighbours."""
+"""Shuffles of sequences that keep every pair of neighbours."""
 
 from __future__ import annotations
 
@@ -9,79 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from innvestigate.utils.arguments import (
-    as_array,
-    check_seed,
-    check_text,
-    check_texts,
-    check_whole,
-    settle,
-)
-from innvestigate.utils.words import shown
+from innvestigate.genomics.letters import codes_of, one_hot_batch, rows_of
+from innvestigate.utils.arguments import as_array, check_seed, check_whole, settle
 
 MOST = 1_000_000  # shuffles of a sequence: all of them are held
-
-
-def one_hot_encode(
-    sequences: Sequence[str], alphabet: str = "ACGT", unknown: str = "N"
-) -> np.ndarray:
-    """Encode strings as one-hot arrays.
-
-    Args:
-        sequences: Strings of one length.
-        alphabet: The letters, in the order of the last axis. Small and capital letters differ.
-        unknown: Letters that stand for none of the alphabet: their rows are all zeros.
-
-    Returns:
-        float32 array `(batch, length, letters)`.
-
-    Raises:
-        TypeError: If `sequences` is not a list of strings.
-        ValueError: If there is none, their lengths differ, or a letter is unknown.
-    """
-    _check_alphabet(alphabet, unknown)
-    sequences = check_texts("sequences", sequences)
-    lengths = {len(sequence) for sequence in sequences}
-    if len(lengths) != 1 or 0 in lengths:
-        raise ValueError(
-            f"Expected strings of one length, at least 1. Received the lengths: {sorted(lengths)}."
-        )
-    rows = {letter: row for row, letter in enumerate(alphabet)}
-    rows.update(dict.fromkeys(unknown, len(alphabet)))
-    for i, sequence in enumerate(sequences):
-        strange = next((j for j, letter in enumerate(sequence) if letter not in rows), None)
-        if strange is not None:
-            raise ValueError(
-                f"Sequence {i} has the letter {sequence[strange]!r} at position {strange}. "
-                f"Expected one of {alphabet!r}, or of {unknown!r}, which become zeros."
-            )
-    codes = [[rows[letter] for letter in sequence] for sequence in sequences]
-    return np.eye(len(alphabet) + 1, len(alphabet), dtype="float32")[codes]
-
-
-def one_hot_decode(x: Any, alphabet: str = "ACGT", unknown: str = "N") -> list[str]:
-    """Read one-hot arrays as strings.
-
-    Args:
-        x: One-hot array `(batch, length, letters)`.
-        alphabet: The letters, in the order of the last axis.
-        unknown: Rows of zeros become its first letter.
-
-    Returns:
-        A string for each sample.
-
-    Raises:
-        ValueError: If x is not one-hot, or its letters are not as many as the alphabet's.
-    """
-    _check_alphabet(alphabet, unknown)
-    x = _batch(x)
-    if x.shape[-1] != len(alphabet):
-        raise ValueError(
-            f"The alphabet {alphabet!r} has {len(alphabet)} letters, x has {x.shape[-1]}. Expected "
-            "one row of x for each place, with a column for each letter."
-        )
-    letters = alphabet + unknown[:1]
-    return ["".join(letters[code] for code in _codes(sample)) for sample in x]
 
 
 def dinucleotide_shuffle(sequence: Any, n: int | None = None, seed: Any = None) -> Any:
@@ -118,8 +49,8 @@ def dinucleotide_shuffle(sequence: Any, n: int | None = None, seed: Any = None) 
         paths = _shuffles([ord(letter) for letter in sequence], count, generator)
         found: Any = ["".join(map(chr, path)) for path in paths]
     else:
-        rows = _batch(as_array("sequence", sequence)[None])[0]
-        found = _shuffle_rows(rows, _codes(rows), count, generator)
+        rows = one_hot_batch(as_array("sequence", sequence)[None])[0]
+        found = _shuffle_rows(rows, codes_of(rows), count, generator)
     return found[0] if n is None else found
 
 
@@ -151,8 +82,8 @@ class ShuffledReferences:
         settle(self, n=n, seed=seed)
 
     def __call__(self, x: Any) -> np.ndarray:
-        x = _batch(x)
-        return np.stack([self._of_sample(sample, _codes(sample)) for sample in x])
+        x = one_hot_batch(x)
+        return np.stack([self._of_sample(sample, codes_of(sample)) for sample in x])
 
     def get_config(self) -> dict[str, int]:
         """The arguments, by name."""
@@ -165,9 +96,7 @@ class ShuffledReferences:
 
 
 def _shuffle_rows(rows: np.ndarray, codes: np.ndarray, n: int, generator) -> np.ndarray:
-    blank = rows.shape[-1]
-    letters = np.eye(blank + 1, blank, dtype=rows.dtype)
-    return letters[_shuffles(codes, n, generator)]
+    return rows_of(_shuffles(codes, n, generator), rows.shape[-1], rows.dtype)
 
 
 def _shuffles(codes: Sequence[int] | np.ndarray, n: int, generator) -> np.ndarray:
@@ -209,35 +138,3 @@ def _random_tree(root: int, successors: list[np.ndarray], generator) -> dict[int
             done.add(letter)
             letter = int(successors[letter][exits[letter]])
     return exits
-
-
-def _codes(rows: np.ndarray) -> np.ndarray:
-    """The column of the one in each row, and the number of columns for a row of zeros."""
-    return np.where(rows.any(axis=-1), rows.argmax(axis=-1), rows.shape[-1])
-
-
-def _batch(x: Any) -> np.ndarray:
-    """One-hot sequences `(batch, length, letters)`, checked."""
-    x = as_array("x", x)
-    if x.dtype.kind not in "fiub" or x.ndim != 3 or not x.size:
-        raise ValueError(
-            "Expected one-hot sequences of shape (length, letters), in a batch (batch, length, "
-            f"letters), none of them 0. Received the shape: {x.shape} (of the type {x.dtype})."
-        )
-    one_hot = np.isin(x, (0, 1)).all(axis=-1) & (np.count_nonzero(x, axis=-1) <= 1)
-    if not one_hot.all():
-        sample, place = np.argwhere(~one_hot)[0]
-        raise ValueError(
-            f"The sequences are not one-hot: expected a single 1, or zeros only, in each row. "
-            f"Received in sample {sample} at position {place}: {x[sample, place].tolist()}."
-        )
-    return x
-
-
-def _check_alphabet(alphabet: str, unknown: str) -> None:
-    letters = check_text("alphabet", alphabet) + check_text("unknown", unknown)
-    if not alphabet or not unknown or len(set(letters)) < len(letters):
-        raise ValueError(
-            "alphabet and unknown must be strings of different letters, at least one each. "
-            f"Received: alphabet={shown(alphabet)}, unknown={shown(unknown)}."
-        )
