@@ -47,6 +47,7 @@ from efficientnet_lite import efficientnet_lite  # noqa: E402
 
 ALIASES = {"grad*input", "guided", "intgrad", "deeplift", "deeplift.wrapper", "elrp"}
 ELSEWHERE = {"gradient.baseline", "lrp.attn"}  # the gradient; lrp.epsilon without attention
+ELSEWHERE |= {"in_silico_mutagenesis"}  # for sequences
 METHODS = [m for m in innvestigate.analyzers if m not in ALIASES | ELSEWHERE]
 TRAINING = 3000
 BATCH = 100

@@ -46,7 +46,10 @@ ARGUMENTS = {
     "kernel_shap": {"groups": BLOCKS, "samples": 400, "seed": 0},
     "lime": {"groups": BLOCKS, "samples": 400, "seed": 0},
 }
-ALIASES = ("input", "grad*input", "guided", "intgrad", "deeplift", "deeplift.wrapper")
+LEFT_OUT = (
+    *("input", "grad*input", "guided", "intgrad", "deeplift", "deeplift.wrapper"),
+    "in_silico_mutagenesis",  # for sequences
+)
 
 
 def load_photograph(name: str, resolution: int) -> np.ndarray:
@@ -89,7 +92,7 @@ def explain(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
     }
     relevances = {}
     for name in innvestigate.analyzers:
-        if name not in ALIASES:
+        if name not in LEFT_OUT:
             start = time.perf_counter()
             analyzer = innvestigate.create_analyzer(name, model, **arguments.get(name, {}))
             if name.startswith("pattern"):

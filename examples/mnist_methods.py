@@ -37,7 +37,10 @@ ARGUMENTS = {
     "kernel_shap": {"groups": PATCHES, "samples": 400, "seed": 0},
     "lime": {"groups": PATCHES, "samples": 400, "seed": 0},
 }
-ALIASES = ("input", "grad*input", "guided", "intgrad", "deeplift", "deeplift.wrapper")
+LEFT_OUT = (
+    *("input", "grad*input", "guided", "intgrad", "deeplift", "deeplift.wrapper"),
+    "in_silico_mutagenesis",  # for sequences
+)
 
 
 def load_digits():
@@ -86,7 +89,7 @@ def explain(model, images, training_images):
     arguments = ARGUMENTS | compared
     relevances = {}
     for name in innvestigate.analyzers:
-        if name not in ALIASES:
+        if name not in LEFT_OUT:
             start = time.perf_counter()
             analyzer = innvestigate.create_analyzer(name, model, **arguments.get(name, {}))
             if name.startswith("pattern"):

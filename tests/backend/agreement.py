@@ -14,8 +14,8 @@ import numpy as np
 from keras import tree
 
 import innvestigate
-from tests.models import ARGUMENTS, build
-from tests.test_table import METHODS, REQUIRED
+from tests.models import ARGUMENTS, as_letters, build
+from tests.test_table import METHODS, OF_LETTERS, REQUIRED
 
 MODELS = (
     *("cnn_bn", "residual", "separable", "squeeze_excite", "segmentation"),
@@ -36,10 +36,11 @@ def reweighted(name: str):
 
 def explained(name: str) -> dict[str, np.ndarray]:
     """What all methods say of a model."""
-    model, x = reweighted(name)
+    model, floats = reweighted(name)
     found = {}
     for method in METHODS:
         keras.utils.set_random_seed(0)
+        x = as_letters(floats) if method in OF_LETTERS else floats
         seed = {"seed": 0} if method == "random" else {}
         arguments = {**REQUIRED.get(method, {}), **ARGUMENTS.get(name, {}), **seed}
         try:

@@ -88,7 +88,11 @@ CASES = {
     "sentences": [("gradient", {}), ("integrated_gradients", {"steps": 3}), ("lrp.attn", {})],
     "letters": [("input_t_gradient", {})],
     "quantized": [("lrp.epsilon", {})],
-    "sequences": [("deeplift", {"reference_inputs": ShuffledReferences(n=2, seed=5)})],
+    "sequences": [
+        ("deeplift", {"reference_inputs": ShuffledReferences(n=2, seed=5)}),
+        ("deeplift", {"hypothetical": True}),
+        ("in_silico_mutagenesis", {"subtract_mean": True}),
+    ],
     "language_model": [("lrp.attn", {"neuron_selection_mode": "all"}), ("gradient", {})],
     "lstm": [("lrp.epsilon", {}), ("deeplift", {}), ("gradient", {})],
     "gru": [("lrp.attn", {}), ("saliency", {})],

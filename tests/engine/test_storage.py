@@ -30,8 +30,8 @@ from innvestigate.genomics import ShuffledReferences
 from innvestigate.utils.archive import Section, pack
 from innvestigate.utils.files import FileRefusedError
 from tests.fuzz import hostile
-from tests.models import ARGUMENTS, build, makes_map
-from tests.test_table import METHODS, REQUIRED
+from tests.models import ARGUMENTS, as_letters, build, makes_map
+from tests.test_table import METHODS, OF_LETTERS, REQUIRED
 
 register = keras.saving.register_keras_serializable(package="storage_tests")
 
@@ -111,7 +111,7 @@ def create(name, model="mlp", **kwargs):
     analyzer = innvestigate.create_analyzer(name, network, **arguments)
     if hasattr(analyzer, "fit"):
         analyzer.fit(x)
-    return analyzer, x
+    return analyzer, as_letters(x) if name in OF_LETTERS else x
 
 
 def reload(analyzer, path, **kwargs):

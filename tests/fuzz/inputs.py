@@ -132,7 +132,7 @@ def plain_result(call, argument, value):
 
 def form_cases():
     """Data in every form, for every analyzer."""
-    made = Made(surface.analyzer, lambda name: surface.X)
+    made = Made(surface.analyzer, lambda name: surface.samples(surface.analyzer(name)))
     for name in innvestigate.analyzers:
         for form in FORMS:
             yield _form_case("forms of data", name, made, form, *FORMS[form])

@@ -114,7 +114,13 @@ def _fitted(made):
 def explained(made):
     """What an analyzer says of some samples."""
     selection = {"index": 0, "weights": 1, "contrast": (0, 1)}
-    return _fitted(made).analyze(X, selection.get(made.neuron_selection_mode))
+    return _fitted(made).analyze(samples(made), selection.get(made.neuron_selection_mode))
+
+
+def samples(made):
+    """Samples as an analyzer takes them."""
+    of_letters = isinstance(made, innvestigate.analyzer.InSilicoMutagenesis)
+    return np.eye(3, dtype="float32")[[0, 2, 1, 0]] if of_letters else X
 
 
 def by_rule(rule):
@@ -169,6 +175,10 @@ def _honest_model(**more):
 
 def sequence():
     return np.eye(4, dtype="float32")[None, [0, 1, 2, 3, 0, 2]]
+
+
+def _row_sums(rows):
+    return rows.cumsum(axis=1).sum(axis=1)
 
 
 def _audit_table():
@@ -342,6 +352,14 @@ HONEST: dict[str, Honest] = {
     "genomics.one_hot_decode": (lambda: {"x": sequence()}, as_it_is),
     "genomics.dinucleotide_shuffle": (lambda: {"sequence": "ACGTACAA", "seed": 0}, as_it_is),
     "genomics.ShuffledReferences": (dict, lambda found: found(sequence())),
+    "genomics.variant_effects": (
+        lambda: {"predict": _row_sums, "x": sequence(), "variants": [(0, 2, "G", "T")]},
+        as_it_is,
+    ),
+    "genomics.save_modisco": (
+        lambda: {"path": place(), "one_hot": sequence(), "contributions": sequence() - 0.25},
+        lambda paths: [np.load(path)["arr_0"] for path in paths],
+    ),
     "stores.open_store": (
         lambda: {"out": place() / "found.npy", "made_by": lambda: "me", "resume": False},
         filled,

@@ -12,7 +12,6 @@ from innvestigate.genomics import (
     ShuffledReferences,
     dinucleotide_shuffle,
     one_hot_decode,
-    one_hot_encode,
 )
 from tests.frameworks import examples
 
@@ -132,52 +131,6 @@ def test_references_of_another_sample_are_drawn_anew():
 def test_references_are_values():
     assert ShuffledReferences(5, 1) == ShuffledReferences(n=5, seed=1)
     assert repr(ShuffledReferences()) == "ShuffledReferences(n=10, seed=0)"
-
-
-@given(st.lists(st.text("XYZ-", min_size=6, max_size=6), min_size=1, max_size=4))
-def test_encoding_and_decoding(sequences):
-    x = one_hot_encode(sequences, alphabet="XYZ", unknown="-")
-    np.testing.assert_array_equal(x, np.stack([one_hot(s, "XYZ") for s in sequences]))
-    assert x.dtype == "float32"
-    assert one_hot_decode(x, alphabet="XYZ", unknown="-") == sequences
-
-
-def test_every_unknown_letter_becomes_zeros():
-    x = one_hot_encode(["ANCR"], unknown="NR")
-    np.testing.assert_array_equal(x[0], one_hot("ANCR"))
-    assert one_hot_decode(x, unknown="RN") == ["ARCR"]
-
-
-@pytest.mark.parametrize(
-    ("sequences", "error", "message"),
-    [
-        ("ACGT", TypeError, "list of strings. Received: 'ACGT'"),
-        ([1, 2], TypeError, "list of strings"),
-        ([], ValueError, r"Received the lengths: \[\]"),
-        (["", ""], ValueError, r"at least 1. Received the lengths: \[0\]"),
-        (["ACG", "AC"], ValueError, r"one length.*\[2, 3\]"),
-        (["ACG", "AxG"], ValueError, "Sequence 1 has the letter 'x' at position 1"),
-        (["acg"], ValueError, "Sequence 0 has the letter 'a' at position 0"),
-    ],
-)
-def test_strings_that_cannot_be_encoded(sequences, error, message):
-    with pytest.raises(error, match=message):
-        one_hot_encode(sequences)
-
-
-@pytest.mark.parametrize(
-    "arguments", [{"alphabet": "AAC"}, {"alphabet": ""}, {"unknown": ""}, {"unknown": "A"}]
-)
-def test_alphabets_that_do_not_fit(arguments):
-    with pytest.raises(ValueError, match="must be strings of different letters"):
-        one_hot_encode(["ACGT"], **arguments)
-    with pytest.raises(ValueError, match="must be strings of different letters"):
-        one_hot_decode(batch("ACGT"), **arguments)
-
-
-def test_decoding_checks_the_number_of_letters():
-    with pytest.raises(ValueError, match="has 3 letters, x has 4"):
-        one_hot_decode(batch("ACGT"), alphabet="ACG")
 
 
 NOT_ONE_HOT = {
