@@ -7,10 +7,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from logomaker import Glyph
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import PathPatch
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Affine2D
 
 from innvestigate.utils.arguments import (
     check_choice,
@@ -30,6 +33,8 @@ from innvestigate.visualization.scales import (
 
 LETTERS = {"A": "#009e73", "C": "#0072b2", "G": "#e69f00", "T": "#d55e00", "U": "#d55e00"}
 INK, SHADE = "#404040", "#fff0b0"
+FONT = FontProperties(family="sans", weight="bold")
+WIDTH, WIDEST = 0.95, "E"  # of a place; a letter that is narrower than this one is not made wider
 
 
 def plot_sequence_logo(
@@ -117,9 +122,18 @@ def _draw_stack(ax: Axes, position: int, row: np.ndarray, alphabet: str) -> None
     base = 0.0
     for i in np.argsort(np.abs(row)):
         if row[i]:
-            ends = sorted((base, base + row[i]))
-            Glyph(position, alphabet[i], *ends, ax=ax, color=LETTERS.get(alphabet[i], INK))
+            _draw_letter(ax, alphabet[i], position, *sorted((base, base + row[i])))
             base += row[i]
+
+
+def _draw_letter(ax: Axes, letter: str, position: int, bottom: float, top: float) -> None:
+    """A letter, stretched from one height to the other one."""
+    outline = TextPath((0, 0), letter, size=1, prop=FONT)
+    box, widest = outline.get_extents(), TextPath((0, 0), WIDEST, size=1, prop=FONT).get_extents()
+    stretch = WIDTH / max(box.width, widest.width), (top - bottom) / box.height
+    placed = Affine2D().translate(-(box.x0 + box.x1) / 2, -box.y0).scale(*stretch)
+    path = placed.translate(position, bottom).transform_path(outline)
+    ax.add_patch(PathPatch(path, facecolor=LETTERS.get(letter, INK), lw=0))
 
 
 def plot_time_series(
