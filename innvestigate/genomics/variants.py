@@ -65,7 +65,7 @@ def variant_effects(
     learning-based sequence model".
 
     Example:
-        >>> x = one_hot_encode(["ACGT", "GGTA"])
+        >>> x = np.eye(4)[[[0, 1, 2, 3], [2, 2, 3, 0]]]  # ACGT and GGTA
         >>> table = variant_effects(lambda rows: rows.sum(axis=1), x, [(0, 2, "G", "T")])
     """
     import pandas

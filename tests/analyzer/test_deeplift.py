@@ -11,6 +11,7 @@ from keras import layers, ops, tree
 
 import innvestigate
 from innvestigate.engine import mirror
+from innvestigate.genomics import ShuffledReferences
 from innvestigate.rules import Epsilon, Gradient, Rescale, RevealCancel
 from tests.frameworks import examples
 from tests.models import ClosedCell, build
@@ -230,6 +231,50 @@ def test_hypothetical_contributions_are_those_of_each_letter_in_the_place():
     np.testing.assert_allclose(found, np.moveaxis(expected, 0, -1), rtol=1e-5, atol=1e-6)
     actual = analyzer(model, **arguments).analyze(x, 1).sum(-1)
     np.testing.assert_allclose((found * x).sum(-1), actual, rtol=1e-4, atol=1e-6)
+
+
+def naive_hypothetical(x, references, kernel, bias, weights):
+    """Those of one sample of a convolution, a rectifier and weights: Rescale, written out."""
+    width = len(kernel)
+
+    def convolved(rows):
+        windows = [rows[p : p + width] for p in range(len(rows) - width + 1)]
+        return np.array([np.tensordot(window, kernel, 2) + bias for window in windows])
+
+    found = np.zeros(x.shape)
+    for reference in references:
+        z, z0 = convolved(x), convolved(reference)
+        same = np.isclose(z, z0)
+        slopes = (z.clip(min=0) - z0.clip(min=0)) / np.where(same, 1, z - z0)
+        multipliers = np.zeros(x.shape)
+        for place, signal in enumerate(np.where(same, z0 > 0, slopes) * weights):
+            multipliers[place : place + width] += kernel @ signal
+        for letter, row in enumerate(np.eye(4)):
+            found[:, letter] += ((row - reference) * multipliers).sum(axis=1)
+    return found / len(references)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 50])
+def test_hypothetical_contributions_of_many_references_on_disk(tmp_path, batch_size):
+    parts = layers.Conv1D(3, 2, activation="relu", dtype="float64"), layers.Flatten(dtype="float64")
+    stacked = [layers.Input((8, 4), dtype="float64"), *parts, layers.Dense(2, dtype="float64")]
+    model = keras.Sequential(stacked)
+    (kernel, bias), (weights, _) = (model.layers[i].get_weights() for i in (0, 2))
+    x, references = letters(5).astype("float64"), ShuffledReferences(n=6, seed=1)
+    explain = analyzer(model, hypothetical=True, reference_inputs=references)
+    explain.analyze(x, 1, batch_size=batch_size, out=tmp_path / "found.npy")
+    found = np.load(tmp_path / "found.npy", mmap_mode="r")
+    of_output = weights[:, 1].reshape(7, 3)
+    expected = [
+        naive_hypothetical(row, others, kernel, bias, of_output)
+        for row, others in zip(x, references(x), strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    actual = analyzer(model, reference_inputs=references).analyze(x, 1).sum(axis=-1)
+    np.testing.assert_allclose((found * x).sum(axis=-1), actual, rtol=1e-9, atol=1e-12)
+    before = np.mean([np.array(model(others))[:, 1] for others in references(x)], axis=1)
+    change = np.array(model(x))[:, 1] - before
+    np.testing.assert_allclose((found * x).sum(axis=(1, 2)), change, rtol=1e-9, atol=1e-12)
 
 
 def test_hypothetical_contributions_refuse_other_inputs():
