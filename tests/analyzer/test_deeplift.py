@@ -212,7 +212,7 @@ def genomics():
         layers.Reshape((2, 2)),
         layers.GlobalAveragePooling1D(),
         layers.ReLU(name="after_pooling"),
-        layers.Dense(2),
+        layers.Dense(2, name="out"),
         shape=(8, 4),
     )
 
