@@ -123,7 +123,7 @@ def one_hot_batch(x: Any, alphabet: str | None = None, *, offset: int = 0) -> np
         )
     if alphabet is not None and x.shape[-1] != len(alphabet):
         raise ValueError(
-            f"The alphabet {alphabet!r} has {len(alphabet)} letters, x has {x.shape[-1]}. Expected "
-            "one row of x for each place, with a column for each letter."
+            f"The alphabet {shown(alphabet)} has {len(alphabet)} letters, x has {x.shape[-1]}. "
+            "Expected one row of x for each place, with a column for each letter."
         )
     return x

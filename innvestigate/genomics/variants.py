@@ -22,7 +22,7 @@ class _Variant(NamedTuple):
     alt: str
 
 
-COLUMNS = _Variant._fields
+COLUMNS = ("sequence", "position", "ref", "alt")
 
 
 def variant_effects(
@@ -71,9 +71,9 @@ def variant_effects(
     import pandas
 
     check_function("predict", predict, "a function of one-hot sequences, as model.predict_on_batch")
+    codes = codes_of_letters(alphabet, unknown)
     x = one_hot_batch(x, alphabet)
     batch_size = check_whole("batch_size", batch_size, 1)
-    codes = codes_of_letters(alphabet, unknown)
     letters = alphabet + unknown[:1]
     found = [_checked(i, given, x, codes, letters) for i, given in enumerate(_tuples(variants))]
     if not found:
