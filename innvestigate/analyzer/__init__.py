@@ -38,8 +38,8 @@ from innvestigate.analyzer.lrp import (
     LRPEpsilon,
     LRPGamma,
 )
-from innvestigate.analyzer.occlusion import Occlusion
 from innvestigate.analyzer.mutagenesis import InSilicoMutagenesis
+from innvestigate.analyzer.occlusion import Occlusion
 from innvestigate.analyzer.path import (
     ExpectedGradients,
     IntegratedGradients,
