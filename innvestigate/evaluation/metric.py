@@ -15,6 +15,11 @@ class Metric:
     What is measured is a dict of arrays with one row for each sample.
     """
 
+    @property
+    def count(self) -> int | None:
+        """For how many samples the metric was given something, such as masks; None if nothing."""
+        return None
+
     def begin(self, model: keras.Model, seed: int) -> Metric:
         """What measures one run of `evaluate`: the metric itself, where nothing is kept."""
         return self

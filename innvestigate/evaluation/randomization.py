@@ -78,14 +78,15 @@ class _Run(Metric):
         name = subject.method.name
         if name not in self._analyzers:
             self._analyzers[name] = subject.method.on(self._shuffled.model)
-        plain = subject.relevance
+        plain, modes, stages = subject.relevance, self._metric.modes, len(self._shuffled.names)
         found = {}
-        for mode in self._metric.modes:
+        for mode, part in zip(modes, subject.parts(len(modes)), strict=True):
             signed, absolute = [], []
-            for _ in self._shuffled.stages(mode):
+            for _, at in zip(self._shuffled.stages(mode), part.parts(stages), strict=True):
                 relevance = subject.explain(self._analyzers[name]())[0]
                 signed.append(rank_correlation(plain, relevance))
                 absolute.append(rank_correlation(np.abs(plain), np.abs(relevance)))
+                at.progress.finish()
             found[f"{mode}_signed"] = np.stack(signed, axis=1)
             found[f"{mode}_absolute"] = np.stack(absolute, axis=1)
         return found

@@ -11,7 +11,9 @@ from innvestigate.evaluation.subject import Subject
 from innvestigate.utils.arguments import check_array
 from innvestigate.utils.words import shown
 
-PERTURBATIONS = ("zeros", "gaussian", "mean", "invert")
+PERTURBATIONS = ("zeros", "gaussian", "mean", "blur", "invert")
+BLUR = 5
+"""Standard deviation of the blur, and how far it reaches, in features."""
 _NOISE = 1  # the stream of random numbers that replaces features
 
 
@@ -62,10 +64,29 @@ def _named(name: str, subject: Subject, regions: Regions) -> np.ndarray:
     need_floats(x, f"The perturbation {name!r}")
     if name == "invert":
         return -x
+    if name == "blur":
+        return _blurred(x)
     if name == "gaussian":
         draws = [subject.random(i, _NOISE).normal(0, 0.3, x.shape[1:]) for i in range(len(x))]
         return np.stack(draws)
     return _region_means(x, regions)
+
+
+def _blurred(x: np.ndarray) -> np.ndarray:
+    """Samples that are blurred along all axes but the last; beyond the border it goes on."""
+    if x.ndim < 3:
+        raise ValueError(
+            "The perturbation 'blur' needs samples with neighbouring places, such as images. "
+            f"Received: samples of the shape {x.shape[1:]}, which has no axis but the last."
+        )
+    weights = np.exp(-0.5 * (np.arange(-BLUR, BLUR + 1) / BLUR) ** 2)
+    weights /= weights.sum()
+    for axis in range(1, x.ndim - 1):
+        border = [(BLUR, BLUR) if i == axis else (0, 0) for i in range(x.ndim)]
+        padded, size = np.pad(x, border, mode="edge"), x.shape[axis]
+        shifted = (padded.take(range(k, k + size), axis) for k in range(len(weights)))
+        x = sum(w * part for w, part in zip(weights, shifted, strict=True))
+    return x
 
 
 def need_floats(x: np.ndarray, what: str) -> None:

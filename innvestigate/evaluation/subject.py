@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -10,6 +12,7 @@ import numpy as np
 
 from innvestigate.backend import jit_compile
 from innvestigate.utils.arguments import as_array, check_kind
+from innvestigate.utils.batching import Progress
 from innvestigate.utils.words import shown
 
 
@@ -25,6 +28,7 @@ class Subject:
         forward: Maps rows of inputs to the model's output, flattened.
         batch_size: Rows that are run at a time.
         seed: Seed of everything random; a sample's draws depend on it and its number alone.
+        progress: The part of the progress bar that a metric fills.
         relevance: What a method says of the samples, `(n, *shape)`; None before one is asked.
         method: The method; None before one is asked.
     """
@@ -36,6 +40,7 @@ class Subject:
     forward: Forward
     batch_size: int
     seed: int
+    progress: Progress = field(default_factory=lambda: Progress(None))
     relevance: Any = None
     method: Any = None
 
@@ -46,10 +51,22 @@ class Subject:
         """A generator for one sample of the batch, the same whatever the batch."""
         return np.random.default_rng((self.seed, int(self.numbers[sample]), *purpose))
 
-    def chunks(self, count: int) -> list[range]:
-        """Numbers of variants, of so many at a time that `batch_size` rows are run."""
+    def chunks(self, count: int) -> Iterator[range]:
+        """Numbers of variants, of so many at a time that `batch_size` rows are run.
+
+        Chunks are as even as can be, as models are compiled for each size. The progress bar fills
+        as they are done.
+        """
         at_once = max(1, self.batch_size // len(self))
-        return [range(i, min(i + at_once, count)) for i in range(0, count, at_once)]
+        edges = np.linspace(0, count, -(-count // at_once) + 1).astype(int).tolist()
+        for start, end in pairwise(edges):
+            yield range(start, end)
+            self.progress.part(start, end, count).finish()
+
+    def parts(self, count: int) -> Iterator[Subject]:
+        """The same subject for each of so many tasks, which fill the progress bar in turn."""
+        for i in range(count):
+            yield replace(self, progress=self.progress.part(i, i + 1, count))
 
     def explain(self, analyzer: Any, variants: np.ndarray | None = None) -> np.ndarray:
         """What an analyzer says of the samples' neurons.
@@ -76,9 +93,33 @@ class Subject:
         Returns:
             `(k, n)`, in float64.
         """
-        rows = self.forward(variants.reshape(-1, *self.x.shape[1:]))
-        found = rows.reshape(*variants.shape[:2], -1)[:, np.arange(len(self)), self.neuron]
+        found = self._rows(variants)[:, np.arange(len(self)), self.neuron]
         return found.astype("float64")
+
+    def is_largest(self, variants: np.ndarray) -> np.ndarray:
+        """Whether the explained output is the largest one at variants of the samples.
+
+        Args:
+            variants: `(k, n, *shape)`.
+
+        Returns:
+            `(k, n)`, of booleans.
+
+        Raises:
+            ValueError: If the model has one output only.
+        """
+        rows = self._rows(variants)
+        if rows.shape[-1] < 2:
+            raise ValueError(
+                "Which output is the largest is no question for a model with one output. Use a "
+                "metric that follows the output, such as RegionPerturbation or Deletion."
+            )
+        return rows.argmax(axis=2) == self.neuron
+
+    def _rows(self, variants: np.ndarray) -> np.ndarray:
+        """The whole output at variants, `(k, n, neurons)`."""
+        rows = self.forward(variants.reshape(-1, *self.x.shape[1:]))
+        return rows.reshape(*variants.shape[:2], -1)
 
 
 class Forward:

@@ -23,12 +23,13 @@ GIVEN = {"given": noise((8,), seed=1)}
 
 
 def test_tables_are_tidy():
+    model = float64_model((10, 3))
     analyzers = {
-        name: innvestigate.create_analyzer(name, MODEL) for name in ("gradient", "input_t_gradient")
+        name: innvestigate.create_analyzer(name, model) for name in ("gradient", "input_t_gradient")
     }
-    found = evaluate(MODEL, analyzers, X, metrics=list(METRICS), seed=0)
+    found = evaluate(model, analyzers, noise((10, 3)), metrics=list(METRICS), seed=0)
     assert list(found.scores) == ["method", "metric", "mean", "error", "samples"]
-    assert list(found.curves) == ["method", "order", "step", "fraction", "mean", "error"]
+    assert list(found.curves) == ["method", "metric", "order", "step", "fraction", "mean", "error"]
     assert list(found.samples) == ["method", "metric", "sample", "value"]
     columns = ["method", "mode", "step", "layer", "similarity", "mean", "error"]
     assert list(found.randomization) == columns
@@ -43,9 +44,16 @@ def test_tables_are_tidy():
         "sensitivity_n",
         "infidelity",
         "max_sensitivity",
+        "deletion_most_relevant",
+        "insertion_most_relevant",
+        "road_most_relevant",
+        "road_least_relevant",
+        "sparseness",
+        "complexity",
     ]
     expected = {(name, metric) for name in analyzers for metric in metrics}
-    expected.add(("random order", "aopc_random"))
+    for metric in ("aopc", "deletion", "insertion", "road"):
+        expected.add(("random order", f"{metric}_random"))
     rows = set(zip(found.scores["method"], found.scores["metric"], strict=True))
     assert rows == expected and len(found.scores) == len(expected)
     by_sample = found.samples.groupby(["method", "metric"])["value"].mean()
@@ -80,11 +88,21 @@ def test_without_a_seed_numbers_differ():
     assert np.all(found[0].to_numpy() != found[1].to_numpy())
 
 
-def test_a_progress_bar_is_shown_if_asked_for(capsys):
-    evaluate(MODEL, GIVEN, X, metrics="infidelity")
+def test_a_progress_bar_is_shown_unless_it_is_turned_off(capsys):
+    evaluate(MODEL, GIVEN, X, metrics="infidelity", verbose=0)
     assert capsys.readouterr().out == ""
-    evaluate(MODEL, GIVEN, X, metrics="infidelity", verbose=1)
+    evaluate(MODEL, GIVEN, X, metrics="infidelity")
     assert "100" in capsys.readouterr().out
+
+
+def test_the_progress_bar_rises_with_every_part_of_the_work(monkeypatch):
+    seen = []
+    monkeypatch.setattr(keras.utils.Progbar, "update", lambda bar, at, **_: seen.append(at))
+    methods = {"a": X, "b": -X}
+    metrics = ["region_perturbation", "sensitivity_n"]
+    evaluate(MODEL, methods, X, metrics=metrics, batch_size=5)
+    assert seen == sorted(seen) and seen[-1] == 100
+    assert len(set(seen)) > 50 and max(np.diff(seen)) <= 17  # no metric is a single leap
 
 
 def test_no_more_rows_than_the_batch_size_are_run(monkeypatch):
@@ -192,7 +210,7 @@ def test_wrong_arguments_are_refused(case):
 
 
 WRONG_METRICS = [
-    (lambda: RegionPerturbation("blur"), "Unknown perturbation: 'blur'"),
+    (lambda: RegionPerturbation("median"), "Unknown perturbation: 'median'"),
     (lambda: RegionPerturbation(orders="random"), "orders must be out of"),
     (lambda: RegionPerturbation(orders=("best",)), "orders must be out of"),
     (lambda: RegionPerturbation(orders=()), "orders must be out of"),
@@ -202,7 +220,7 @@ WRONG_METRICS = [
     (lambda: RegionPerturbation(value_range=3), "low < high"),
     (lambda: SensitivityN(n=0), "n must be"),
     (lambda: SensitivityN(subsets=1), "subsets must be"),
-    (lambda: SensitivityN(perturbation="blur"), "Unknown perturbation"),
+    (lambda: SensitivityN(perturbation="median"), "Unknown perturbation"),
     (lambda: Infidelity("square"), "kind must be one of"),
     (lambda: Infidelity("noise"), "Noise goes with slopes"),
     (lambda: Infidelity(noise_scale=0), "noise_scale must be"),

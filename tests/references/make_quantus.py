@@ -9,6 +9,10 @@ Sets of features are drawn at random by Quantus: here it is handed all of them, 
 Left out are SensitivityN and Infidelity: both keep what earlier draws have replaced, so that they
 measure the removal of more and more features, and not what the papers define.
 FaithfulnessCorrelation computes sensitivity-n for one n.
+
+ROAD gets no noise. Objects are rectangles, of which Quantus is handed the masks. Which part of the
+relevance counts it leaves to the caller, who hands it over: for the mass the positive part, for the
+ranks the absolute one. (Quantus ranks equal places in the order of their indices.)
 """
 
 from itertools import combinations
@@ -18,18 +22,19 @@ from unittest import mock
 import numpy as np
 import quantus
 import torch
+from quantus.functions.perturb_func import noisy_linear_imputation
 from quantus.functions.similarity_func import correlation_spearman
 from torch import nn
 
 FOLDER = Path(__file__).parent / "quantus"
 SHAPE, CLASSES, SUBSET = (6, 6), 3, 2
-PLAIN = {
+MEASURED = {
     "abs": False,
     "normalise": False,
     "disable_warnings": True,
     "display_progressbar": False,
-    "perturb_baseline": 0.0,
 }
+PLAIN = MEASURED | {"perturb_baseline": 0.0}
 
 
 def network(random, features):
@@ -45,6 +50,7 @@ def network(random, features):
 
 def measure(metric, model, x, y, relevance, **more):
     """What a metric gives for each sample."""
+    x, relevance = x.copy(), relevance.copy()  # some metrics write on them
     return np.array(metric(model, x, y, relevance, softmax=False, device="cpu", **more))
 
 
@@ -93,8 +99,44 @@ def main():
     )
     a, b = np.round(random.normal(0, 1, (2, 5, 30)), 1)
     found |= {"a": a, "b": b, "spearman": correlation_spearman(a, b, batched=True)}
+    found |= placed(random)
     FOLDER.mkdir(exist_ok=True)
     np.savez(FOLDER / "evaluation.npz", **found)
+
+
+def placed(random):
+    """What metrics of places, of few features and ROAD say of a third network and its samples."""
+    model, weights = network(random, 36)
+    found = {f"placed/weights/{i}": w for i, w in enumerate(weights)}
+    x = random.normal(0, 1, (30, 1, *SHAPE)).astype("float32")
+    relevance = random.normal(0, 1, x.shape)
+    masks = np.zeros(x.shape, bool)
+    for mask in masks:
+        (top, bottom), (left, right) = (np.sort(random.permutation(7)[:2]) for _ in range(2))
+        mask[0, top:bottom, left:right] = True
+    with torch.no_grad():
+        neuron = model(torch.tensor(x)).argmax(1).numpy()
+    found |= {"x": x, "relevance": relevance, "masks": masks, "neuron": neuron}
+    signed, positive, absolute = (
+        (model, x, neuron, r) for r in (relevance, np.maximum(relevance, 0), np.abs(relevance))
+    )
+    found |= {
+        "pointing_game": measure(quantus.PointingGame(**MEASURED), *signed, s_batch=masks),
+        "mass": measure(quantus.RelevanceMassAccuracy(**MEASURED), *positive, s_batch=masks),
+        "rank": measure(quantus.RelevanceRankAccuracy(**MEASURED), *absolute, s_batch=masks),
+        "sparseness": measure(quantus.Sparseness(**MEASURED | {"abs": True}), *signed),
+        "complexity": measure(quantus.Complexity(**MEASURED | {"abs": True}), *signed),
+    }
+    percentages = list(range(10, 100, 10))
+    road = quantus.ROAD(percentages=percentages, noise=0.0, **MEASURED)
+    by_percentage = road(*(np.copy(a) if a is not model else a for a in signed), device="cpu")
+    found["road"] = np.array([by_percentage[p] for p in percentages])
+    removed = np.stack([random.permutation(36)[:24] for _ in x])
+    found["removed"] = removed
+    found["imputed"] = np.stack(
+        [noisy_linear_imputation(a, gone, noise=0.0) for a, gone in zip(x, removed, strict=True)]
+    )
+    return {name if "/" in name else f"placed/{name}": array for name, array in found.items()}
 
 
 def gradient(model, inputs, targets, **_):

@@ -10,12 +10,19 @@ from keras import layers
 
 import innvestigate
 from innvestigate.evaluation import (
+    Complexity,
     MaxSensitivity,
+    PointingGame,
     RegionPerturbation,
+    RelevanceMassAccuracy,
+    RelevanceRankAccuracy,
+    Road,
     SensitivityN,
+    Sparseness,
     evaluate,
     rank_correlation,
 )
+from innvestigate.evaluation.imputation import imputed
 
 STORED = dict(np.load(Path(__file__).parent / "quantus" / "evaluation.npz"))
 
@@ -94,3 +101,39 @@ def test_max_sensitivity(monkeypatch):
 def test_rank_correlation_with_equal_values():
     found = rank_correlation(STORED["a"], STORED["b"])
     np.testing.assert_allclose(found, STORED["spearman"], atol=1e-12)
+
+
+def placed(metrics, part="relevance"):
+    """What metrics say of the samples that have objects: all of its tables."""
+    model, neuron = network(6, "placed/"), STORED["placed/neuron"]
+    given = {"given": images(f"placed/{part}")}
+    return evaluate(model, given, images("placed/x"), neuron, metrics=metrics, verbose=0)
+
+
+def test_metrics_of_places_and_of_few_features():
+    masks = images("placed/masks")
+    metrics = {
+        "pointing_game": PointingGame(masks),
+        "mass": RelevanceMassAccuracy(masks),
+        "rank": RelevanceRankAccuracy(masks, part="absolute"),
+        "sparseness": Sparseness(),
+        "complexity": Complexity(),
+    }
+    table = placed(list(metrics.values())).samples
+    table = table[table["method"] == "given"]
+    for number, name in enumerate(metrics):
+        found = table["value"].to_numpy().reshape(5, -1)[number]
+        np.testing.assert_allclose(found, STORED[f"placed/{name}"], atol=1e-5, err_msg=name)
+
+
+def test_road():
+    fractions = tuple(np.arange(1, 10) / 10)
+    curves = placed(Road(fractions, noise=0, orders=("most_relevant",))).curves
+    np.testing.assert_allclose(curves["mean"][1:], STORED["placed/road"])
+
+
+def test_imputation():
+    x, removed = images("placed/x"), np.zeros((30, 36), bool)
+    np.put_along_axis(removed, STORED["placed/removed"], True, axis=1)
+    found = imputed(x, removed.reshape(30, 6, 6))
+    np.testing.assert_allclose(found, images("placed/imputed"), atol=1e-3)

@@ -1,0 +1,122 @@
+"""ROAD: region perturbation that does not betray which places it has removed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from innvestigate.evaluation.imputation import imputed
+from innvestigate.evaluation.metric import Metric
+from innvestigate.evaluation.perturbation import curve_tables
+from innvestigate.evaluation.regions import ORDERS, Regions
+from innvestigate.evaluation.replacement import need_floats
+from innvestigate.evaluation.subject import Subject
+from innvestigate.utils.arguments import check_array, check_choices, check_number, settle
+from innvestigate.utils.words import shown
+
+_IMPUTED = 5  # the stream of random numbers that is added to what is imputed
+
+
+@dataclass(frozen=True)
+class Road(Metric):
+    """ROAD, remove and debias: how often the class is still found without the relevant places.
+
+    A fraction of the places (pixels, points in time) is removed in the order of their relevance,
+    summed over the last axis. Each of them becomes the weighted mean of its neighbours, removed
+    ones too, and noise N(0, `noise`²): a system of linear equations for each sample and fraction.
+    So the shape of what is removed cannot be seen, which the network might read the class from.
+    The curve is the accuracy: whether the explained neuron is the largest output, on average over
+    samples. The number of a sample is the mean over the fractions.
+
+    With the most relevant places first, `road_most_relevant`, a good heatmap has a small one; with
+    the least relevant first, `road_least_relevant`, a large one. Both must be compared with
+    `road_random`. To explain the label of each sample, rather than what the network says, pass it
+    as `neuron` of `evaluate`.
+
+    Neighbours of an image are the eight around a pixel, those at the corner with half the weight.
+    Along d axes they are the 3ᵈ - 1 places around one, with the weight 1/k if k axes differ.
+
+    Args:
+        fractions: Which fractions of the places are removed, rising, in (0, 1).
+        noise: Standard deviation of the noise, in units of the input.
+        orders: Out of `"most_relevant"`, `"least_relevant"` (first) and `"random"`, which is that
+            of the method `"random order"`.
+
+    Reference: Rong et al. 2022, "A Consistent and Efficient Evaluation Strategy for Attribution
+    Methods", section 4.
+    """
+
+    fractions: tuple = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    noise: float = 0.01
+    orders: tuple = ORDERS
+
+    name: ClassVar[str] = "road"
+
+    def __post_init__(self):
+        settle(
+            self,
+            fractions=_as_fractions(self.fractions),
+            noise=check_number("noise", self.noise, least=0),
+            orders=check_choices("orders", self.orders, ORDERS),
+        )
+
+    def measure(self, subject: Subject) -> dict[str, np.ndarray]:
+        """By order whether the class is found, `(n, fractions + 1)`, and the mean."""
+        return self._curves(subject, [order for order in self.orders if order != "random"])
+
+    def baseline(self, subject: Subject) -> dict[str, np.ndarray]:
+        """The same for the random order."""
+        return self._curves(subject, [order for order in self.orders if order == "random"])
+
+    def values(self, measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The mean over the fractions for each sample, by the name of the metric."""
+        return {name: y for name, y in measured.items() if name not in self.orders}
+
+    def tables(
+        self, method: str, measured: dict[str, np.ndarray], shape: tuple
+    ) -> dict[str, list[pd.DataFrame]]:
+        """The curves: method, metric, order, step, fraction, mean, error."""
+        curves = {order: measured[order] for order in self.orders if order in measured}
+        return {"curves": curve_tables(method, self.name, curves, np.array([0, *self.fractions]))}
+
+    def _curves(self, subject: Subject, orders: list[str]) -> dict[str, np.ndarray]:
+        need_floats(subject.x, "ROAD")
+        if subject.x.ndim < 3:
+            raise ValueError(
+                "ROAD needs samples with neighbouring places, such as images. Received: samples "
+                f"of the shape {subject.x.shape[1:]}, which has no axis but the last."
+            )
+        pixels, found = Regions.fitting(subject.x.shape[1:], 1), {}
+        for order, part in zip(orders, subject.parts(len(orders)), strict=True):
+            found[order] = self._curve(part, pixels, pixels.ranks(part, order))
+            found[f"road_{order}"] = found[order][:, 1:].mean(axis=1)
+        return found
+
+    def _curve(self, subject: Subject, pixels: Regions, ranks: np.ndarray) -> np.ndarray:
+        places = ranks[:, pixels.labels[..., 0]]
+        found = [subject.is_largest(subject.x[None])]
+        for chunk in subject.chunks(len(self.fractions)):
+            counts = [int(self.fractions[k] * len(pixels) + 1e-6) for k in chunk]
+            variants = [self._without(subject, places < count) for count in counts]
+            found.append(subject.is_largest(np.stack(variants)))
+        return np.concatenate(found).T.astype("float64")
+
+    def _without(self, subject: Subject, removed: np.ndarray) -> np.ndarray:
+        """The samples without some places, `(n, *shape)`, in their type."""
+        shape = subject.x.shape[1:]
+        noise = [
+            subject.random(i, _IMPUTED, int(gone.sum())).normal(0, self.noise, shape)
+            for i, gone in enumerate(removed)
+        ]
+        found = imputed(subject.x, removed) + removed[..., None] * np.stack(noise)
+        return found.astype(subject.x.dtype)
+
+
+def _as_fractions(given) -> tuple:
+    values = check_array("fractions", given).reshape(-1)
+    if np.any(values <= 0) or np.any(values >= 1) or np.any(np.diff(values) <= 0):
+        raise ValueError(f"fractions must rise, and be in (0, 1). Received: {shown(given)}.")
+    return tuple(values.tolist())

@@ -1,0 +1,134 @@
+"""ROAD: the imputation by a dense system of equations, the curves by loops."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from innvestigate.evaluation import Road, evaluate
+from innvestigate.evaluation.imputation import imputed
+
+from .models import SHAPES, float64_model, linear_model, noise, run_naively
+
+
+def naive_imputation(x, removed):
+    """The equations of all places, written down one by one, and solved at once."""
+    places = list(np.ndindex(removed.shape))
+    number = {place: i for i, place in enumerate(places)}
+    matrix, right = np.eye(len(places)), x.reshape(len(places), -1).astype("float64")
+    for place in places:
+        if not removed[place]:
+            continue
+        weights = {}
+        for offset in product((-1, 0, 1), repeat=removed.ndim):
+            at = tuple(p + o for p, o in zip(place, offset, strict=True))
+            if at in number and at != place:
+                weights[at] = 1 / sum(map(abs, offset))
+        for at, weight in weights.items():
+            matrix[number[place], number[at]] = -weight / sum(weights.values())
+        right[number[place]] = 0
+    return np.linalg.solve(matrix, right).reshape(x.shape)
+
+
+@pytest.mark.parametrize("shape", [(40, 2), (9, 8, 2), (5, 4, 6, 1)])
+@pytest.mark.parametrize("fraction", [0.2, 0.9])
+def test_removed_places_are_the_mean_of_their_neighbours(shape, fraction):
+    x = noise(shape, 3)
+    removed = np.random.default_rng(0).uniform(size=(3, *shape[:-1])) < fraction
+    removed[1] = True  # all but a corner: what is left is everywhere
+    removed[1, *[0] * (len(shape) - 1)] = False
+    removed[2] = False
+    found = imputed(x, removed)
+    for i in range(3):
+        np.testing.assert_allclose(found[i], naive_imputation(x[i], removed[i]), atol=2e-3)
+    np.testing.assert_array_equal(found[2], x[2])
+    np.testing.assert_array_equal(found[~removed], x[~removed])
+
+
+def test_a_large_hole_in_a_ramp_is_filled_by_the_ramp():
+    """A linear function is the mean of its neighbours."""
+    x = np.add.outer(np.arange(60.0), 2 * np.arange(50.0))[None, :, :, None]
+    removed = np.zeros((1, 60, 50), bool)
+    removed[:, 1:-1, 1:-1] = True
+    np.testing.assert_allclose(imputed(x, removed), x, atol=0.05)
+
+
+def test_of_nothing_nothing_is_imputed():
+    with pytest.raises(ValueError, match="Nothing is left"):
+        imputed(np.ones((2, 3, 3, 1)), np.array([np.zeros((3, 3)), np.ones((3, 3))], bool))
+
+
+@pytest.mark.parametrize("kind", ["image", "series"])
+def test_curves_are_those_of_explicit_loops(kind):
+    shape = SHAPES[kind]
+    model, x, relevance = float64_model(shape), noise(shape, 8), noise(shape, 8, 1)
+    neuron, fractions = np.arange(8) % 3, (0.25, 0.5, 0.8)
+    orders = ("most_relevant", "least_relevant")
+    metric = Road(fractions, noise=0, orders=orders)
+    found = evaluate(model, {"g": relevance}, x, neuron, metrics=metric, batch_size=20, verbose=0)
+    assert set(found.curves["metric"]) == {"road"}
+    for order, sign in zip(orders, (-1, 1), strict=True):
+        hits = []
+        for sample, r, k in zip(x, relevance, neuron, strict=True):
+            summed = r.sum(axis=-1)
+            ranking = np.argsort(sign * summed.reshape(-1))
+            for fraction in (0, *fractions):
+                removed = np.zeros(summed.size, bool)
+                removed[ranking[: int(fraction * summed.size)]] = True
+                changed = naive_imputation(sample, removed.reshape(summed.shape))
+                outputs = [run_naively(model, changed, j) for j in range(3)]
+                hits.append(outputs[k] == max(outputs))
+        hits = np.array(hits, float).reshape(8, -1)
+        curve = found.curves[found.curves["order"] == order]
+        np.testing.assert_allclose(curve["fraction"], [0, *fractions])
+        np.testing.assert_allclose(curve["mean"], hits.mean(axis=0))
+        values = found.samples["value"][found.samples["metric"] == f"road_{order}"]
+        np.testing.assert_allclose(values, hits[:, 1:].mean(axis=1))
+
+
+def test_noise_is_added_to_what_is_imputed_alone_and_follows_the_seed(monkeypatch):
+    seen = []
+    plain = Road._without
+
+    def watched(self, subject, removed):
+        seen.append((removed, plain(self, subject, removed), imputed(subject.x, removed)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(Road, "_without", watched)
+    model, x = float64_model((20, 20, 1)), noise((20, 20, 1), 2)
+    metric = Road((0.5,), noise=0.1, orders=("random",))
+    for seed in (0, 0, 1):
+        evaluate(model, {"g": x}, x, metrics=metric, seed=seed, verbose=0)
+    removed, found, without = seen[0]
+    np.testing.assert_array_equal(found[~removed], x[~removed])
+    assert np.std((found - without)[removed]) == pytest.approx(0.1, rel=0.1)
+    np.testing.assert_array_equal(found, seen[1][1])
+    assert np.any(found != seen[2][1])
+
+
+def test_results_do_not_depend_on_batches():
+    model, x, relevance = float64_model((7, 6, 2)), noise((7, 6, 2)), noise((7, 6, 2), seed=1)
+    found = [
+        evaluate(model, {"g": relevance}, x, metrics="road", batch_size=n, seed=4, verbose=0)
+        for n in (2, 64)
+    ]
+    np.testing.assert_array_equal(*(table.samples["value"] for table in found))
+
+
+@pytest.mark.parametrize("fractions", [(), (0,), (1.0,), (0.5, 0.2), (0.2, 0.2), "half", None])
+def test_fractions_are_checked(fractions):
+    with pytest.raises(ValueError, match="fractions must"):
+        Road(fractions)
+
+
+def test_what_does_not_fit_is_refused():
+    model, x = float64_model((8,)), noise((8,))
+    with pytest.raises(ValueError, match="neighbouring places"):
+        evaluate(model, {"g": x}, x, metrics="road", verbose=0)
+    with pytest.raises(ValueError, match="does not fit whole numbers"):
+        evaluate(model, {"g": x}, x.astype(int), metrics="road", verbose=0)
+    model, x = linear_model((6, 2)), noise((6, 2))
+    with pytest.raises(ValueError, match="one output"):
+        evaluate(model, {"g": x}, x, metrics="road", verbose=0)
+    with pytest.raises(ValueError, match="noise must be"):
+        Road(noise=-1)
