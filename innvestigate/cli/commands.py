@@ -206,8 +206,9 @@ def evaluate(
         list[str],
         typer.Option(
             metavar="NAME",
-            help="region_perturbation, randomization, sensitivity_n, infidelity or "
-            "max_sensitivity; several can be given, with arguments as in Python: "
+            help="region_perturbation, deletion, insertion, road, randomization, sensitivity_n, "
+            "infidelity, max_sensitivity, sparseness or complexity; several can be given, with "
+            "arguments as in Python: "
             "`'region_perturbation(region_shape=8, steps=20)'`.",
         ),
     ] = ["region_perturbation"],  # noqa: B006
@@ -216,8 +217,8 @@ def evaluate(
         typer.Option(
             *("--out", "-o"),
             metavar="FILE",
-            help="The scores as .csv, or the curves of region_perturbation as a picture. Can be "
-            "given several times.",
+            help="The scores as .csv, or the curves of region_perturbation, deletion, insertion or "
+            "road as a picture. Can be given several times.",
             show_default=False,
         ),
     ] = None,
@@ -258,7 +259,7 @@ def evaluate(
         analyzers = session.create(method, reference, fit)
     with ends_with(FAILED), progress(len(samples.x)) as done:
         x = watched(samples.x, batch_size, partial(done, "evaluating"))
-        options: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
+        options: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "verbose": 0}
         found = evaluate(session.model, analyzers, x, neurons, metrics=metrics, **options)
     with ends_with(FAILED):
         print_table(list(found.scores.columns), found.scores.to_dict("records"))

@@ -35,6 +35,7 @@ from innvestigate.visualization import (
 MOST, MOST_ON_PAGE = 100, 1000  # samples in one picture, on one page
 LONGEST = 50  # letters of a name, each of which may take four of the 255 bytes of a file's name
 ARRAYS = "relevance.npz"
+CURVES = ("region_perturbation", "deletion", "insertion", "road")  # metrics that draw curves
 Target = tuple[Path, Callable[[BinaryIO], Any]]
 
 
@@ -253,11 +254,13 @@ def check_scores(path: Path, metrics: Iterable[str]) -> None:
         metrics: The names of the metrics.
 
     Raises:
-        ValueError: If there are no curves to draw.
+        ValueError: If there are no curves to draw, or those of several metrics.
     """
-    if path.suffix.lower() != ".csv" and "region_perturbation" not in metrics:
+    drawn = [name for name in metrics if name in CURVES]
+    if path.suffix.lower() != ".csv" and len(drawn) != 1:
         raise ValueError(
-            f"{printable(path)}: curves are those of region_perturbation. Add this metric."
+            f"{printable(path)}: a picture holds the curves of one metric out of "
+            f"{', '.join(CURVES)}. Received: {', '.join(drawn) or 'none of them'}."
         )
 
 

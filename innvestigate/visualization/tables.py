@@ -194,7 +194,8 @@ def plot_perturbation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Axe
     Args:
         table: A row for each method, order and step, with the columns `method`, `order`,
             `fraction` (of the regions that are replaced), `mean` and `error`: the `curves` of
-            `innvestigate.evaluation.evaluate`. Rows of the order "random" are the baseline.
+            `innvestigate.evaluation.evaluate`. Rows of the order "random" are the baseline. Where
+            there is a column `metric`, it holds one: `curves[curves["metric"] == "insertion"]`.
         ax: Axes to draw on; by default new ones.
 
     Returns:
@@ -202,7 +203,8 @@ def plot_perturbation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Axe
 
     Raises:
         TypeError: If the table is not a DataFrame.
-        ValueError: If the table is empty, a column is missing or a fraction or mean is not finite.
+        ValueError: If the table is empty, a column is missing, a fraction or mean is not finite, or
+            there are curves of several metrics.
     """
     check_axes(ax)
     _check_table(table)
@@ -223,12 +225,20 @@ def plot_perturbation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Axe
         )
     for method, rows in table[random].groupby("method", sort=False):
         _draw_curve(ax, rows, label=method, color="0.4", ls="--")
-    ax.set(xlabel="fraction of regions replaced", ylabel="output", xlim=(0, None))
+    ax.set(xlabel=f"fraction of {_watched(table)}", ylabel="output", xlim=(0, None))
     ax.spines[["top", "right"]].set_visible(False)
     legend = ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     for text in legend.get_texts():
         text.set_parse_math(False)
     return ax
+
+
+def _watched(table: pd.DataFrame) -> str:
+    """What happens along the curves."""
+    metric = table["metric"].iloc[0] if "metric" in table else ""
+    return {"insertion": "regions put back", "road": "places removed"}.get(
+        metric, "regions replaced"
+    )
 
 
 def _draw_curve(ax: Axes, rows: pd.DataFrame, **style: Any) -> None:
@@ -245,6 +255,12 @@ def _check_table(table: pd.DataFrame) -> None:
         raise ValueError(
             f"Expected a row for each method, order and step. The table has {len(table)} rows and "
             f"lacks the columns: {sorted(missing)}."
+        )
+    metrics = list(dict.fromkeys(table["metric"])) if "metric" in table else []
+    if len(metrics) > 1:
+        raise ValueError(
+            f"The table holds curves of several metrics: {', '.join(map(str, metrics))}. Choose "
+            f"one: table[table['metric'] == {metrics[0]!r}]."
         )
     for name, column in {
         "fraction": table["fraction"],

@@ -328,7 +328,11 @@ WRONG = {
     ),
     "curves of no curves": (
         (*SCORES, "-o", "x.png", "--metric", "infidelity"),
-        "Add this metric",
+        "Received: none of them",
+    ),
+    "curves of two metrics": (
+        (*SCORES, "-o", "x.png", "--metric", "deletion", "--metric", "road"),
+        "the curves of one metric",
     ),
 }
 

@@ -137,6 +137,9 @@ NEEDED = {
     "lrp.epsilon_gamma_box": "low=0, high=1",
     "deep_taylor.bounded": "low=0, high=1",
     "region_perturbation": "region_shape=3, steps=2",
+    "deletion": "region_shape=3, steps=2",
+    "insertion": "region_shape=3, steps=2",
+    "road": "fractions=[0.5]",
     "sensitivity_n": "region_shape=2",
     "infidelity": "region_shape=2",
 }

@@ -28,6 +28,7 @@ MODULES = (
     "innvestigate.stores",
 )
 X = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+BOXES = np.array([[0, 1], [0, 2], [1, 3], [0, 3]])
 BOX = {"low": -9, "high": 9}
 REQUIRED: dict[str, dict] = {
     "lrp": {"rule": "Z"},
@@ -141,7 +142,16 @@ def by_composite(composite):
 
 def evaluated(metric):
     methods = {"gradient": analyzer("input_t_gradient")}
-    return evaluation.evaluate(mlp(), methods, X, metrics=metric, seed=0, batch_size=8).samples
+    return evaluation.evaluate(
+        mlp(), methods, X, metrics=metric, seed=0, batch_size=8, verbose=0
+    ).samples
+
+
+def evaluated_over_time(metric):
+    x = np.random.default_rng(0).normal(size=(4, 6, 1)).astype("float32")
+    model = keras.Sequential([layers.Input((6, 1)), layers.Flatten(), layers.Dense(2)])
+    model.set_weights([np.eye(6, 2), np.zeros(2)])
+    return evaluation.evaluate(model, {"x": x}, x, metrics=metric, seed=0, verbose=0).samples
 
 
 def summed_up(found):
@@ -199,7 +209,7 @@ def _of_shap():
 @cache
 def _curves():
     methods = {"gradient": analyzer("input_t_gradient")}
-    return evaluation.evaluate(mlp(), methods, X, seed=0).curves
+    return evaluation.evaluate(mlp(), methods, X, seed=0, verbose=0).curves
 
 
 PIXELS = np.zeros((4, 4, 3), "uint8")
@@ -284,6 +294,14 @@ HONEST: dict[str, Honest] = {
     "evaluation.Infidelity": (lambda: {"draws": 4}, evaluated),
     "evaluation.MaxSensitivity": (lambda: {"draws": 2}, evaluated),
     "evaluation.RegionPerturbation": (dict, evaluated),
+    "evaluation.Deletion": (dict, evaluated),
+    "evaluation.Insertion": (lambda: {"perturbation": "zeros"}, evaluated),
+    "evaluation.Road": (lambda: {"fractions": (0.5,)}, evaluated_over_time),
+    "evaluation.Sparseness": (dict, evaluated),
+    "evaluation.Complexity": (dict, evaluated),
+    "evaluation.PointingGame": (lambda: {"masks": X > 0}, evaluated),
+    "evaluation.RelevanceMassAccuracy": (lambda: {"masks": X > 0}, evaluated),
+    "evaluation.RelevanceRankAccuracy": (lambda: {"boxes": BOXES}, evaluated),
     "evaluation.Randomization": (dict, evaluated),
     "evaluation.aopc": (lambda: {"curves": np.random.default_rng(0).normal(size=(3, 4))}, as_it_is),
     "evaluation.evaluate": (

@@ -118,6 +118,19 @@ def test_curves_are_the_table():
     pd.testing.assert_frame_equal(TABLE, before)
 
 
+@pytest.mark.parametrize(
+    ("metric", "what"),
+    [
+        ("region_perturbation", "regions replaced"),
+        ("insertion", "regions put back"),
+        ("road", "places removed"),
+    ],
+)
+def test_the_axis_says_what_happens(metric, what):
+    ax = plot_perturbation_curves(TABLE.assign(metric=metric))
+    assert ax.get_xlabel() == f"fraction of {what}"
+
+
 def test_bands_are_one_error_to_both_sides():
     ax = plot_perturbation_curves(curve("a", "most_relevant", [1.0, 0.5], [0.1, 0.2]))
     (band,) = ax.collections
@@ -151,6 +164,11 @@ def test_many_methods_can_be_told_apart():
         (TABLE.iloc[:0], ValueError, "The table has 0 rows"),
         (TABLE.drop(columns=["mean", "order"]), ValueError, r"\['mean', 'order'\]"),
         (TABLE.assign(mean=np.nan), ValueError, "mean is not finite"),
+        (
+            pd.concat([TABLE.assign(metric="deletion"), TABLE.assign(metric="insertion")]),
+            ValueError,
+            r"several metrics: deletion, insertion. Choose one: table\[table\['metric'\] ==",
+        ),
         (TABLE.to_dict(), TypeError, "table must be a pandas DataFrame. Received: .*of type dict"),
     ],
 )
