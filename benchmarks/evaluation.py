@@ -179,10 +179,12 @@ def measure(data: Data, method: str) -> dict:
         x = np.concatenate([data.x] * data.orders)
         given = {"any": np.zeros(x.shape, "float32")}
         metric = data.perturbation(orders=("random",))
-        return _kept(evaluate(data.model, given, x, metrics=metric, batch_size=BATCH, seed=0))
+        return _kept(
+            evaluate(data.model, given, x, metrics=metric, batch_size=BATCH, seed=0, verbose=0)
+        )
     analyzer = data.create(method, data.model)
     metric = data.perturbation(orders=("most_relevant", "least_relevant"))
-    run = partial(evaluate, data.model, batch_size=BATCH, seed=0)
+    run = partial(evaluate, data.model, batch_size=BATCH, seed=0, verbose=0)
     found = _kept(run({method: analyzer}, data.x, metrics=metric))
     fitted = method.startswith("pattern")
     given = partial(data.create, method) if fitted else analyzer

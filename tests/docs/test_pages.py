@@ -4,6 +4,7 @@ import ast
 import doctest
 import re
 from importlib import import_module
+from importlib.util import find_spec
 
 import keras
 import matplotlib as mpl
@@ -75,6 +76,10 @@ OF_TENSORFLOW = ("custom.md", "export.md")  # a layer that calls its functions; 
 ON_A_CLUSTER = "clusters.md"
 FEWER = {"motifs.md": ("1000", "100")}
 """What is replaced on a page so that it takes seconds here: the number of samples."""
+WITH_QUANTUS = "quantus.md"
+
+
+with_quantus = pytest.mark.skipif(find_spec("quantus") is None, reason="quantus is not installed")
 
 
 def _with_code():
@@ -82,6 +87,7 @@ def _with_code():
         if blocks(page, "python"):
             marks = [on_tensorflow] if page.name in OF_TENSORFLOW else []
             marks += [pytest.mark.slow] if page.name == ON_A_CLUSTER else []
+            marks += [with_quantus] if page.name == WITH_QUANTUS else []
             yield pytest.param(page, marks=marks)
 
 
