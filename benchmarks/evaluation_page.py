@@ -119,8 +119,9 @@ REPRODUCE = """## Reproduce
 python benchmarks/evaluation.py
 ```
 
-Results are kept in `benchmarks/results/evaluation.json`. `benchmarks/evaluation_many.py` asks more metrics of 240
-crops of ten photographs and of 240 digits; its errors are those of drawing whole photographs.
+Results are kept in `benchmarks/results/evaluation.json`. `benchmarks/evaluation_many.py` asks more
+metrics of hundreds of digits, and of crops of all photographs at hand; its errors are those of
+drawing whole photographs.
 
 On your own model and data ([step by step](howto/evaluating.md), with all metrics):
 
