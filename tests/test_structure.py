@@ -125,7 +125,10 @@ def _name(node):
 PATTERNS = {
     "a copy that is changed": (r"copy\.copy|vars\([^)]*\)\.update", ()),
     "a mask as an attribute": (r"_keras_mask", ("graph/trace.py",)),
-    "which backend runs": (r"backend\(\)", ("backend/__init__.py",)),
+    "which backend runs": (
+        r"backend\(\)",
+        ("backend/__init__.py", "visualization/asking.py"),  # which tells it
+    ),
 }
 
 

@@ -65,8 +65,8 @@ from innvestigate.cli.places import (
 )
 
 if TYPE_CHECKING:
-    from innvestigate.cli.reading import Samples
     from innvestigate.cli.session import Session
+    from innvestigate.visualization.samples import Samples
 
 app = typer.Typer(
     cls=Commands,
@@ -130,7 +130,8 @@ def plan(
         check_methods([method])
         check_model(model)
     with starting():
-        from innvestigate.cli.session import check_arguments, create, load_model, plan_of
+        from innvestigate.cli.session import check_arguments, create, load_model
+        from innvestigate.visualization.asking import plan_of
     with ends_with(WRONG):
         check_arguments([method])
         planned = plan_of(create(method, load_model(model)))
@@ -289,6 +290,7 @@ def _explain_at_once(
 ) -> None:
     """Write explanations of samples that are held in memory, and say what was explained."""
     from innvestigate.cli.writing import Explanations, check_destination, files_in
+    from innvestigate.visualization.asking import facts, rows_of_plan
 
     with ends_with(WRONG):
         samples = session.read(files).part(slice(limit))
@@ -306,8 +308,8 @@ def _explain_at_once(
             chosen.predictions,
             relevances,
             accounted,
-            plans=session.plans(analyzers),
-            facts=session.facts(),
+            plans={name: rows_of_plan(analyzer) for name, analyzer in analyzers.items()},
+            facts=facts(session.model),
         )
         for path in out:
             for file in explained.save(path):
@@ -330,20 +332,19 @@ def _find(
 
 def _analysed(analyzers: dict[str, Any], samples: Samples, indices: Any, batch_size: int) -> tuple:
     """By method the results, and the share of the output that they add up to."""
-    from innvestigate.cli.writing import sums_in_words
+    from innvestigate.visualization.asking import ask
+    from innvestigate.visualization.captions import sums_in_words
 
     relevances, accounted = {}, {}
     with progress(len(analyzers) * len(samples.x)) as done:
         for name, analyzer in analyzers.items():
             done(name, 0)
             x = watched(samples.x, batch_size, partial(done, name))
-            if analyzer.adds_up_to is None:
-                relevances[name] = analyzer.analyze(x, indices, batch_size=batch_size)
-                continue
-            ledger = analyzer.audit(x, indices, in_detail=False, batch_size=batch_size)
-            relevances[name], accounted[name] = ledger.results, ledger.accounted
+            relevances[name], shares = ask(analyzer, x, indices, batch_size)
+            if shares is not None:
+                accounted[name] = shares
     for name, shares in accounted.items():
-        say(f"{name}: {sums_in_words(samples.names, shares)}")
+        say(f"{name}: {sums_in_words(shares)}")
     return relevances, accounted
 
 

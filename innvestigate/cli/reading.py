@@ -6,7 +6,7 @@ import json
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,29 +17,7 @@ from innvestigate.cli.pixels import MODES, open_picture, preprocess
 from innvestigate.cli.places import DICOM, IMAGES
 from innvestigate.utils.archive import read_array
 from innvestigate.utils.files import FileRefusedError, reading
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What was read.
-
-    Attributes:
-        x: The samples as the model takes them, `(n, *shape)`.
-        names: A name for each, from its file.
-        pictures: The images as they were before preprocessing, as bytes `(n, height, width,
-            channels)`; None for other data.
-        features: The names of the columns of a table; None for other data.
-    """
-
-    x: np.ndarray
-    names: list[str]
-    pictures: np.ndarray | None = None
-    features: list[str] | None = None
-
-    def part(self, pick: slice) -> Samples:
-        """Some of them."""
-        pictures = None if self.pictures is None else self.pictures[pick]
-        return replace(self, x=self.x[pick], names=self.names[pick], pictures=pictures)
+from innvestigate.visualization.samples import Samples
 
 
 @dataclass(frozen=True)

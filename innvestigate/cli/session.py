@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import platform
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from innvestigate import __version__, backend
 from innvestigate.analyzer import Analyzer, create_analyzer, find_analyzer
 from innvestigate.cli.calls import as_number, parse_call, shortened
 from innvestigate.cli.console import FAILED, Stopped
 from innvestigate.cli.listing import Files, Found, printable
 from innvestigate.cli.places import find_samples
-from innvestigate.cli.reading import Queue, Reader, Samples, read_names
+from innvestigate.cli.reading import Queue, Reader, read_names
 from innvestigate.engine.config import argument_names
 from innvestigate.engine.models import load_model_file
 from innvestigate.evaluation import METRICS, Metric
 from innvestigate.rules import NoRuleError
 from innvestigate.utils.files import FileRefusedError
 from innvestigate.utils.suggest import did_you_mean, unknown
+from innvestigate.visualization.captions import caption
+from innvestigate.visualization.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -162,22 +159,6 @@ class Session:
         number = as_number(given)
         return self.reader.read(find_samples([Path(given)])).x[None] if number is None else number
 
-    def plans(self, analyzers: dict[str, Analyzer]) -> dict[str, list[dict]]:
-        """By method the rows of its plan; none for methods that have no plan."""
-        plans = {name: plan_of(analyzer) or () for name, analyzer in analyzers.items()}
-        return {name: [vars(line) for line in plan] for name, plan in plans.items()}
-
-    def facts(self) -> dict[str, str]:
-        """What explains how explanations were made: the model and all versions."""
-        return {
-            "model": f"{self.model.name}, {self.model.count_params():,} weights",
-            "innvestigate": __version__,
-            "Keras": f"{keras.__version__} on {backend.NAME}",
-            "numpy": np.__version__,
-            "Python": platform.python_version(),
-            "made": datetime.now().astimezone().isoformat(" ", "seconds"),
-        }
-
 
 def _text(words: Sequence[str]) -> np.ndarray:
     return np.array(words, np.dtypes.StringDType())
@@ -266,15 +247,6 @@ def create(method: str, model: keras.Model, reference: Any = None, **kwargs) -> 
         raise Stopped(error, FAILED) from error
 
 
-def plan_of(analyzer: Any) -> Any:
-    """The plan of an analyzer, or of the one that it runs; None if there is none."""
-    planned = analyzer if hasattr(analyzer, "plan") else getattr(analyzer, "analyzer", None)
-    if planned is None:
-        return None
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints itself
-        return planned.plan()
-
-
 @dataclass(frozen=True)
 class Neurons:
     """The output neurons of a model, and what they are called.
@@ -321,11 +293,7 @@ class Neurons:
 
     def caption(self, output: np.ndarray, index: np.ndarray) -> str:
         """A neuron's name and its value at one sample, in words."""
-        place = ",".join(map(str, index))
-        name = f"{self.names[index[-1]]} ({place})" if self.names else f"neuron {place}"
-        distribution = output.min() >= 0 and np.allclose(output.sum(axis=-1), 1, atol=1e-3)
-        kind = "probability" if distribution and output.shape[-1] > 1 else "output"
-        return f"{name}, {kind} {output[tuple(index)]:.3g}"
+        return caption(output, index, self.names)
 
     def _named(self, text: str) -> int:
         if self.names is None:

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 
 from innvestigate.cli.listing import printable
 from innvestigate.cli.places import NUMBERS, PAGES, PICTURES, STORES
-from innvestigate.cli.reading import Samples
 from innvestigate.utils.archive import write_arrays
 from innvestigate.utils.files import replacing
 from innvestigate.utils.stored import forget_store
@@ -26,13 +25,13 @@ from innvestigate.visualization import (
     SampleReport,
     html_report,
     plot_comparison,
-    plot_heatmap,
     plot_perturbation_curves,
-    plot_tabular,
-    plot_time_series,
 )
+from innvestigate.visualization.captions import sums_in_words
+from innvestigate.visualization.reporting import MOST as MOST_ON_PAGE
+from innvestigate.visualization.samples import Samples
 
-MOST, MOST_ON_PAGE = 100, 1000  # samples in one picture, on one page
+MOST = 100  # samples in one picture
 LONGEST = 50  # letters of a name, each of which may take four of the 255 bytes of a file's name
 ARRAYS = "relevance.npz"
 CURVES = ("region_perturbation", "deletion", "insertion", "road")  # metrics that draw curves
@@ -94,13 +93,13 @@ class Explanations:
 
     def figure(self) -> Figure:
         """One heatmap over its image, or a grid of samples and methods."""
-        if _is_image(self.samples):
+        if self.samples.are_images:
             return self._overlay() if self._is_single() else self._comparison()
         return self._grid()
 
     def table(self) -> pd.DataFrame:
         """A row for each sample and method: sample, method, the relevance of each feature."""
-        features = _features(self.samples)
+        features = self.samples.columns
         parts = []
         for method, relevance in self.relevances.items():
             part = pd.DataFrame(relevance, columns=features)
@@ -125,7 +124,7 @@ class Explanations:
         return figure
 
     def _comparison(self) -> Figure:
-        pictures = _pictures(self.samples)
+        pictures = self.samples.images
         return plot_comparison(
             pictures,
             self.relevances,
@@ -136,7 +135,7 @@ class Explanations:
         )
 
     def _grid(self) -> Figure:
-        tabular = self.samples.x.ndim == 2
+        tabular = self.samples.are_rows
         rows, columns = len(self.predictions), len(self.relevances)
         height = 1 + 0.28 * min(11, self.samples.x.shape[1]) if tabular else 2.2
         figure, axes = plt.subplots(
@@ -153,16 +152,7 @@ class Explanations:
 
     def _draw(self, ax: Any, method: str, i: int) -> None:
         """One method at one sample."""
-        x, relevance = self.samples.x[i], self.relevances[method][i]
-        share: dict[str, Any] = {"accounted": self._share(method, i)}
-        if _is_image(self.samples):
-            picture = _pictures(self.samples)[i]
-            share |= {"image": picture, "image_cmap": "gray", "colorbar": True}
-            plot_heatmap(relevance, ax, **share)
-        elif self.samples.x.ndim == 2:
-            plot_tabular(relevance, ax, names=_features(self.samples), values=x, **share)
-        else:
-            plot_time_series(x, relevance, ax, colorbar=True, **share)
+        self.samples.draw(self.relevances[method][i], i, ax, self._share(method, i))
 
     def _write_figure(self, file: BinaryIO, kind: str) -> None:
         save_figure(self.figure(), file, kind)
@@ -174,19 +164,13 @@ class Explanations:
 
     def _on_page(self) -> Iterator[SampleReport]:
         for i, (name, told) in enumerate(zip(self.samples.names, self.predictions, strict=True)):
-            panels = [Panel(m, self._alone(m, i), self._sum(m, i)) for m in self.relevances]
-            if _is_image(self.samples):
-                panels.insert(0, Panel("input", _as_bytes(_pictures(self.samples)[i])))
-            yield SampleReport(name, told, panels)
+            panels = [self._panel(method, i) for method in self.relevances]
+            yield SampleReport(name, told, self.samples.inputs(i) + panels)
 
-    def _alone(self, method: str, i: int) -> Figure:
-        figure, ax = plt.subplots(figsize=(4.5, 4), layout="constrained")
-        replace(self, accounted={})._draw(ax, method, i)  # which is said below it
-        return figure
-
-    def _sum(self, method: str, i: int) -> str:
+    def _panel(self, method: str, i: int) -> Panel:
         share = self._share(method, i)
-        return "" if share is None else sums_in_words([""], np.array([share]))
+        note = "" if share is None else sums_in_words(np.array(share))
+        return Panel(method, self.samples.on_page(self.relevances[method][i], i), note)
 
     def _share(self, method: str, i: int) -> float | None:
         """The share of the output that a method accounts for at a sample, if it does at all."""
@@ -202,14 +186,6 @@ class Explanations:
             relevances={name: array[pick] for name, array in self.relevances.items()},
             accounted={name: shares[pick] for name, shares in self.accounted.items()},
         )
-
-
-def sums_in_words(names: list[str], accounted: np.ndarray) -> str:
-    """Which share of the output the relevance of samples adds up to."""
-    if len(names) == 1:
-        return f"adds up to {accounted[0]:.2%} of the explained output"
-    low, high = np.nanmin(accounted), np.nanmax(accounted)
-    return f"adds up to {low:.2%} to {high:.2%} of the explained output"
 
 
 def check_destination(path: Path, samples: Samples) -> None:
@@ -318,31 +294,6 @@ def _by_name(relevances: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def _set_title(ax: Any, text: str) -> None:
     ax.set_title(text, fontsize=10, parse_math=False)
-
-
-def _is_image(samples: Samples) -> bool:
-    return samples.pictures is not None or samples.x.ndim == 4
-
-
-def _pictures(samples: Samples) -> np.ndarray:
-    """The samples as images to look at."""
-    if samples.pictures is not None:
-        return samples.pictures
-    drawable = samples.x.shape[-1] in (1, 3, 4)
-    return samples.x if drawable else samples.x.mean(axis=-1)
-
-
-def _as_bytes(image: np.ndarray) -> np.ndarray:
-    """An image to look at as bytes, stretched from its smallest to its largest value."""
-    if image.dtype == "uint8":
-        return image
-    values = image.astype("float64")
-    low, high = values.min(), values.max()
-    return ((values - low) * (255 / ((high - low) or 1))).round().astype("uint8")
-
-
-def _features(samples: Samples) -> list[str]:
-    return samples.features or [f"feature {i}" for i in range(samples.x.shape[1])]
 
 
 def _wrapped(text: str, width: int) -> str:

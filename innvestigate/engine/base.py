@@ -23,6 +23,7 @@ from innvestigate.engine.frames import framed, labels_of
 from innvestigate.engine.guard import Guard
 from innvestigate.engine.inputs import InputSpec
 from innvestigate.engine.ledger import Audited, Books
+from innvestigate.engine.predictions import Predicting
 from innvestigate.engine.selection import Selected, check_mode
 from innvestigate.engine.storage import fingerprint, reduced, save_analyzer
 from innvestigate.engine.targets import choose_output, choose_targets, output_names
@@ -40,7 +41,7 @@ from innvestigate.stores import open_store, write_all
 from innvestigate.utils.arguments import check_flags, check_whole
 
 
-class Analyzer(Audited, Compared, Exported, Configured):
+class Analyzer(Audited, Compared, Exported, Predicting, Configured):
     """Base of all analyzers: explains the chosen output neurons of a Keras model.
 
     Args:

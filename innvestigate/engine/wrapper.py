@@ -64,6 +64,9 @@ class Wrapper(VariantsAnalyzer):
     def outputs(self, inputs):
         return self.analyzer.outputs(inputs)
 
+    def said(self, inputs):
+        return self.analyzer.said(inputs)
+
     def check_count(self, count: int | None) -> None:
         self.analyzer.check_count(count)
 

@@ -17,13 +17,16 @@ from innvestigate.visualization.concepts import plot_concepts
 from innvestigate.visualization.explanations import to_shap
 from innvestigate.visualization.features import plot_beeswarm, plot_importance
 from innvestigate.visualization.images import plot_comparison, plot_heatmap
-from innvestigate.visualization.report import Panel, SampleReport, html_report
+from innvestigate.visualization.overlay import Overlay
+from innvestigate.visualization.page import Panel, SampleReport, html_report
+from innvestigate.visualization.reporting import report
 from innvestigate.visualization.sequences import plot_sequence_logo, plot_time_series
 from innvestigate.visualization.tables import plot_audit, plot_perturbation_curves, plot_tabular
 from innvestigate.visualization.text import HTML, plot_text, text_html
 
 __all__ = [
     "HTML",
+    "Overlay",
     "Panel",
     "SampleReport",
     "batch_flatten",
@@ -44,6 +47,7 @@ __all__ = [
     "plot_text",
     "plot_time_series",
     "project",
+    "report",
     "text_html",
     "to_shap",
 ]

@@ -77,7 +77,7 @@ def plot_heatmap(
         ValueError: If the relevance has another rank or is not finite, the image does not fit it,
             `alpha` or `percentile` are out of range, or `signed` is False and a value negative.
     """
-    relevance = _pixels(relevance)
+    relevance = relevance_of_pixels(relevance)
     scale = colour_scale(relevance, percentile, signed)
     opacity = None
     alpha = check_number("alpha", alpha, above=0, most=1)
@@ -85,7 +85,7 @@ def plot_heatmap(
     check_colour_map("image_cmap", image_cmap)
     check_axes(ax)
     if image is not None:
-        image = _image(image, relevance.shape)
+        image = image_to_look_at(image, relevance.shape)
         opacity = alpha * np.minimum(np.abs(relevance) / scale.norm.vmax, 1)
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
     if image is not None:
@@ -141,9 +141,12 @@ def plot_comparison(
     max_columns = check_whole("max_columns", max_columns, 1)
     cell = check_number("cell", cell, above=0, most=LARGEST)
     check_colour_map("image_cmap", image_cmap)
-    pixels = {name: np.stack([_pixels(r) for r in array]) for name, array in relevances.items()}
+    pixels = {
+        name: np.stack([relevance_of_pixels(r) for r in array])
+        for name, array in relevances.items()
+    }
     for size in {array.shape[1:] for array in pixels.values()}:
-        images = np.stack([_image(image, size) for image in images])
+        images = np.stack([image_to_look_at(image, size) for image in images])
     names = list(pixels)
     bands = [names[i : i + max_columns] for i in range(0, len(names), max_columns)]
     titles = ["input", *names]
@@ -208,7 +211,7 @@ def _draw_image(ax: Axes, image: np.ndarray, cmap: str, grey: bool = False) -> N
     ax.set(xticks=[], yticks=[])
 
 
-def _pixels(relevance: Any) -> np.ndarray:
+def relevance_of_pixels(relevance: Any) -> np.ndarray:
     """The relevance of each pixel `(height, width)`: the sum over channels."""
     relevance = numbers(
         relevance,
@@ -220,7 +223,7 @@ def _pixels(relevance: Any) -> np.ndarray:
     return relevance.sum(axis=-1) if relevance.ndim == 3 else relevance
 
 
-def _image(image: Any, size: tuple[int, int]) -> np.ndarray:
+def image_to_look_at(image: Any, size: tuple[int, int]) -> np.ndarray:
     """An image `(height, width)` or `(height, width, 3 or 4)` in [0, 1], of the given size."""
     bytes_given = as_array("image", image).dtype == "uint8"
     image = numbers(

@@ -62,20 +62,20 @@ def check_colour_map(name: str, value: Any) -> None:
     check_choice(name, value, mpl.colormaps)
 
 
-def check_percentile(percentile: float) -> None:
-    """Refuse what is no percentile.
+def check_percentile(percentile: float) -> int | float:
+    """The percentile, if it is one.
 
     Raises:
         ValueError: If it is not in (0, 100].
     """
-    check_number("percentile", percentile, above=0, most=100)
+    return check_number("percentile", percentile, above=0, most=100)
 
 
 def colour_scale(
     relevance: np.ndarray, percentile: float = 100, signed: bool | None = None
 ) -> ScalarMappable:
     """Colours for relevance: white at zero, saturated at a percentile of the absolute values."""
-    check_percentile(percentile)
+    percentile = check_percentile(percentile)
     if signed is not None:
         check_flags(signed=signed)
     negative = bool((relevance < 0).any())

@@ -22,6 +22,7 @@ OF_ANALYZERS: dict[str, Honest] = {
     "audit": lambda: {"x": X},
     "accounted": lambda: {"x": X},
     "tokens": lambda: {"x": X},
+    "predictions": lambda: {"x": X},
     "fit": lambda: {"X": X},
     "partial_fit": lambda: {"batch": X},
     "rebuilt": dict,

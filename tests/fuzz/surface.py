@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -321,6 +322,21 @@ HONEST: dict[str, Honest] = {
     "visualization.Panel": (
         lambda: {"title": "a", "picture": PIXELS, "note": "b"},
         lambda panel: written([reported(panel)]),
+    ),
+    "visualization.Overlay": (
+        lambda: {"relevance": RELEVANCE, "image": np.abs(RELEVANCE)},
+        lambda over: written([reported(visualization.Panel("a", over))]),
+    ),
+    "visualization.report": (
+        lambda: {
+            "analyzers": {"a": analyzer("gradient")},
+            "x": X,
+            "out": place() / "page.html",
+            "class_names": ["cat", "dog"],
+            "names": list("abcd"),
+            "features": TOKENS,
+        },
+        lambda path: re.sub(r"<dt>made</dt><dd>.*?</dd>", "", path.read_text("utf-8")),
     ),
     "visualization.project": (lambda: {"X": RELEVANCE}, as_it_is),
     "visualization.heatmap": (lambda: {"X": RELEVANCE[None]}, as_it_is),

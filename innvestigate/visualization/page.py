@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ import jinja2
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 from innvestigate.utils.arguments import (
     as_array,
@@ -24,9 +24,16 @@ from innvestigate.utils.arguments import (
     settle,
 )
 from innvestigate.utils.words import shown
+from innvestigate.visualization.overlay import SMALL, Overlay, encoded
+from innvestigate.visualization.text import HTML
 
-SMALL = 100  # pixels, below which an image is shown with sharp edges
 DPI = 110
+SCRIPT = """\
+document.documentElement.classList.add("live");
+addEventListener("input", ({target}) =>
+  target.closest("section").style.setProperty("--heat", target.value));
+"""
+"""What a page runs, and all that it may run: it moves the heatmaps of a sample over their image."""
 
 
 @dataclass(frozen=True)
@@ -35,40 +42,49 @@ class Panel:
 
     Attributes:
         title: What it is, such as the method.
-        picture: A figure, which is closed when it has been written; or an image in bytes, of the
-            shape `(height, width)`, or with 1, 3 or 4 channels.
+        picture: A figure, which is closed when it has been written; an image in bytes, of the
+            shape `(height, width)`, or with 1, 3 or 4 channels; an `Overlay`; or `HTML`, such as
+            `text_html` writes, which is put on the page as it is.
         note: A line below it.
 
     Raises:
-        TypeError: If the picture is neither, or a text is none.
-        ValueError: If it has another shape.
+        TypeError: If the picture is none of these, or a text is none.
+        ValueError: If an image has another shape.
     """
 
     title: str
-    picture: Figure | np.ndarray
+    picture: Figure | np.ndarray | Overlay | HTML
     note: str = ""
 
     def __post_init__(self):
         check_text("title", self.title)
         check_text("note", self.note)
-        if not isinstance(self.picture, Figure):
+        if not isinstance(self.picture, (Figure, Overlay, HTML)):
             settle(self, picture=_image(self.picture))
 
     @property
     def is_small(self) -> bool:
         """Whether it is an image of so few pixels that one sees them."""
-        return not isinstance(self.picture, Figure) and max(self.picture.shape[:2]) < SMALL
+        return isinstance(self.picture, np.ndarray) and max(self.picture.shape[:2]) < SMALL
+
+    @property
+    def over(self) -> Overlay | None:
+        """The relevance of an image over it, if it is that."""
+        return self.picture if isinstance(self.picture, Overlay) else None
+
+    @property
+    def words(self) -> HTML | None:
+        """The piece of HTML that it is, if it is one."""
+        return self.picture if isinstance(self.picture, HTML) else None
 
     def encoded(self) -> str:
-        """The picture as PNG in base64."""
+        """The figure or image as PNG in base64."""
+        if isinstance(self.picture, np.ndarray):
+            return encoded(self.picture)
+        assert isinstance(self.picture, Figure)
         written = io.BytesIO()
-        if isinstance(self.picture, Figure):
-            self.picture.savefig(written, format="png", dpi=DPI, bbox_inches="tight")
-            plt.close(self.picture)
-        else:
-            single = self.picture.shape[2:] == (1,)
-            pixels = self.picture[..., 0] if single else self.picture
-            Image.fromarray(np.ascontiguousarray(pixels)).save(written, format="png")
+        self.picture.savefig(written, format="png", dpi=DPI, bbox_inches="tight")
+        plt.close(self.picture)
         return base64.b64encode(written.getvalue()).decode("ascii")
 
 
@@ -95,6 +111,11 @@ class SampleReport:
         for panel in check_list("panels", self.panels):
             check_kind("Each of panels", panel, Panel, "an innvestigate.visualization.Panel")
 
+    @property
+    def slides(self) -> bool:
+        """Whether there are heatmaps over an image, which a slider moves."""
+        return any(panel.over is not None for panel in self.panels)
+
 
 def html_report(
     samples: Iterable[SampleReport],
@@ -105,8 +126,10 @@ def html_report(
 ) -> Iterator[str]:
     """One self-contained page: pictures of samples, which rule each layer gets, how it was made.
 
-    It loads nothing and runs no script; all text is escaped. It is made piece by piece, so that an
-    iterator of samples may draw each when its turn comes.
+    It loads nothing; all text is escaped. A script of three lines moves heatmaps over their images:
+    the page's content security policy names its checksum and lets no other run, and without it the
+    heatmaps stay half over them. It is made piece by piece, so that an iterator of samples may draw
+    each when its turn comes.
 
     Args:
         samples: The samples.
@@ -126,7 +149,7 @@ def html_report(
         >>> from innvestigate.visualization import plot_heatmap
         >>> panels = [Panel("lrp.epsilon", plot_heatmap(relevance[0]).figure)]
         >>> page = html_report([SampleReport("cat.png", "cat, probability 0.9", panels)])
-        >>> Path("report.html").write_text("".join(page), "utf-8")
+        >>> Path("page.html").write_text("".join(page), "utf-8")
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("innvestigate", "visualization"),
@@ -137,11 +160,14 @@ def html_report(
     )
     told = {
         "title": check_text("title", title),
+        "encoded": encoded,
+        "script": SCRIPT,
+        "checksum": base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii"),
         "plans": {} if plans is None else _tables(plans),
         "facts": {} if facts is None else _in_words("facts", facts),
     }
     given = check_iterable("samples", samples, "samples, each a SampleReport")
-    pieces = environment.get_template("report.html").generate(samples=_each(given), **told)
+    pieces = environment.get_template("page.html").generate(samples=_each(given), **told)
     return (piece.encode("utf-8", "backslashreplace").decode("utf-8") for piece in pieces)
 
 
@@ -150,8 +176,8 @@ def _image(picture: Any) -> np.ndarray:
     array = as_array("picture", picture)
     if array.dtype != "uint8":
         raise TypeError(
-            "picture must be a figure of matplotlib or an image in bytes, uint8. Received: "
-            f"{shown(picture)} (of {array.dtype})."
+            "picture must be a figure of matplotlib, an image in bytes, uint8, an Overlay or HTML. "
+            f"Received: {shown(picture)} (of {array.dtype})."
         )
     if not array.size or array.ndim not in (2, 3) or array.shape[2:] not in _CHANNELS:
         raise ValueError(
