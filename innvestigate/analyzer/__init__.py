@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import partial
+from typing import Any
 
 import keras
 
@@ -40,6 +41,7 @@ from innvestigate.analyzer.lrp import (
 )
 from innvestigate.analyzer.mutagenesis import InSilicoMutagenesis
 from innvestigate.analyzer.occlusion import Occlusion
+from innvestigate.analyzer.original import CLASSES, METHODS
 from innvestigate.analyzer.path import (
     ExpectedGradients,
     IntegratedGradients,
@@ -192,6 +194,15 @@ def find_analyzer(name: str, arguments: Collection[str]) -> Callable[..., Analyz
                 f"Its arguments: {', '.join(known)}."
             )
     return create
+
+
+def __getattr__(name: str) -> Any:
+    """What stands for a class of iNNvestigate 1 and 2: `LRPZ(model)` is `"lrp.z"`."""
+    if name in METHODS:
+        return analyzers[METHODS[name]]
+    if name in CLASSES:
+        return globals()[CLASSES[name]]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [

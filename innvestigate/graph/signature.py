@@ -9,6 +9,10 @@ import keras
 from keras import KerasTensor, ops, tree
 
 from innvestigate.graph.scopes import FrozenState
+from innvestigate.utils.words import shown
+
+KERAS_2 = "tf_keras"
+"""The package that Keras 2 lives on in."""
 
 
 def signature(model: keras.Model) -> tuple[tuple, Any, bool]:
@@ -97,4 +101,20 @@ def _only_by_value(model: keras.Model) -> ValueError:
         "its call decides by the values of its data (if, while, numpy, ...), so it cannot be run "
         "symbolically. Decide by keras.ops.where or keras.ops.cond, or call "
         "model.build(input_shape) before it is called."
+    )
+
+
+def no_model(given: Any) -> TypeError:
+    """The error for what is no model of Keras 3; one of Keras 2 is known by where it comes from."""
+    if any(cls.__module__.partition(".")[0] == KERAS_2 for cls in type(given).__mro__):
+        return TypeError(
+            f"This is a Keras 2 model, of {KERAS_2}. Received: {shown(given)}; expected: a Keras 3 "
+            "model. Save it by old.save('model.h5') and load that with "
+            "keras.models.load_model('model.h5', compile=False); or build the same layers in "
+            "Keras 3 and copy the weights: new.set_weights(old.get_weights())."
+        )
+    return TypeError(
+        f"innvestigate explains Keras models. Received: {shown(given)} (of type "
+        f"{type(given).__name__}); expected: a keras.Model (Sequential, functional or "
+        "subclassed). Wrap other callables in a keras.Model first."
     )

@@ -33,7 +33,7 @@ from innvestigate.graph.masks import (
     masks_of,
     wants_masks,
 )
-from innvestigate.graph.signature import signature
+from innvestigate.graph.signature import no_model, signature
 from innvestigate.graph.step import Graph, Step, like, substitute, tensors_in
 from innvestigate.graph.symbolic import (
     Call,
@@ -43,7 +43,6 @@ from innvestigate.graph.symbolic import (
     outputs_of,
     untouched,
 )
-from innvestigate.utils.words import shown
 
 Shapes = tuple[tuple[int | None, ...], ...]
 
@@ -65,11 +64,7 @@ def trace(model: keras.Model, shapes: Shapes | None = None) -> Graph:
         ValueError: If the model is not built yet.
     """
     if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"innvestigate explains Keras models. Received: {shown(model)} (of type "
-            f"{type(model).__name__}); expected: a keras.Model (Sequential, functional or "
-            "subclassed). Wrap other callables in a keras.Model first."
-        )
+        raise no_model(model)
     function = function_of(model)
     if function is None:
         return _trace_subclassed(model, shapes)

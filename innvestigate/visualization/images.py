@@ -10,15 +10,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from innvestigate.utils.arguments import (
     as_array,
+    check_array,
     check_flags,
     check_keys,
     check_number,
+    check_text,
     check_texts,
     check_whole,
 )
+from innvestigate.utils.words import shown
 from innvestigate.visualization.scales import (
     LARGEST,
     add_colorbar,
@@ -45,6 +49,8 @@ def plot_heatmap(
     percentile: float = 99.5,
     signed: bool | None = None,
     colorbar: bool = False,
+    extent: Sequence[float] | None = None,
+    unit: str = "",
     accounted: float | None = None,
 ) -> Axes:
     """Draw the relevance of one image.
@@ -66,6 +72,10 @@ def plot_heatmap(
         percentile: Percentile of the absolute values at which the colours saturate, in (0, 100].
         signed: Whether to use the diverging map; by default wherever a value is negative.
         colorbar: Whether to add a colour bar.
+        extent: Where the image lies, (left, right, bottom, top) in physical units, such as (0,
+            width * spacing, height * spacing, 0); its edges, not the middle of its outer pixels.
+            The axes then have numbers. By default they have none.
+        unit: The unit of `extent`, such as "µm".
         accounted: Which share of the output the relevance adds up to, as `analyzer.accounted`
             says, to be written below.
 
@@ -75,7 +85,8 @@ def plot_heatmap(
     Raises:
         TypeError: If an array is not numeric.
         ValueError: If the relevance has another rank or is not finite, the image does not fit it,
-            `alpha` or `percentile` are out of range, or `signed` is False and a value negative.
+            `alpha` or `percentile` are out of range, `signed` is False and a value negative, or
+            `extent` is not four numbers of which neither two are equal that face each other.
     """
     relevance = relevance_of_pixels(relevance)
     scale = colour_scale(relevance, percentile, signed)
@@ -84,23 +95,28 @@ def plot_heatmap(
     check_flags(grey=grey, colorbar=colorbar)
     check_colour_map("image_cmap", image_cmap)
     check_axes(ax)
+    place = _place(extent, check_text("unit", unit))
     if image is not None:
         image = image_to_look_at(image, relevance.shape)
         opacity = alpha * np.minimum(np.abs(relevance) / scale.norm.vmax, 1)
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
     if image is not None:
-        _draw_image(ax, image, image_cmap, grey)
+        _draw_image(ax, image, image_cmap, grey, extent=place)
     drawn = ax.imshow(
         relevance,
         cmap=scale.cmap,
         norm=scale.norm,  # type: ignore[arg-type]  # of which its stubs know less
         alpha=opacity,
         interpolation_stage="data",  # a shrunk picture averages relevance, not red and blue
+        extent=place,
     )
-    ax.set(xticks=[], yticks=[])
+    if place is None:
+        ax.set(xticks=[], yticks=[])
+    else:
+        _measure(ax, unit)
     if colorbar:
         add_colorbar(drawn, ax, relevance)
-    say_sum(ax, relevance, accounted)
+    say_sum(ax, relevance, accounted, below=3 if place is None else 30)
     return ax
 
 
@@ -202,12 +218,36 @@ def _write(
         ax.set_ylabel(caption, rotation=0, ha="right", va="center", **style)
 
 
-def _draw_image(ax: Axes, image: np.ndarray, cmap: str, grey: bool = False) -> None:
+def _place(extent: Any, unit: str) -> tuple[float, float, float, float] | None:
+    """Where an image lies, checked; None for nowhere in particular."""
+    if extent is None:
+        if unit:
+            raise ValueError(f"unit is that of extent=, which is missing. Received: {unit!r}.")
+        return None
+    edges = check_array("extent", extent)
+    if edges.shape != (4,) or edges[0] == edges[1] or edges[2] == edges[3]:
+        raise ValueError(
+            "extent must be (left, right, bottom, top), with an area between them. Received: "
+            f"{shown(extent)}."
+        )
+    return tuple(edges.tolist())
+
+
+def _measure(ax: Axes, unit: str) -> None:
+    """Numbers along the axes, in a unit."""
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
+        axis.set_label_text(unit, parse_math=False)
+
+
+def _draw_image(
+    ax: Axes, image: np.ndarray, cmap: str, grey: bool = False, extent: Any = None
+) -> None:
     """Draw an image; in grey levels it is paler, and colours on top stand out."""
     if image.ndim == 3 and grey:
         image, cmap = luminance(image[..., :3]), "gray"
     colours = image if image.ndim == 3 else mpl.colormaps[cmap](image)[..., :3]
-    ax.imshow(0.55 + 0.45 * colours if grey else colours)
+    ax.imshow(0.55 + 0.45 * colours if grey else colours, extent=extent)
     ax.set(xticks=[], yticks=[])
 
 

@@ -37,6 +37,14 @@ def test_not_a_keras_model(model):
         innvestigate.create_analyzer("gradient", model)
 
 
+def test_a_model_of_keras_2():
+    """Known by the module of one of its classes: tf_keras need not be there."""
+    base = type("Model", (), {"__module__": "tf_keras.src.engine.training"})
+    old = type("Mine", (base,), {"__module__": "mine"})()
+    with pytest.raises(TypeError, match=r"This is a Keras 2 model.*old.save\('model.h5'\)"):
+        innvestigate.create_analyzer("gradient", old)
+
+
 class Subclassed(keras.Model):
     def call(self, x):
         return x

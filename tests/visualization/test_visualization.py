@@ -217,3 +217,29 @@ def test_comparison_checks_sizes_and_columns():
         plot_comparison(images, {"one": images[:, :4]})
     with pytest.raises(ValueError, match="max_columns"):
         plot_comparison(images, {"one": images}, max_columns=0)
+
+
+def test_physical_units():
+    """Edges of the image are at the extent, so a pixel's colour is at its place in units."""
+    values = np.zeros((4, 6))
+    values[1, 4] = 1
+    ax = plot_heatmap(values, image=np.ones((4, 6)), extent=(0, 3, 2, 0), unit="µm")
+    assert [tuple(image.get_extent()) for image in ax.images] == [(0, 3, 2, 0)] * 2
+    assert ax.get_xlabel() == ax.get_ylabel() == "µm" and len(ax.get_xticks()) > 2
+    red = pixel(ax, 0.75, 2.25)  # the middle of row 1 and column 4, of half a unit each
+    assert red[0] > red[2] + 50
+    assert plot_heatmap(values).get_xticks().size == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"unit": "µm"}, "unit is that of extent="),
+        ({"extent": (0, 1, 2)}, "left, right, bottom, top"),
+        ({"extent": (0, 0, 1, 2)}, "left, right, bottom, top"),
+        ({"extent": (0, 1, np.nan, 2)}, "extent must be"),
+    ],
+)
+def test_an_extent_that_is_none(arguments, why):
+    with pytest.raises(ValueError, match=why):
+        plot_heatmap(np.eye(3), **arguments)
