@@ -21,7 +21,7 @@ def main() -> None:
         exec(code, names)
     figure = names["ax"].figure
     figure.set_size_inches(3.6, 6)
-    figure.savefig(HERE / "images" / "segmentation.png", dpi=110)
+    figure.savefig(HERE / "images" / "segmentation.png", dpi=110, bbox_inches="tight")
 
 
 if __name__ == "__main__":

@@ -76,6 +76,7 @@ OF_TENSORFLOW = ("custom.md", "export.md")  # a layer that calls its functions; 
 ON_A_CLUSTER = "clusters.md"
 FEWER = {"motifs.md": ("1000", "100")}
 """What is replaced on a page so that it takes seconds here: the number of samples."""
+SLOW = (ON_A_CLUSTER, "multilabel.md", "segmentation.md")  # the latter two train a network
 WITH_QUANTUS = "quantus.md"
 
 
@@ -86,7 +87,7 @@ def _with_code():
     for page in PAGES:
         if blocks(page, "python"):
             marks = [on_tensorflow] if page.name in OF_TENSORFLOW else []
-            marks += [pytest.mark.slow] if page.name == ON_A_CLUSTER else []
+            marks += [pytest.mark.slow] if page.name in SLOW else []
             marks += [with_quantus] if page.name == WITH_QUANTUS else []
             yield pytest.param(page, marks=marks)
 
