@@ -180,7 +180,7 @@ def _moved(step: Step, source: KerasTensor, axes: Axes, written: KerasTensor) ->
     if order is not None:
         return tuple(axes[k] for k in order)
     same = before == after if name in _RESHAPES else len(before) == len(after)
-    if same and name not in _SCRAMBLES:
+    if same and not _scrambles(step):
         mixed = _mixed(step)
         return tuple(None if mixed in (k, k - len(axes)) else axis for k, axis in enumerate(axes))
     for k in range(len(after) - 1, 0, -1):
@@ -206,6 +206,12 @@ def _mixed(step: Step) -> int | None:
     return (
         -1 if has(owner, Trait.DENSE) else getattr(owner, "axis", None) if _joins(owner) else None
     )
+
+
+def _scrambles(step: Step) -> bool:
+    """Whether a step moves numbers along their axes, as a layer that reads time backwards does."""
+    owner = _owner(step)
+    return keras_name(owner) in _SCRAMBLES or getattr(owner, "go_backwards", False)
 
 
 def _joins(operation) -> bool:

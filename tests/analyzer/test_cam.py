@@ -304,6 +304,16 @@ def test_layers_without_a_map_are_refused(name):
         make(name, model, output=0, layer=3)
 
 
+def test_a_flatten_does_not_make_places_of_what_it_reads():
+    """Any table of numbers may be flattened. By its name a layer of such numbers has a map."""
+    x = layers.Input((6, 4))
+    y = layers.Dense(5, "relu", name="rows")(x)
+    model = keras.Model(x, layers.Dense(3)(layers.Flatten()(y)))
+    with pytest.raises(ValueError, match="layer with places and channels"):
+        make("layer_cam", model)
+    assert make("layer_cam", model, layer="rows").analyze(floats(6, 4), NEURON).shape == (3, 6, 4)
+
+
 def patches():
     """Tokens of an image, as vision transformers have them: their axis is none of the image's."""
     x = layers.Input((6, 6, 2))
@@ -394,6 +404,25 @@ def test_places_that_change_their_order_are_put_back(name):
     expected = make(name, network(2)[0]).analyze(images, NEURON)
     found = make(name, swapped).analyze(images.swapaxes(1, 2), NEURON)
     assert_close(found.swapaxes(1, 2), expected)
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        lambda x: ops.flip(x, axis=1),
+        lambda x: ops.roll(x, 2, axis=1),
+        layers.Reshape((6, 8)),
+        layers.SimpleRNN(4, return_sequences=True, go_backwards=True),
+    ],
+)
+def test_axes_are_not_followed_through_what_moves_places(turn):
+    x = layers.Input((12, 4))
+    y = layers.Conv1D(3, 2, activation="relu", name="last")(turn(x))
+    model = keras.Model(x, layers.Dense(3)(layers.GlobalMaxPooling1D()(y)))
+    with pytest.raises(ValueError, match="has places of its own"):
+        make("layer_cam", model, layer="last")
+    found = make("layer_cam", model, layer="last", upsample=False).analyze(floats(12, 4), NEURON)
+    assert found.shape[0] == 3 and found.any()
 
 
 @pytest.mark.only("jax", "torch")
