@@ -76,6 +76,26 @@ def test_windows_are_all_that_fit_on_the_grid(data):
     np.testing.assert_array_equal(windows.coverage(), np.sum(expected, axis=0))
 
 
+@examples(40)
+@given(st.data())
+def test_windows_side_by_side_cover_all_once(data):
+    shape = tuple(data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=3)))
+    window = tuple(data.draw(st.integers(1, n)) for n in shape)
+    windows = Windows.tiling(shape, window)
+    labels = np.full(shape, -1)
+    for i in range(len(windows)):
+        assert (labels[windows.at(i)] == -1).all() and labels[windows.at(i)].size
+        labels[windows.at(i)] = i
+    np.testing.assert_array_equal(windows.labels(), labels)
+    np.testing.assert_array_equal(windows.coverage(), np.ones(shape))
+
+
+def test_a_window_covers_the_axes_that_it_leaves_out():
+    found = make("occlusion", bent(), window_shape=(2, 3), step=(1, 2)).analyze(IMAGES, 1)
+    expected = make("occlusion", bent(), window_shape=(2, 3, 2), step=(1, 2, 1)).analyze(IMAGES, 1)
+    np.testing.assert_array_equal(found, expected)
+
+
 # --- Occlusion ------------------------------------------------------------------------------------
 
 
