@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -67,7 +68,7 @@ class KernelSHAP(ShapleyAnalyzer):
 
     def worths(self, game: Game) -> dict[str, np.ndarray]:
         size = len(game.features)
-        _check_size(self._samples or 2 * size + 2048, size)
+        _check_size(min(self._samples or 2 * size + 2048, 2**size), size)
         ends = self.starts(game).mean(axis=0), game.whole()
         scale = np.max(np.abs(ends), axis=0)  # shap takes what is below 1e-10 for rounding
         scale[scale == 0] = 1
@@ -165,7 +166,9 @@ def _imported(module: str, package: str) -> Any:
         ImportError: If it is not installed.
     """
     try:
-        return import_module(module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a package says of itself when it is imported
+            return import_module(module)
     except ImportError as error:
         raise ImportError(
             f"This method is that of the package {package}: pip install 'innvestigate[{package}]'."

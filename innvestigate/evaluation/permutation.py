@@ -62,6 +62,7 @@ SCORES: dict[str, Callable] = {
     "neg_mean_squared_error": negative_squared_error,
 }
 """Scores by their names in scikit-learn."""
+_MOST_REPEATS = 10_000
 
 
 def permutation_importance(
@@ -116,7 +117,8 @@ def permutation_importance(
     """
     data = _Data.of(x)
     rate = _Rate(model, data, y, score, check_batch_size(batch_size))
-    repeats, seed = check_whole("repeats", repeats, 1), seed_or_fresh(check_seed(seed))
+    repeats = check_whole("repeats", repeats, 1, _MOST_REPEATS)
+    seed = seed_or_fresh(check_seed(seed))
     labels, known, sizes = data.features(groups)
     given = known if names is None else _checked(names, len(known))
     orders = [np.random.default_rng((seed, k)).permutation(data.count) for k in range(repeats)]

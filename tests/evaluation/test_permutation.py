@@ -149,7 +149,7 @@ def test_seeds_and_the_model():
         ({"groups": np.zeros(3, int)}, r"groups of the shape \(3,\) do not broadcast"),
         ({"groups": 0.5}, "groups must be integer labels"),
         ({"names": ["a"]}, "1 names for 4 features"),
-        ({"repeats": 0}, "repeats must be a whole number >= 1"),
+        ({"repeats": 0}, "repeats must be a whole number from 1 to 10000"),
         ({"seed": -1}, "seed must be a whole number >= 0"),
     ],
 )

@@ -41,7 +41,7 @@ OWN = (ValueError, TypeError, KeyError, RuntimeError, OSError)
 OF_PATHS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
 """Errors of the system, which name the path."""
 NOT_FINITE = "a result is not finite"
-NOT_RUN = ("steps", "samples", "augment_by_n", "draws", "subsets", "n")
+NOT_RUN = ("steps", "samples", "masks", "augment_by_n", "draws", "subsets", "n")
 """Numbers that may be as large as you like, if you have the time."""
 
 
