@@ -80,7 +80,7 @@ bench-peers: .venv/ready
 coverage: .venv/ready
 	$(BIN)/python benchmarks/coverage_layers.py
 	$(BIN)/python benchmarks/ledger_coverage.py
-	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/applications_coverage.py
 
 clean:
 	rm -rf .venv benchmarks/peers/.venv demo build docs/notebooks *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,6 +1,6 @@
 """Every architecture of keras.applications through the main methods; writes docs/coverage.md.
 
-    python benchmarks/coverage.py [--models MobileNetV2,ConvNeXtTiny] [--size 96]
+    python benchmarks/applications_coverage.py [--models MobileNetV2,ConvNeXtTiny] [--size 96]
 
 What was found is kept in benchmarks/results/coverage.json; architectures that it holds are not run
 again. Delete the file to start anew.
@@ -39,7 +39,7 @@ PAGE = HERE.parent / "docs" / "coverage.md"
 RESULTS = HERE / "results" / "coverage.json"
 INTRODUCTION = """# Coverage
 
-Written by `benchmarks/coverage.py`: every architecture of `keras.applications`, with random weights
+Written by `benchmarks/applications_coverage.py`: every architecture of `keras.applications`, with random weights
 and a softmax head, on one image. A cell holds the seconds from creating the analyzer to the result
 (most of them build and compile the mirror) on two cores that other jobs were using too, so that
 only their order of magnitude counts; and for `lrp.epsilon` the conservation error
