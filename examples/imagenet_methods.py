@@ -2,8 +2,8 @@
 
 The network is EfficientNet-Lite0 with its ImageNet weights, the photographs are those in the
 scikit-image package (in the public domain or CC0), so nothing is trained or downloaded. Writes
-demo/imagenet_methods.png in about ten minutes. Pattern methods are fitted on crops of the same
-photographs, which shows how it is done; good patterns need a training set.
+demo/imagenet_methods.png in about a quarter of an hour. Pattern methods are fitted on crops of the
+same photographs, which shows how it is done; good patterns need a training set.
 """
 
 import time

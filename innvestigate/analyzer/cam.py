@@ -24,7 +24,7 @@ from innvestigate.engine.plan import Plan, PlanLine
 from innvestigate.engine.variants import VariantsAnalyzer
 from innvestigate.graph.maps import GuidedMapBuilder, MapBuilder, on_input, shared_on_input
 from innvestigate.graph.mirror import build_forward
-from innvestigate.graph.operations import keras_name
+from innvestigate.graph.operations import Trait, has
 from innvestigate.graph.places import MapLayer
 from innvestigate.graph.rewrite import is_opaque, open_layers
 from innvestigate.graph.run import float_type
@@ -384,4 +384,4 @@ def _places(x) -> tuple[int, ...]:
 
 def _opens(step: Step) -> bool:
     """Whether to look for layers inside of a step. In TimeDistributed rows are no samples."""
-    return is_opaque(step) and keras_name(step.operation) != "TimeDistributed"
+    return is_opaque(step) and not has(step.operation, Trait.OVER_TIME)

@@ -44,16 +44,21 @@ class Trait(Enum):
     ELEMENTWISE = "a product or quotient of numbers in the same place"
     EXTREMUM = "the largest or smallest of numbers in the same place"
     INDEXES = "a choice by indices"
+    JOINS = "puts tensors one after the other"
     KEEPS_ORDER = "keeps the order of all numbers"
     MASKING = "zeros at places that do not exist"
     DEPENDS = "an activation whose arguments decide what it does"
     MINIMUM = "the smallest of some numbers"
     NONNEGATIVE = "writes no negative number"
     OF_ONE = "of its kind where it reads a single tensor of numbers"
+    OVER_TIME = "a layer that is applied to each point in time"
     OVERSHOOTS = "a sum that may be negative though no summand is"
+    PERMUTES = "puts axes in another order"
     PICKS = "writes some of the numbers that it reads"
     PLAIN_CONVOLUTION = "a convolution whose kernel's last axes are inputs and outputs"
     QUOTIENT = "divides its first argument by the second"
+    RESHAPES = "has other axes for the same numbers in their order"
+    SHUFFLES = "moves numbers along their axes"
     SOLVES = "solves equations, linear in their right-hand side"
     SORTS = "moves numbers by their size"
 
@@ -128,6 +133,7 @@ _TRAITS = {
     Trait.ELEMENTWISE: "Multiply Divide TrueDivide DivideNoNan",
     Trait.EXTREMUM: "Maximum Minimum Fmax Fmin",
     Trait.INDEXES: "Take TakeAlongAxis",
+    Trait.JOINS: "Concatenate Append Stack",
     Trait.KEEPS_ORDER: """
         Reshape Flatten Ravel ExpandDims Squeeze Identity ActivityRegularization
         Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout
@@ -140,11 +146,13 @@ _TRAITS = {
         Average AffineTransform MapCoordinates PerspectiveTransform ScaleAndTranslate Solve
         SolveTriangular Power Heaviside
         """,
+    Trait.OVER_TIME: "TimeDistributed",
     Trait.OVERSHOOTS: """
         Subtract Resizing Resize UpSampling2D Cross Diff Linspace Trapezoid Solve SolveTriangular
         FFT FFT2 IFFT2 RFFT IRFFT STFT ISTFT AffineTransform ElasticTransform MapCoordinates
         PerspectiveTransform ScaleAndTranslate SobelEdges
         """,
+    Trait.PERMUTES: "Permute Transpose Swapaxes Moveaxis",
     Trait.PICKS: """
         MaxPooling1D MaxPooling2D MaxPooling3D MaxPool
         GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D
@@ -152,6 +160,8 @@ _TRAITS = {
         """,
     Trait.PLAIN_CONVOLUTION: "Conv1D Conv2D Conv3D",
     Trait.QUOTIENT: "Divide TrueDivide DivideNoNan",
+    Trait.RESHAPES: "Reshape View Ravel Flatten",
+    Trait.SHUFFLES: "Flip Fliplr Flipud Rot90 Roll Take TakeAlongAxis Rearrange",
     Trait.SOLVES: "Solve SolveTriangular",
     Trait.SORTS: """
         TopK Sort Median Quantile Percentile Nanmedian Nanquantile Nanpercentile Logsumexp

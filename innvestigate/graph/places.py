@@ -8,15 +8,12 @@ from math import prod
 import keras
 from keras import KerasTensor
 
-from innvestigate.graph.operations import Kind, Trait, has, in_place, keras_name, kind_of
+from innvestigate.graph.operations import Kind, Trait, has, in_place, kind_of
 from innvestigate.graph.step import Graph, Step, is_float
 from innvestigate.graph.task import MAP, Task
 
 Axes = tuple[int | None, ...]
 
-_PERMUTES = ("Permute", "Transpose", "Swapaxes", "Moveaxis")
-_RESHAPES = ("Reshape", "View", "Ravel", "Flatten")
-_SCRAMBLES = ("Flip", "Fliplr", "Flipud", "Rot90", "Roll", "Take", "TakeAlongAxis", "Rearrange")
 _KEPT = (Kind.ACTIVATION, Kind.SOFTMAX, Kind.UNITS)
 _PRIMES = (2, 3, 5, 7, 11, 13, 17, 19)
 
@@ -151,13 +148,13 @@ def _owner(step: Step):
 
 
 def _states_format(step: Step) -> bool:
-    return hasattr(_owner(step), "data_format") and keras_name(_owner(step)) != "Flatten"
+    return hasattr(_owner(step), "data_format") and not has(_owner(step), Trait.RESHAPES)
 
 
 def _stated(step: Step, tensor: KerasTensor) -> int:
     """The axis of channels of a tensor by the `data_format` of a step, which may run over time."""
     given = _owner(step).data_format or keras.config.image_data_format()
-    over_time = keras_name(step.operation) == "TimeDistributed"
+    over_time = has(step.operation, Trait.OVER_TIME)
     return len(tensor.shape) - 1 if given == "channels_last" else 1 + over_time
 
 
@@ -175,12 +172,11 @@ def _passed(step: Step, source: KerasTensor, channels: int, written: KerasTensor
 def _moved(step: Step, source: KerasTensor, axes: Axes, written: KerasTensor) -> Axes:
     """Where the axes of what a step writes come from, given those of a tensor that it reads."""
     before, after = tuple(source.shape), tuple(written.shape)
-    name = keras_name(_owner(step))
     order = _permutation(step, len(before))
     if order is not None:
         return tuple(axes[k] for k in order)
-    same = before == after if name in _RESHAPES else len(before) == len(after)
-    if same and not _scrambles(step):
+    same = before == after if has(step.operation, Trait.RESHAPES) else len(before) == len(after)
+    if same and not _shuffles(step):
         mixed = _mixed(step)
         return tuple(None if mixed in (k, k - len(axes)) else axis for k, axis in enumerate(axes))
     for k in range(len(after) - 1, 0, -1):
@@ -194,7 +190,7 @@ def _moved(step: Step, source: KerasTensor, axes: Axes, written: KerasTensor) ->
 
 def _permutation(step: Step, rank: int) -> list[int] | None:
     """Which axes of what it reads a step puts where; None for a step that does something else."""
-    if keras_name(step.operation) not in _PERMUTES:
+    if not has(step.operation, Trait.PERMUTES):
         return None
     shape = step.operation.compute_output_spec(KerasTensor(_PRIMES[:rank])).shape
     return [_PRIMES.index(size) for size in shape]
@@ -203,19 +199,17 @@ def _permutation(step: Step, rank: int) -> list[int] | None:
 def _mixed(step: Step) -> int | None:
     """The axis along which a step mixes numbers or puts further ones."""
     owner = _owner(step)
-    return (
-        -1 if has(owner, Trait.DENSE) else getattr(owner, "axis", None) if _joins(owner) else None
-    )
+    if has(owner, Trait.DENSE):
+        return -1
+    return getattr(owner, "axis", None) if has(owner, Trait.JOINS) else None
 
 
-def _scrambles(step: Step) -> bool:
+def _shuffles(step: Step) -> bool:
     """Whether a step moves numbers along their axes, as a layer that reads time backwards does."""
     owner = _owner(step)
-    return keras_name(owner) in _SCRAMBLES or getattr(owner, "go_backwards", False)
-
-
-def _joins(operation) -> bool:
-    return keras_name(operation) in ("Concatenate", "Append", "Stack")
+    within = has(owner, Trait.PERMUTES) or has(owner, Trait.RESHAPES)  # a layer over time
+    moves = has(owner, Trait.SHUFFLES) or (within and owner is not step.operation)
+    return moves or getattr(owner, "go_backwards", False)
 
 
 def _keeps_rows(step: Step, before: tuple, after: tuple) -> bool:
@@ -224,6 +218,4 @@ def _keeps_rows(step: Step, before: tuple, after: tuple) -> bool:
         return True
     sizes = before[1:], after[1:]
     known = None not in (*sizes[0], *sizes[1])
-    return keras_name(step.operation) not in _RESHAPES or (
-        known and prod(sizes[0]) == prod(sizes[1])
-    )
+    return not has(step.operation, Trait.RESHAPES) or (known and prod(sizes[0]) == prod(sizes[1]))

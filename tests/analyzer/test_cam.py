@@ -425,6 +425,15 @@ def test_axes_are_not_followed_through_what_moves_places(turn):
     assert found.shape[0] == 3 and found.any()
 
 
+def test_axes_are_not_followed_through_permutations_over_time():
+    x = layers.Input((3, 4, 5, 2))
+    turned = layers.TimeDistributed(layers.Permute((2, 1, 3)))(x)
+    y = layers.Conv3D(3, 2, activation="relu", name="last")(turned)
+    model = keras.Model(x, layers.Dense(3)(layers.GlobalMaxPooling3D()(y)))
+    with pytest.raises(ValueError, match="has places of its own"):
+        make("layer_cam", model, layer="last")
+
+
 @pytest.mark.only("jax", "torch")
 @pytest.mark.parametrize("name", MAPS)
 def test_layers_whose_channels_come_first(name):
