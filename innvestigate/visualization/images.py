@@ -9,8 +9,10 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from innvestigate.utils.arguments import (
     as_array,
@@ -72,9 +74,8 @@ def plot_heatmap(
         percentile: Percentile of the absolute values at which the colours saturate, in (0, 100].
         signed: Whether to use the diverging map; by default wherever a value is negative.
         colorbar: Whether to add a colour bar.
-        extent: Where the image lies, (left, right, bottom, top) in physical units, such as (0,
-            width * spacing, height * spacing, 0); its edges, not the middle of its outer pixels.
-            The axes then have numbers. By default they have none.
+        extent: The edges of the image, (left, right, bottom, top), such as (0, width * spacing,
+            height * spacing, 0), to be written along the axes.
         unit: The unit of `extent`, such as "µm".
         accounted: Which share of the output the relevance adds up to, as `analyzer.accounted`
             says, to be written below.
@@ -86,34 +87,23 @@ def plot_heatmap(
         TypeError: If an array is not numeric.
         ValueError: If the relevance has another rank or is not finite, the image does not fit it,
             `alpha` or `percentile` are out of range, `signed` is False and a value negative, or
-            `extent` is not four numbers of which neither two are equal that face each other.
+            `extent` has no area.
     """
     relevance = relevance_of_pixels(relevance)
     scale = colour_scale(relevance, percentile, signed)
-    opacity = None
     alpha = check_number("alpha", alpha, above=0, most=1)
     check_flags(grey=grey, colorbar=colorbar)
     check_colour_map("image_cmap", image_cmap)
     check_axes(ax)
     place = _place(extent, check_text("unit", unit))
-    if image is not None:
-        image = image_to_look_at(image, relevance.shape)
-        opacity = alpha * np.minimum(np.abs(relevance) / scale.norm.vmax, 1)
+    below = None if image is None else image_to_look_at(image, relevance.shape)
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
-    if image is not None:
-        _draw_image(ax, image, image_cmap, grey, extent=place)
-    drawn = ax.imshow(
-        relevance,
-        cmap=scale.cmap,
-        norm=scale.norm,  # type: ignore[arg-type]  # of which its stubs know less
-        alpha=opacity,
-        interpolation_stage="data",  # a shrunk picture averages relevance, not red and blue
-        extent=place,
-    )
-    if place is None:
-        ax.set(xticks=[], yticks=[])
-    else:
-        _measure(ax, unit)
+    opacity = None
+    if below is not None:
+        _draw_image(ax, below, image_cmap, grey, extent=place)
+        opacity = alpha * np.minimum(np.abs(relevance) / scale.norm.vmax, 1)
+    drawn = _draw_relevance(ax, relevance, scale, opacity, place)
+    _measure(ax, place, unit)
     if colorbar:
         add_colorbar(drawn, ax, relevance)
     say_sum(ax, relevance, accounted, below=3 if place is None else 30)
@@ -218,6 +208,19 @@ def _write(
         ax.set_ylabel(caption, rotation=0, ha="right", va="center", **style)
 
 
+def _draw_relevance(
+    ax: Axes, relevance: np.ndarray, scale: ScalarMappable, opacity: Any, place: Any
+) -> AxesImage:
+    return ax.imshow(
+        relevance,
+        cmap=scale.cmap,
+        norm=scale.norm,  # type: ignore[arg-type]  # of which its stubs know less
+        alpha=opacity,
+        interpolation_stage="data",  # a shrunk picture averages relevance, not red and blue
+        extent=place,
+    )
+
+
 def _place(extent: Any, unit: str) -> tuple[float, float, float, float] | None:
     """Where an image lies, checked; None for nowhere in particular."""
     if extent is None:
@@ -233,10 +236,10 @@ def _place(extent: Any, unit: str) -> tuple[float, float, float, float] | None:
     return tuple(edges.tolist())
 
 
-def _measure(ax: Axes, unit: str) -> None:
-    """Numbers along the axes, in a unit."""
+def _measure(ax: Axes, place: tuple | None, unit: str) -> None:
+    """Numbers along the axes, in a unit; none for an image that lies nowhere in particular."""
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(5))
+        axis.set_major_locator(NullLocator() if place is None else MaxNLocator(5))
         axis.set_label_text(unit, parse_math=False)
 
 
