@@ -225,7 +225,7 @@ def _place(extent: Any, unit: str) -> tuple[float, float, float, float] | None:
     """Where an image lies, checked; None for nowhere in particular."""
     if extent is None:
         if unit:
-            raise ValueError(f"unit is that of extent=, which is missing. Received: {unit!r}.")
+            raise ValueError(f"unit is that of extent=, which is missing. Received: {shown(unit)}.")
         return None
     edges = check_array("extent", extent)
     if edges.shape != (4,) or edges[0] == edges[1] or edges[2] == edges[3]:
