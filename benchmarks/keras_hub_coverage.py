@@ -3,7 +3,8 @@
     python benchmarks/keras_hub_coverage.py [--models Bert,GPT2]
 
 What was found is kept in benchmarks/results/keras_hub_coverage.json; backbones that it holds are
-not run again, unless they are named. `benchmarks/applications_coverage.py` runs this, and writes the page.
+not run again, unless they are named. `benchmarks/applications_coverage.py` runs this, and writes
+the page.
 """
 
 from __future__ import annotations

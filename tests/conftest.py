@@ -5,6 +5,7 @@ TensorFlow's kernels are oneDNN's on every processor: those that it chooses else
 dilated transposed convolution.
 """
 
+import gc
 import os
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # is read when TensorFlow is imported
@@ -31,6 +32,12 @@ def pytest_collection_modifyitems(config, items):
     kept = list(filter(of_here, items))[:: config.getoption("every")]
     config.hook.pytest_deselected(items=[*({*items} - {*kept})])
     items[:] = kept
+
+
+def pytest_collection_finish(session):
+    """What is there now stays: the collector of garbage, a tenth of the time, need not look at it."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(autouse=True)
