@@ -40,9 +40,10 @@ RESULTS = HERE / "results" / "coverage.json"
 INTRODUCTION = """# Coverage
 
 Written by `benchmarks/applications_coverage.py`: every architecture of `keras.applications`, with
-random weights and a softmax head, on one image. A cell holds the seconds from creating the analyzer to the result
-(most of them build and compile the mirror) on two cores that other jobs were using too, so that
-only their order of magnitude counts; and for `lrp.epsilon` the conservation error
+random weights and a softmax head, on one image. A cell holds the seconds from creating the
+analyzer to the result (most of them build and compile the mirror) on two cores that other jobs
+were using too, so that only their order of magnitude counts; and for `lrp.epsilon` the
+conservation error
 |sum of relevance - logit| / |logit|. `deep_taylor` is defined for networks whose only
 activations are rectifiers; elsewhere the cell names the other activation.
 

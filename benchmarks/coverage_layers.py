@@ -3,8 +3,8 @@
     python benchmarks/coverage_layers.py
 
 Writes what it finds to benchmarks/results/coverage_layers.json, from which
-`applications_coverage.py` makes a section of docs/coverage.md. Each layer and operation is put into a small functional model, and
-explained; results must be finite.
+`applications_coverage.py` makes a section of docs/coverage.md. Each layer and operation is put into
+a small functional model, and explained; results must be finite.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish(session):
-    """What is there now stays: the collector of garbage, a tenth of the time, need not look at it."""
+    """What is there now stays: the collector of garbage, a tenth of the time, leaves it alone."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 
