@@ -101,9 +101,9 @@ def permutation_importance(
         batch_size: Samples that are run at a time.
 
     Returns:
-        A row for each feature: its `feature` (name, label or place), `size` (how many numbers it
-        has), `mean` (the importance) and `error` (the standard error of the mean over the orders,
-        NaN for a single one).
+        A table with a row for each feature. Its columns are `feature` (name, label or place),
+        `size` (how many numbers it has), `mean` (the importance) and `error` (the standard error
+        of the mean over the orders, NaN for a single one).
 
     Raises:
         TypeError: If `model` is not a Keras model.

@@ -58,9 +58,9 @@ class Evaluation:
     Attributes:
         scores: One row for each method and metric: `method, metric, mean, error, samples`. The
             error is the standard error over samples.
-        curves: Of `RegionPerturbation`, `Deletion`, `Insertion` and `Road`: `method, metric, order,
-            step, fraction, mean, error`, where the fraction is that of the regions replaced (put
-            back, for `Insertion`). Empty without them.
+        curves: Of `RegionPerturbation`, `Deletion`, `Insertion` and `Road`:
+            `method, metric, order, step, fraction, mean, error`, where the fraction is that of the
+            regions replaced (put back, for `Insertion`). Empty without them.
         randomization: Of `Randomization`: `method, mode, step, layer, similarity, mean, error`.
             Empty without it.
         samples: One row for each sample: `method, metric, sample, value`.

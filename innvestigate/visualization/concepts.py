@@ -28,9 +28,9 @@ def plot_concepts(
         image: The image that is explained, `(height, width[, channels])`, as bytes or in [0, 1].
         heatmaps: The heatmap of each channel alone, as `analyze(x, conditions=...)` returns them,
             `(n, height, width[, channels])`.
-        references: The samples in which each channel counts most, as
-            `innvestigate.analyzer.reference_samples` finds them, `(n, k, height, width[,
-            channels])`.
+        references: The k samples in which each channel counts most, as
+            `innvestigate.analyzer.reference_samples` finds them,
+            `(n, k, height, width[, channels])`.
         reference_heatmaps: The heatmaps of the channels in these, in the same shape, to be drawn
             over them; by default they are shown as they are.
         names: What to call the channels; by default numbers of the rows.

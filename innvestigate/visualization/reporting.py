@@ -47,15 +47,16 @@ def report(
     Args:
         analyzers: An analyzer, a list of them or a dict from what they are called on the page.
             All explain the same output of one model.
-        x: Samples of a model with one input, as for `analyze`: images `(n, height, width,
-            channels)`, rows of a table `(n, features)`, series `(n, time, channels)`, or strings.
+        x: Samples of a model with one input, as for `analyze`: images
+            `(n, height, width, channels)`, rows of a table `(n, features)`, series
+            `(n, time, channels)`, or strings.
         out: The file, `.html`. It appears when it is complete; an older one stays until then.
         neuron_selection: Which neurons are explained, see `analyze`. Several of each sample get a
             picture each.
         class_names: A name for each index of the last axis of the output.
         names: What the samples are called; by default numbers.
-        images: What to look at in place of x, such as photographs before their preprocessing, `(n,
-            height, width[, channels])`, as bytes or in [0, 1].
+        images: What to look at in place of x, such as photographs before their preprocessing,
+            `(n, height, width[, channels])`, as bytes or in [0, 1].
         features: The names of the columns of a table.
         tokens: For each sample the words at its places, without those of the padding behind them,
             where x holds their numbers or vectors. For strings they are known.
