@@ -123,10 +123,10 @@ def _pooled(
 ) -> Iterator[np.ndarray]:
     """What channels get, `(samples, ..., channels)`, batch by batch."""
     check_kind("analyzer", analyzer, Analyzer, "an analyzer that create_analyzer has made")
-    check_text("layer", layer)
+    layer_output(analyzer.task.graph, check_text("layer", layer), "layer")
     reduce = POOLINGS[check_choice("pooling", pooling, POOLINGS)]
     there = analyzer if layer in analyzer.task.targets else analyzer.rebuilt(layers=[layer])
-    tensor = layer_output(there.task.graph, layer)
+    tensor = layer_output(there.task.graph, layer, "layer")
     axis = channel_axis(there.task.graph, tensor) - len(tensor.shape)
     for found in there.stream(x, neuron_selection, **options):
         y = np.moveaxis(found[layer], axis, -1)

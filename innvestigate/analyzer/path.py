@@ -20,7 +20,7 @@ from innvestigate.engine.references import References, picked
 from innvestigate.engine.wrapper import Wrapper
 from innvestigate.graph.mirror import build_forward
 from innvestigate.graph.step import Graph
-from innvestigate.graph.task import EXPLAINED, Task
+from innvestigate.graph.task import EXPLAINED, MAP, Task
 from innvestigate.utils.arguments import (
     check_flags,
     check_seed,
@@ -43,6 +43,12 @@ class _PathAnalyzer(Wrapper):
     ):
         check_flags(multiply=multiply)
         super().__init__(analyzer, neuron_selection_mode)
+        if multiply and MAP in self.task.targets:
+            raise ValueError(
+                f"{type(analyzer).__name__} with upsample=False returns a map that lies on no "
+                "input, and nothing that could be multiplied by the path. Pass multiply=False, or "
+                "leave upsample=False out."
+            )
         self._multiply = multiply
         self._forwards: dict[Task, keras.Model] = {}
         self._references = References(reference_inputs, self.input_spec)
@@ -105,8 +111,7 @@ class _PathAnalyzer(Wrapper):
 
     def _hidden(self, inputs: list) -> dict[str, np.ndarray]:
         """What the layers that were asked for write."""
-        task = self._vectors.task if self._vectors else self.analyzer.task
-        fitted, given = task.fitted(inputs)
+        fitted, given = self.asked.fitted(inputs)
         if fitted not in self._forwards:
             hidden = {n: t for n, t in fitted.targets.items() if not n.startswith("input:")}
             graph = Graph(fitted.graph.steps, fitted.graph.flat_inputs, hidden)

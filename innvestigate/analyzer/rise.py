@@ -20,7 +20,7 @@ class RISE(PerturbationAnalyzer):
     probability p and else 0, enlarged by linear interpolation and shifted at random by less than a
     cell; channels share it. Inputs without axes for that, such as rows of a table, have a mask of
     zeros and ones, drawn for each number; for whole numbers cells are not interpolated either. The
-    masks are the same for all samples.
+    masks are the same for all samples and selections if there is a seed.
 
     Args:
         model: See `Analyzer`. Only its forward pass is needed, `masks` times for each sample and

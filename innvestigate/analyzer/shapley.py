@@ -57,7 +57,7 @@ class ShapleySampling(ShapleyAnalyzer):
     credited with the change of the explained output. R_i is the mean credit over all orders.
     Each order is walked in its reverse too, which lowers the variance. For each order the credits
     add up to the difference of the output at the sample and at its reference, so R does. The
-    orders are the same for all samples.
+    orders are the same for all samples and selections if there is a seed.
 
     Args:
         model: See `Analyzer`. Only its forward pass is needed, `samples` times the number of

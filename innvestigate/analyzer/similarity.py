@@ -55,12 +55,14 @@ def bilrp(
         >>> pairs = bilrp(analyzer, x[:1], x[1:2], cell=7)
     """
     cell = check_whole("cell", cell, 1)
-    size = _size_of_embedding(analyzer)
+    size, rank = _size_of_embedding(analyzer), len(analyzer.input_spec.tensors[0].shape) - 1
     found: Any = 0.0
     for start in range(0, size, _AT_ONCE):
         numbers = np.arange(start, min(start + _AT_ONCE, size))[None, :, None]
         options: dict[str, Any] = {"batch_size": batch_size, "verbose": verbose}
-        left, right = (_in_cells(analyzer.analyze(y, numbers, **options), cell) for y in (x, other))
+        left, right = (
+            _in_cells(analyzer.analyze(y, numbers, **options), rank, cell) for y in (x, other)
+        )
         if len(left) != len(right):
             raise ValueError(
                 f"bilrp compares samples in pairs. Received: {len(left)} and {len(right)} of them."
@@ -74,6 +76,8 @@ def bilrp(
 def _size_of_embedding(analyzer: Any) -> int:
     check_kind("analyzer", analyzer, Analyzer, "an analyzer that create_analyzer has made")
     shape, mode = analyzer.task.output_shape, analyzer.neuron_selection_mode
+    if len(analyzer.input_spec.tensors) > 1:
+        raise ValueError("bilrp compares single inputs. Received: a model with several of them.")
     if analyzer.adds_up_to != "output" or mode != "index" or len(shape) != 1 or analyzer.by_layer:
         raise ValueError(
             "bilrp takes a method that shares out the output's value, such as 'lrp.gamma', with "
@@ -84,12 +88,12 @@ def _size_of_embedding(analyzer: Any) -> int:
     return shape[0]
 
 
-def _in_cells(relevance: Any, cell: int) -> np.ndarray:
-    """Relevance `(samples, k, *shape)` summed over cells, and over channels if any."""
-    if not isinstance(relevance, np.ndarray):
-        raise ValueError("bilrp compares single inputs. Received: a model with several of them.")
-    found = relevance.astype("float64")
-    found = found.sum(axis=-1) if found.ndim > 3 else found
+def _in_cells(relevance: Any, rank: int, cell: int) -> np.ndarray:
+    """Relevance `(samples, k, *shape)` of inputs of a rank, summed over cells and channels."""
+    found = np.asarray(relevance, "float64")
+    if found.ndim - 2 < rank:  # of samples without their last axis, which is of size one
+        found = found[..., None]
+    found = found.sum(axis=-1) if rank > 1 else found
     for axis in range(2, found.ndim):
         edges = np.arange(0, found.shape[axis], cell)
         found = np.add.reduceat(found, edges, axis=axis)

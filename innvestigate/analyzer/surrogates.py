@@ -27,7 +27,8 @@ class KernelSHAP(ShapleyAnalyzer):
     output where the features z of the sample are present and a reference stands for the others, and
     π(z) = (M - 1) / (C(M, |z|) |z| (M - |z|)) for M features. With all 2ᴹ - 2 sets these are the
     Shapley values; with fewer the smallest and largest sets come first and others are drawn. The
-    sets are the same for all samples. Needs `pip install 'innvestigate[shap]'`.
+    sets are the same for all samples and selections if there is a seed. Needs
+    `pip install 'innvestigate[shap]'`.
 
     Args:
         model: See `Analyzer`. Only its forward pass is needed, `samples` times for each sample and
@@ -94,7 +95,8 @@ class LIME(GroupsAnalyzer):
     explained output where the features z of the sample are present and a reference stands for the
     others. Each feature is present in half of the z; π(z) = exp(-d² / (2 σ²)), d being the cosine
     distance of z and 1. So the library lime explains images, and it does the regression. The z are
-    the same for all samples. Needs `pip install 'innvestigate[lime]'`.
+    the same for all samples and selections if there is a seed. Needs
+    `pip install 'innvestigate[lime]'`.
 
     Args:
         model: See `Analyzer`. Only its forward pass is needed, `samples` times for each sample and

@@ -139,65 +139,57 @@ class Analyzer(Audited, Compared, Exported, Predicting, Configured):
 
         Args:
             x: Samples with a batch axis: an array, a list or dict as the model takes it, a
-                `tf.data.Dataset` or a `keras.utils.PyDataset` of batches, of which empty ones are
-                passed over. Any numeric type, or strings where the model reads them. As for
-                `predict`, a last axis of size one may be left out, or be one too many. Frames and
-                series of pandas stand for arrays; one frame also for inputs called as its columns.
+                `tf.data.Dataset` or a `keras.utils.PyDataset` of batches. Any numeric type, or
+                strings where the model reads them. As for `predict`, a last axis of size one may
+                be left out, or be one too many. Frames and series of pandas stand for arrays; one
+                frame also for inputs called as its columns.
             neuron_selection: In the mode `"index"` an int or, for outputs with k axes, a k-tuple
                 that holds for all samples, or an integer array with one index for each sample
                 (`(batch,)` or `(batch, k)`). All axes but the last may be counted from the end:
                 `(-1, token)` is a token at the last position. In the mode `"contrast"` a pair
                 (this, that) of such indices. In the mode `"weights"` an array that broadcasts to
-                the output `(batch, *output_shape)`. None otherwise.
-                `"labels"`, in the mode `"index"`: the neurons that a data set of
-                `(inputs, labels)` names itself, by whole numbers or one-hot vectors; for outputs
-                with k axes by indices `(batch, k)`.
+                the output `(batch, *output_shape)`. None otherwise. `"labels"`, in the mode
+                `"index"`: the neurons that a data set of `(inputs, labels)` names itself, by whole
+                numbers, one-hot vectors or indices `(batch, k)`.
                 For several selections of each sample arrays with one more axis: indices
                 `(batch, n, k)`, weights `(batch, n, *output_shape)`; a batch of 1 holds for all.
             batch_size: Samples that are run at a time; data sets bring their own batches.
             verbose: 1 shows a progress bar.
-            check: Whether the books are kept as by `audit`, and have to balance: those of what is
-                done in this call, when all of it is written to `out`.
+            check: Whether the books of this call are kept as by `audit`, and have to balance.
             out: Where the results are written, batch by batch, instead of being held in memory: a
                 path that ends in `.npy`, `.zarr` or `.parquet` (see `innvestigate.stores`), or
                 arrays of the results' shape in their structure, to which slices are assigned.
             resume: Whether an interrupted job goes on at the first sample that is missing in the
                 path `out`. It has to be given the same data.
-            conditions: What of the signal goes on at hidden layers, by their names: the result is
-                that of these channels alone, see `Conditions`.
+            conditions: Which channels of hidden layers the result is to be that of, see
+                `Conditions`.
 
         Returns:
             float32 (float64 for a float64 model) numpy arrays in the structure and shape of x; at
             `layers`, a dict from layer name to an array of the shape of the layer's output. Where a
             model reads strings, in the structure and shape of `tokens(x)`. With several selections
             for each sample there is an axis for them, of size n, after the batch axis. Frames where
-            x has some, of their index and columns; several selections are a level of these. If
-            `out` was given, that.
+            x has some, with their index and columns. If `out` was given, that.
 
         Raises:
             ValueError: If x does not fit the model or is not finite, or `neuron_selection` does
                 not fit the mode or the output.
             FileExistsError: If there is something at the path `out`, and `resume` is not set.
             FileRefusedError: A ValueError: if what is there is of another analyzer or selection.
-            LedgerError: If `check` is set, and the books do not balance or a number is not finite;
-                names the first step at fault.
+            LedgerError: If `check` is set, and the books do not balance.
         """
         check_flags(check=check, resume=resume)
         shares = Conditions(self, conditions)
         if check and shares:
             raise ValueError("check=True keeps books of all relevance. Leave `conditions` out.")
         books = self._open_books(in_detail=True) if check else None
+        given = x, neuron_selection, batch_size, verbose
+        if resume and out is None:
+            raise ValueError("resume goes on with what is written to `out`: pass its path.")
         if out is None:
-            if resume:
-                raise ValueError("resume goes on with what is written to `out`: pass its path.")
-            result = self._answer(books, x, neuron_selection, batch_size, verbose, shares)
+            result = self._answer(books, *given, shares)
         else:
-            told = [neuron_selection] if conditions is None else [neuron_selection, conditions]
-            store = open_store(out, partial(fingerprint, self, *told), resume)
-            batches = x, neuron_selection, batch_size, verbose, store.written, shares
-            found = answers(self, books, *batches)
-            write_all(store, (self.finished(each.result, each.offset) for each in found))
-            result = out
+            result = self._write(out, resume, books, given, shares)
         if books is not None:
             books.closed(result).check()
         return result
@@ -335,6 +327,14 @@ class Analyzer(Audited, Compared, Exported, Predicting, Configured):
         """
         warn_if_not_finite(result, offset)
         return result
+
+    def _write(self, out, resume, books, given: tuple[Any, Any, int, int], shares) -> Any:
+        _, neuron_selection, *_ = given
+        told = [neuron_selection, shares.given] if shares else [neuron_selection]
+        store = open_store(out, partial(fingerprint, self, *told), resume)
+        found = answers(self, books, *given, store.written, shares)
+        write_all(store, (self.finished(each.result, each.offset) for each in found))
+        return out
 
     def _answer(self, books, x, neuron_selection, batch_size, verbose, shares=None) -> Any:
         found = answers(self, books, x, neuron_selection, batch_size, verbose, shares=shares)

@@ -32,6 +32,9 @@ class Conditions:
             bools that broadcasts to the output `(batch, *shape)`, as for a single neuron, a token
             or an attention head. None for no conditions.
 
+    Attributes:
+        given: As above.
+
     Raises:
         TypeError: If `given` is no dict of names.
         ValueError: If the method sends no signal through layers, a name is unknown, there is no
@@ -42,7 +45,7 @@ class Conditions:
     """
 
     def __init__(self, analyzer: Analyzer, given: Any):
-        found = {} if given is None else check_keys("conditions", given)
+        found = self.given = {} if given is None else check_keys("conditions", given)
         if found and not analyzer.passes_layers:
             raise ValueError(
                 f"{type(analyzer).__name__} sends no signal back through the layers to its inputs, "
@@ -50,10 +53,13 @@ class Conditions:
                 "that do: 'lrp.*', 'gradient', 'deeplift', 'integrated_gradients'."
             )
         graph = analyzer.task.graph
-        tensors = {name: layer_output(graph, name) for name in found}
+        tensors = {name: layer_output(graph, name, "conditions") for name in found}
         order = {t: place for place, step in enumerate(graph.steps) for t in step.outputs}
         names = sorted(tensors, key=lambda name: -order.get(tensors[name], -1))
-        self._shares = {name: _share(name, found[name], tensors[name], graph) for name in names}
+        known = analyzer.task.sizes is None  # else sizes are those of an example
+        self._shares = {
+            name: _share(name, found[name], tensors[name], graph, known) for name in names
+        }
 
     def __bool__(self) -> bool:
         return bool(self._shares)
@@ -104,19 +110,27 @@ def channel_axis(graph: Graph, tensor: KerasTensor) -> int:
     return channel_axes(graph).get(tensor, len(tensor.shape) - 1)
 
 
-def _share(name: str, given: Any, tensor: KerasTensor, graph: Graph) -> np.ndarray:
+def check_fits(name: str, share: np.ndarray, shape: tuple) -> None:
+    """Whether a share broadcasts to what a layer writes, of a shape with None where it is open.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    sizes = zip(share.shape[::-1], shape[::-1], strict=False)
+    if share.ndim > len(shape) or any(n not in (1, m) for n, m in sizes if m is not None):
+        raise ValueError(
+            f"conditions[{name!r}] of shape {share.shape} does not broadcast to what the layer "
+            f"writes, {('batch', *shape[1:])}. Expected: a list of channels, or an array that does."
+        )
+
+
+def _share(name: str, given: Any, tensor: KerasTensor, graph: Graph, known: bool) -> np.ndarray:
     """What goes on at a layer: an array with an axis for each of the tensor's."""
     array, rank = as_array(f"conditions[{name!r}]", given), len(tensor.shape)
     if array.dtype.kind in "iu" and array.ndim <= 1:
         return _of_channels(name, np.ravel(array), tensor, channel_axis(graph, tensor))
     array = check_array(f"conditions[{name!r}]", array).astype("float64")
-    sizes = zip(array.shape[::-1], tensor.shape[::-1], strict=False)
-    if array.ndim > rank or any(n not in (1, m) for n, m in sizes if m is not None):
-        raise ValueError(
-            f"conditions[{name!r}] of shape {array.shape} does not broadcast to what the layer "
-            f"writes, {('batch', *tensor.shape[1:])}. Expected: a list of channels, or an array "
-            "that does."
-        )
+    check_fits(name, array, (None, *tensor.shape[1:]) if known else (None,) * rank)
     return array.reshape(*[1] * (rank - array.ndim), *array.shape)
 
 

@@ -14,6 +14,7 @@ from keras import ops
 from innvestigate.backend import run_batch
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.batch import Batch
+from innvestigate.engine.conditions import check_fits
 from innvestigate.engine.export import ExportError, Servable
 from innvestigate.engine.ledger import Books
 from innvestigate.engine.plan import Plan, PlanLine, plan_line
@@ -177,6 +178,8 @@ class MirrorAnalyzer(Analyzer):
     def _run(self, task: Task, inputs: list[np.ndarray], shares: Mapping) -> dict[str, np.ndarray]:
         """The results of the mirror that suits the sizes of some inputs."""
         fitted, given = task.fitted([*inputs, *shares.values()])
+        for name, share in shares.items() if task.sizes else ():
+            check_fits(name, share, (None, *layer_output(fitted.graph, name).shape[1:]))
         found = run_batch(self.mirror(self._passing(fitted, tuple(shares))), given)
         return {name: y[: len(inputs[0])] for name, y in found.items()}
 

@@ -106,7 +106,7 @@ class Wrapper(VariantsAnalyzer):
     def inner(self, batch: Batch) -> dict[str, np.ndarray]:
         """The results of the analyzer inside, for points that bring weights."""
         found = self._ask(batch)
-        return {name: y for name, y in found.items() if name not in (OUTPUT, EXPLAINED)}
+        return {name: found[name] for name in self.asked.targets}
 
     def explained_at(self, batch: Batch, inputs: list) -> np.ndarray:
         """What is explained of each row where the analyzer inside is given other inputs."""
@@ -120,6 +120,11 @@ class Wrapper(VariantsAnalyzer):
         """Inputs in floats where points may lie between them, followed by the tokens' vectors."""
         floats = [x.astype(self.float) if i in self.varied else x for i, x in enumerate(inputs)]
         return floats + self._vectors.of(inputs) if self._vectors else floats
+
+    @property
+    def asked(self) -> Task:
+        """What the analyzer inside is asked: of the model's inputs, or of vectors of tokens."""
+        return self._vectors.task if self._vectors else self.analyzer.task
 
     def _ask(self, batch: Batch) -> dict[str, np.ndarray]:
         return self.analyzer.explain(batch, *([self._vectors.task] if self._vectors else []))

@@ -85,13 +85,10 @@ def evaluate(
 ) -> Evaluation:
     """Compare methods on data: one table with a row for each method and metric.
 
-    The data are run batch by batch, and no more than `batch_size` rows at a time. Analyzers that
-    draw noise for the number of a sample count anew in each batch.
-
-    By default each sample costs 40 forward passes for each method, and 20 for the random order
-    (see `RegionPerturbation`): two images and three methods on a network of the size of MobileNet
-    take about ten seconds on two cores. Ask for finer curves by
-    `metrics=RegionPerturbation(regions_per_step=1)`, and for other questions by further metrics.
+    The data are run batch by batch. Analyzers that draw noise for the number of a sample count anew
+    in each batch. By default each sample costs 40 forward passes for each method, and 20 for the
+    random order: two images and three methods on a network of the size of MobileNet take about ten
+    seconds on two cores. `metrics=RegionPerturbation(regions_per_step=1)` draws finer curves.
 
     Args:
         model: The model whose output is followed, with one input and one output: a probability

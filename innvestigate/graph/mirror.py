@@ -276,7 +276,7 @@ class Builder:
         """Integers stay integers where they are indices; otherwise signals need floats."""
         if is_float(tensor):
             return self.dtype
-        indices, tensors = tensor not in self.task.active, {tensor}
+        indices, tensors = False, {tensor}
         for step in self.graph.steps:
             if not tensors.isdisjoint(step.inputs):
                 indices |= kind_of(step) in (Kind.LOOKUP, Kind.OPAQUE, Kind.RECURRENT)

@@ -35,6 +35,7 @@ def to_shap(result: Any, output: Any, data: Any = None, *, names: Any = None) ->
         ValueError: If the result is no table of finite numbers, or an argument does not fit it.
 
     Example:
+        >>> import shap
         >>> shap.plots.waterfall(to_shap(relevance, output, x)[0])  # doctest: +SKIP
     """
     table = relevance_table(result, names)

@@ -540,6 +540,31 @@ def test_conductance_from_the_vectors_of_tokens():
     np.testing.assert_allclose(found[first].sum(axis=-1), at_tokens, atol=1e-5)
 
 
+def test_whole_numbers_move_whatever_is_asked_for():
+    whole, numbers = layers.Input((3,), dtype="int32"), layers.Input((3,))
+    hidden = layers.Dense(4, "tanh", name="hidden")(layers.Rescaling(0.5)(whole) + numbers)
+    model = keras.Model([whole, numbers], layers.Dense(2)(hidden))
+    x = [np.array([[1, 2, 3], [0, 5, 1]]), X[:2, :3].astype("float32")]
+    alone = make("integrated_gradients", model, layers=("hidden",)).analyze(x, 1)
+    both = make("integrated_gradients", model, layers=("hidden", "input")).analyze(x, 1)
+    np.testing.assert_allclose(alone["hidden"], both["hidden"], rtol=1e-5)
+    at_inputs = sum(y.sum(axis=1) for y in both["input"])
+    np.testing.assert_allclose(alone["hidden"].sum(axis=1), at_inputs, rtol=1e-2)
+
+
+def test_paths_of_methods_with_further_results():
+    inner = make("shapley_sampling", network(), seed=0, samples=2)
+    found = PathIntegrator(inner, steps=2).analyze(X, 1)
+    points = [inner.analyze(X * (k + 0.5) / 2, 1) for k in range(2)]
+    np.testing.assert_allclose(found, X * np.mean(points, axis=0), rtol=1e-6)
+
+
+def test_maps_lie_on_no_input():
+    model, _ = build("cnn")
+    with pytest.raises(ValueError, match="lies on no input"):
+        PathIntegrator(make("grad_cam", model, upsample=False))
+
+
 # --- Bad input ------------------------------------------------------------------------------------
 
 

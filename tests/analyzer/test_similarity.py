@@ -78,6 +78,15 @@ def test_cells_of_images():
     np.testing.assert_allclose(cells.sum(), pixels.sum(), rtol=1e-6)
 
 
+def test_a_last_axis_of_one_may_be_left_out():
+    keras.utils.set_random_seed(0)
+    parts = [layers.Conv2D(2, 2), layers.GlobalAveragePooling2D(), layers.Dense(3)]
+    analyzer = create(keras.Sequential([layers.Input((5, 4, 1)), *parts]))
+    x, other = samples(1, 5, 4, 1), samples(1, 5, 4, 1, seed=1)
+    found = bilrp(analyzer, x[..., 0], other[..., 0], cell=2)
+    np.testing.assert_array_equal(found, bilrp(analyzer, x, other, cell=2))
+
+
 def test_what_cannot_be_paired():
     model, x = embedding(), samples(3, 4)
     with pytest.raises(ValueError, match="3 and 2 of them"):

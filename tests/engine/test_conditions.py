@@ -315,3 +315,19 @@ def test_books_are_of_all_relevance():
     analyzer = create("lrp.epsilon", residual())
     with pytest.raises(ValueError, match="Leave `conditions` out"):
         analyzer.analyze(samples(3, 5, 4, 2), check=True, conditions={"first": [0]})
+
+
+def test_arrays_fit_the_sizes_of_the_data():
+    class Places(layers.Layer):
+        def call(self, x):
+            return x * ops.cast(ops.arange(1, ops.shape(x)[1] + 1), x.dtype)[None, :, None]
+
+    x = layers.Input((None, 2))
+    y = layers.Conv1D(3, 2, activation="relu", name="first")(Places()(x))
+    model = keras.Model(x, layers.Dense(3)(layers.GlobalMaxPooling1D()(y)))
+    randomize(model)
+    analyzer, data = create("lrp.epsilon", model), samples(3, 6, 2)
+    places = [analyzer.analyze(data, conditions={"first": np.eye(5)[i][:, None]}) for i in range(5)]
+    np.testing.assert_allclose(sum(places), analyzer.analyze(data), atol=1e-6)
+    with pytest.raises(ValueError, match=r"\(3, 7, 1\) does not broadcast to .*5, 3"):
+        analyzer.analyze(data, conditions={"first": np.ones((3, 7, 1))})
