@@ -302,12 +302,12 @@ def _explain_at_once(
         analyzers = create()
     say("\n".join(chosen.captions))
     with ends_with(FAILED):
-        relevances, accounted = _analysed(analyzers, samples, chosen.indices, session.batch_size)
+        relevances, sums = _analysed(analyzers, samples, chosen.indices, session.batch_size)
         explained = Explanations(
             samples,
             chosen.predictions,
             relevances,
-            accounted,
+            sums,
             plans={name: rows_of_plan(analyzer) for name, analyzer in analyzers.items()},
             facts=facts(session.model),
         )
@@ -331,21 +331,20 @@ def _find(
 
 
 def _analysed(analyzers: dict[str, Any], samples: Samples, indices: Any, batch_size: int) -> tuple:
-    """By method the results, and the share of the output that they add up to."""
+    """By method the results, and what they add up to."""
     from innvestigate.visualization.asking import ask
-    from innvestigate.visualization.captions import sums_in_words
 
-    relevances, accounted = {}, {}
+    relevances, sums = {}, {}
     with progress(len(analyzers) * len(samples.x)) as done:
         for name, analyzer in analyzers.items():
             done(name, 0)
             x = watched(samples.x, batch_size, partial(done, name))
-            relevances[name], shares = ask(analyzer, x, indices, batch_size)
-            if shares is not None:
-                accounted[name] = shares
-    for name, shares in accounted.items():
-        say(f"{name}: {sums_in_words(shares)}")
-    return relevances, accounted
+            relevances[name], found = ask(analyzer, x, indices, batch_size)
+            if found is not None:
+                sums[name] = found
+    for name, found in sums.items():
+        say(f"{name}: {found}")
+    return relevances, sums
 
 
 def _session(

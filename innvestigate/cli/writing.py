@@ -27,7 +27,7 @@ from innvestigate.visualization import (
     plot_comparison,
     plot_perturbation_curves,
 )
-from innvestigate.visualization.captions import sums_in_words
+from innvestigate.visualization.captions import Sums
 from innvestigate.visualization.reporting import MOST as MOST_ON_PAGE
 from innvestigate.visualization.samples import Samples
 
@@ -46,8 +46,8 @@ class Explanations:
         samples: The samples.
         predictions: What was explained of each, in words.
         relevances: By method, an array of the shape of the samples; or arrays by layer.
-        accounted: By method, the share of the explained output that each sample's relevance adds
-            up to; methods that add up to nothing are left out.
+        sums: By method, what the relevance of each sample adds up to; methods that add up to
+            nothing are left out.
         plans: By method, the rows of its plan.
         facts: How all this was made, for a page.
     """
@@ -55,7 +55,7 @@ class Explanations:
     samples: Samples
     predictions: list[str]
     relevances: dict[str, Any]
-    accounted: dict[str, np.ndarray]
+    sums: dict[str, Sums]
     plans: Mapping[str, list[dict]]
     facts: Mapping[str, str]
 
@@ -152,7 +152,9 @@ class Explanations:
 
     def _draw(self, ax: Any, method: str, i: int) -> None:
         """One method at one sample."""
-        self.samples.draw(self.relevances[method][i], i, ax, self._share(method, i))
+        sums = self.sums.get(method)
+        share = None if sums is None else float(sums.shares[i])
+        self.samples.draw(self.relevances[method][i], i, ax, share)
 
     def _write_figure(self, file: BinaryIO, kind: str) -> None:
         save_figure(self.figure(), file, kind)
@@ -168,13 +170,8 @@ class Explanations:
             yield SampleReport(name, told, self.samples.inputs(i) + panels)
 
     def _panel(self, method: str, i: int) -> Panel:
-        share = self._share(method, i)
-        note = "" if share is None else sums_in_words(np.array(share))
+        note = str(self.sums[method].at(i)) if method in self.sums else ""
         return Panel(method, self.samples.on_page(self.relevances[method][i], i), note)
-
-    def _share(self, method: str, i: int) -> float | None:
-        """The share of the output that a method accounts for at a sample, if it does at all."""
-        return float(self.accounted[method][i]) if method in self.accounted else None
 
     def _only(self, i: int) -> Explanations:
         """The explanations of one sample."""
@@ -184,7 +181,7 @@ class Explanations:
             samples=self.samples.part(pick),
             predictions=self.predictions[pick],
             relevances={name: array[pick] for name, array in self.relevances.items()},
-            accounted={name: shares[pick] for name, shares in self.accounted.items()},
+            sums={name: sums.at(pick) for name, sums in self.sums.items()},
         )
 
 

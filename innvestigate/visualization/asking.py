@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from innvestigate import __version__
+from innvestigate.visualization.captions import Sums
 
 
-def ask(analyzer: Any, x: Any, selection: Any, batch_size: int) -> tuple[Any, np.ndarray | None]:
-    """The results of an analyzer, and the share of what is explained that each sample's add up to.
+def ask(analyzer: Any, x: Any, selection: Any, batch_size: int) -> tuple[Any, Sums | None]:
+    """The results of an analyzer, and what those of each sample add up to.
 
     Args:
         analyzer: The analyzer.
@@ -26,12 +27,12 @@ def ask(analyzer: Any, x: Any, selection: Any, batch_size: int) -> tuple[Any, np
         batch_size: Samples that are run at a time.
 
     Returns:
-        What `analyze` returns and, for methods whose results add up to something, an array.
+        What `analyze` returns and, for methods whose results add up to something, their `Sums`.
     """
     if getattr(analyzer, "adds_up_to", None) is None:
         return analyzer.analyze(x, selection, batch_size=batch_size), None
     ledger = analyzer.audit(x, selection, in_detail=False, batch_size=batch_size)
-    return ledger.results, ledger.accounted
+    return ledger.results, Sums(ledger.accounted, analyzer.adds_up_to)
 
 
 def plan_of(analyzer: Any) -> Any:

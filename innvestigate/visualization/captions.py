@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,9 +30,37 @@ def neuron_name(index: Sequence[int] | np.ndarray, names: Sequence[str] | None) 
     return f"{names[index[-1]]} ({place})" if names else f"neuron {place}"
 
 
-def sums_in_words(accounted: np.ndarray) -> str:
-    """Which share of the output the relevance of samples adds up to."""
-    if np.size(accounted) == 1:
-        return f"adds up to {np.ravel(accounted)[0]:.2%} of the explained output"
-    low, high = np.nanmin(accounted), np.nanmax(accounted)
-    return f"adds up to {low:.2%} to {high:.2%} of the explained output"
+@dataclass(frozen=True)
+class Sums:
+    """What the results of samples add up to; prints in words.
+
+    Attributes:
+        shares: The share of what is explained that the results of each sample add up to; NaN where
+            that is zero.
+        of: What is explained: the `"output"`, or its `"change"` from a reference.
+    """
+
+    shares: np.ndarray
+    of: str
+
+    def at(self, pick: Any) -> Sums:
+        """Those of some samples."""
+        return Sums(self.shares[pick], self.of)
+
+    def __str__(self) -> str:
+        return shares_in_words(self.shares, EXPLAINED[self.of])
+
+
+EXPLAINED = {
+    "output": "the explained output",
+    "change": "the output's change from the reference",
+}
+
+
+def shares_in_words(shares: np.ndarray, of: str = "what is explained") -> str:
+    """Which share of something the relevance of samples adds up to; NaN where there is nothing."""
+    known = shares[~np.isnan(shares)]
+    if not known.size:
+        return f"nothing to add up to: {of} is zero"
+    ends = known if np.size(shares) == 1 else (known.min(), known.max())
+    return f"adds up to {' to '.join(f'{end:.2%}' for end in ends)} of {of}"

@@ -77,8 +77,8 @@ def plot_heatmap(
         extent: The edges of the image, (left, right, bottom, top), such as (0, width * spacing,
             height * spacing, 0), to be written along the axes.
         unit: The unit of `extent`, such as "µm".
-        accounted: Which share of the output the relevance adds up to, as `analyzer.accounted`
-            says, to be written below.
+        accounted: Which share of what is explained the relevance adds up to, as
+            `analyzer.accounted` says, to be written below.
 
     Returns:
         The axes. The relevance is the last one of their `images`.

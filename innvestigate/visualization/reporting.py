@@ -14,7 +14,7 @@ from innvestigate.utils.arguments import as_array, check_keys, check_list, check
 from innvestigate.utils.files import as_path, replacing
 from innvestigate.utils.words import shown
 from innvestigate.visualization.asking import ask, facts, rows_of_plan
-from innvestigate.visualization.captions import caption, neuron_name, sums_in_words
+from innvestigate.visualization.captions import Sums, caption, neuron_name
 from innvestigate.visualization.page import Panel, SampleReport, html_report
 from innvestigate.visualization.samples import Samples
 
@@ -40,9 +40,9 @@ def report(
     """Write explanations as one page that needs no other file, for people without Python.
 
     For each sample it shows what the model says and, for each analyzer, the relevance and which
-    share of the output it adds up to; below, which rule each layer gets, and all versions. Images
-    have a slider between image and heatmap, tables get bars, tokens colours, sequences a coloured
-    line.
+    share of what is explained it adds up to; below, which rule each layer gets, and all versions.
+    Images have a slider between image and heatmap, tables get bars, tokens colours, sequences a
+    coloured line.
 
     Args:
         analyzers: An analyzer, a list of them or a dict from what they are called on the page.
@@ -189,11 +189,11 @@ class _Answer:
 
     Attributes:
         relevance: `(samples, selections, *shape)`.
-        accounted: The share that it adds up to, `(samples, selections)`; None for none.
+        sums: What it adds up to, `(samples, selections)`; None for nothing.
     """
 
     relevance: np.ndarray
-    accounted: np.ndarray | None
+    sums: Sums | None
 
     @classmethod
     def of(cls, name: str, analyzer: Any, x: np.ndarray, selection: Any, batch: int) -> _Answer:
@@ -202,7 +202,7 @@ class _Answer:
         Raises:
             ValueError: If it has one at hidden layers.
         """
-        found, accounted = ask(analyzer, x, selection, batch)
+        found, sums = ask(analyzer, x, selection, batch)
         if not isinstance(found, np.ndarray):
             raise ValueError(
                 f"The analyzer {name!r} explains hidden layers, of which a page has no picture. "
@@ -210,7 +210,7 @@ class _Answer:
             )
         rank = analyzer.tokens(x[:1]).ndim
         several = found if found.ndim > rank else found[:, None]
-        return cls(several, None if accounted is None else accounted.reshape(several.shape[:2]))
+        return cls(several, sums and Sums(sums.shares.reshape(several.shape[:2]), sums.of))
 
     def panels(self, samples: Samples, i: int, method: str, titles: Sequence[str]) -> list[Panel]:
         """The pictures of one sample, one for each selection."""
@@ -221,7 +221,7 @@ class _Answer:
         ]
 
     def _note(self, i: int, j: int) -> str:
-        return "" if self.accounted is None else sums_in_words(self.accounted[i, j])
+        return "" if self.sums is None else str(self.sums.at((i, j)))
 
 
 def _named(analyzers: Any) -> dict[str, Any]:

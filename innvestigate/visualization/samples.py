@@ -81,7 +81,7 @@ class Samples:
             relevance: Its relevance.
             i: Which sample it is.
             ax: Where.
-            accounted: Which share of the output it adds up to; None to write nothing of it.
+            accounted: Which share of what is explained it adds up to; None to write nothing of it.
         """
         share: dict[str, Any] = {"accounted": accounted}
         if self.tokens is not None:

@@ -19,6 +19,7 @@ from innvestigate.utils.arguments import (
     numbers_of,
 )
 from innvestigate.utils.words import shown
+from innvestigate.visualization.captions import shares_in_words
 
 DIVERGING, SEQUENTIAL = mpl.colormaps["RdBu_r"], mpl.colormaps["Reds"]
 LARGEST = 100
@@ -94,12 +95,12 @@ def colour_scale(
 
 
 def say_sum(ax, relevance: np.ndarray, accounted: float | None, below: float = 3) -> None:
-    """Write which share of the output the relevance adds up to, and where there is none at all.
+    """Write which share of what is explained relevance adds up to, and where it is all zero.
 
     Args:
         ax: The axes.
         relevance: The relevance.
-        accounted: The share; None to write nothing of it.
+        accounted: The share, NaN where nothing is explained; None to write nothing of it.
         below: How far below the axes it is written, in points.
 
     Raises:
@@ -110,8 +111,15 @@ def say_sum(ax, relevance: np.ndarray, accounted: float | None, below: float = 3
         if share.ndim:
             raise ValueError(f"accounted must be one number. Received: {shown(accounted)}.")
         style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top"}
-        told = f"adds up to {share.item():.2%} of the output"
-        ax.annotate(told, (1, 0), (0, -below), "axes fraction", fontsize=8, color="0.35", **style)
+        ax.annotate(
+            shares_in_words(share),
+            (1, 0),
+            (0, -below),
+            "axes fraction",
+            fontsize=8,
+            color="0.35",
+            **style,
+        )
     if not np.any(relevance):
         middle = {"ha": "center", "va": "center", "transform": ax.transAxes}
         ax.text(0.5, 0.5, "all zero", fontsize=8, color="0.35", **middle)

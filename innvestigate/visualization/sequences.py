@@ -57,8 +57,8 @@ def plot_sequence_logo(
             own.
         highlights: Places to shade, as pairs (start, end) where the end is not part of it, counted
             from 0.
-        accounted: Which share of the output the relevance adds up to, as `analyzer.accounted`
-            says, to be written below.
+        accounted: Which share of what is explained the relevance adds up to, as
+            `analyzer.accounted` says, to be written below.
 
     Returns:
         The axes. Place i is at x = i.
@@ -164,8 +164,8 @@ def plot_time_series(
         percentile: Percentile of the absolute values at which the colours saturate, in (0, 100].
         signed: Whether to use the diverging map; by default wherever a value is negative.
         colorbar: Whether to add a colour bar.
-        accounted: Which share of the output the relevance adds up to, as `analyzer.accounted`
-            says, to be written below.
+        accounted: Which share of what is explained the relevance adds up to, as
+            `analyzer.accounted` says, to be written below.
 
     Returns:
         The axes.

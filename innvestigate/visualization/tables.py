@@ -48,8 +48,8 @@ def plot_tabular(
         values: The features' values, to be written behind their names. Of two series each value is
             found by its index.
         top: How many features get a bar of their own; None for all.
-        accounted: Which share of the output the relevance adds up to, as `analyzer.accounted`
-            says, to be written below.
+        accounted: Which share of what is explained the relevance adds up to, as
+            `analyzer.accounted` says, to be written below.
 
     Returns:
         The axes, with a bar for each line, from top to bottom.

@@ -94,8 +94,8 @@ def plot_text(
         fontsize: Size of the letters, in points. Lines of text are made smaller on axes that are
             too small.
         signed: Whether to use the diverging map; by default wherever a value is negative.
-        accounted: Which share of the output the relevance adds up to, as `analyzer.accounted`
-            says, to be written below.
+        accounted: Which share of what is explained the relevance adds up to, as
+            `analyzer.accounted` says, to be written below.
 
     Returns:
         The axes, with a text for each token; with `targets` with tokens and targets along the axes.

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from html import unescape
 from pathlib import Path
 
 import keras
@@ -132,6 +133,18 @@ def test_it_says_what_was_explained_and_written():
         *(f"{n}: owl, night bird (2), probability {v:.3g}" for n, v in zip(names, p, strict=True)),
         "wrote x.npz",
     ]
+
+
+def test_it_says_what_results_add_up_to():
+    """LRP shares out the output, DeepLIFT its change from a reference."""
+    methods = ("-m", "lrp.z", "-m", "deeplift")
+    result = run("explain", "image.keras", "images.npy", *methods, "-o", "x.npz", "-o", "x.html")
+    assert result.exit_code == 0, result.stderr
+    lrp, deeplift = (line for line in result.stdout.splitlines() if "adds up" in line)
+    assert lrp.startswith("lrp.z: adds up to ") and lrp.endswith("% of the explained output")
+    change = "adds up to 100.00% of the output's change from the reference"
+    assert deeplift == f"deeplift: {change.replace('100.00%', '100.00% to 100.00%')}"
+    assert unescape(Path("x.html").read_text("utf-8")).count(change) == 3
 
 
 def test_the_largest_output_is_explained_by_default():

@@ -15,6 +15,7 @@ from innvestigate.visualization import (
     plot_text,
     plot_time_series,
 )
+from innvestigate.visualization.captions import Sums
 
 
 @pytest.fixture(autouse=True)
@@ -37,11 +38,36 @@ SUMS = {
 }
 
 
+def _told(kind, **options):
+    drawn = _drawn_texts(SUMS[kind](np.array([0.5, 0.2, 0.1]), **options))
+    return [text for text in drawn if "add" in text]
+
+
+@pytest.mark.parametrize(
+    ("shares", "of", "told"),
+    [
+        ([1.0], "output", "adds up to 100.00% of the explained output"),
+        (0.5, "change", "adds up to 50.00% of the output's change from the reference"),
+        ([0.5, np.nan, -1], "output", "adds up to -100.00% to 50.00% of the explained output"),
+        ([[1.0], [0.0]], "change", "adds up to 0.00% to 100.00% of the output's change from the"),
+        (np.nan, "output", "nothing to add up to: the explained output is zero"),
+        ([np.nan] * 2, "change", "nothing to add up to: the output's change from the reference is"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_sums_in_words(shares, of, told):
+    assert str(Sums(np.array(shares), of)).startswith(told)
+    several = Sums(np.array([shares, shares]), of).at(1)
+    assert str(several) == str(Sums(np.array(shares), of))
+
+
 @pytest.mark.parametrize("kind", SUMS)
 def test_pictures_say_what_they_add_up_to(kind):
     relevance = np.array([0.5, 0.2, 0.1])
-    assert "adds up to 12.30% of the output" in _drawn_texts(SUMS[kind](relevance, accounted=0.123))
-    assert not any("adds up" in text for text in _drawn_texts(SUMS[kind](relevance)))
+    assert _told(kind, accounted=0.123) == ["adds up to 12.30% of what is explained"]
+    nothing = "nothing to add up to: what is explained is zero"
+    assert _told(kind, accounted=np.nan) == [nothing]
+    assert _told(kind) == []
     with pytest.raises(ValueError, match="accounted must be one number"):
         SUMS[kind](relevance, accounted=np.array([0.1, 0.2]))
 

@@ -92,6 +92,18 @@ def test_images_with_their_predictions_and_heatmaps(told):
     assert "<td>dense" in page  # the plan
 
 
+def test_sums_are_of_what_a_method_shares_out(told):
+    """DeepLIFT shares out a change, of which there is none at the reference."""
+    at_reference = create("deeplift", reference_inputs=X[0])
+    page = told({"LRP": create(), "DeepLIFT": at_reference})
+    assert re.findall(r'note">((?:adds|nothing).*?)<', page) == [
+        "adds up to 100.00% of the explained output",
+        "nothing to add up to: the output's change from the reference is zero",
+        "adds up to 100.00% of the explained output",
+        "adds up to 100.00% of the output's change from the reference",
+    ]
+
+
 def test_the_largest_logit_is_named_where_probabilities_are_saturated(told):
     """Two sigmoids are 1 in single precision; the explained one is that of the larger logit."""
     kernel = np.zeros((20, 3), "float32")
