@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from innvestigate.utils.arguments import check_array
-from innvestigate.visualization.frames import relevance_table, value_table
+from innvestigate.visualization.frames import check_rows, relevance_table, value_table
 
 
 def to_shap(result: Any, output: Any, data: Any = None, *, names: Any = None) -> Any:
@@ -32,7 +32,8 @@ def to_shap(result: Any, output: Any, data: Any = None, *, names: Any = None) ->
     Raises:
         ImportError: If shap is not installed: `pip install 'innvestigate[shap]'`.
         TypeError: If names are no texts.
-        ValueError: If the result is no table of finite numbers, or an argument does not fit it.
+        ValueError: If the result is no table of finite numbers, or an argument does not fit it; if
+            frames and series, of any argument, have not one index.
 
     Example:
         >>> import shap
@@ -40,6 +41,7 @@ def to_shap(result: Any, output: Any, data: Any = None, *, names: Any = None) ->
     """
     table = relevance_table(result, names)
     values = table.to_numpy("float64")
+    check_rows({"result": result, "output": output, "data": data})
     output = check_array("output", output).astype("float64")
     if output.shape not in ((), (len(table),)):
         raise ValueError(

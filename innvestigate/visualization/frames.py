@@ -23,9 +23,11 @@ def relevance_table(relevance: Any, names: Any = None) -> pd.DataFrame:
 
     Raises:
         TypeError: If names are no texts.
-        ValueError: If it is no table of finite numbers, or there are not as many names.
+        ValueError: If it is no table of finite numbers, its frames have not one index, or there are
+            not as many names.
     """
     table = _side_by_side("relevance", relevance)
+    check_rows({"relevance": relevance})
     wrong = [name for name, column in table.items() if not _is_finite(column)]
     if wrong:
         raise ValueError(f"relevance must be finite numbers. It is not in: [{listed(wrong)}].")
@@ -48,8 +50,8 @@ def value_table(name: str, values: Any, relevance: Any, table: pd.DataFrame) -> 
         table: The table.
 
     Raises:
-        ValueError: If they have another shape; or frames other columns, or another index than the
-            frames of the relevance.
+        ValueError: If they have another shape; or frames other columns, or another index than those
+            of the relevance.
     """
     found = _side_by_side(name, values)
     if found.shape != table.shape:
@@ -57,13 +59,8 @@ def value_table(name: str, values: Any, relevance: Any, table: pd.DataFrame) -> 
             f"{name} must have a value for each number of relevance, {table.shape}. Received: "
             f"{found.shape}."
         )
-    own, other = _index(values), _index(relevance)
-    if own is not None and other is not None and not own.equals(other):
-        raise ValueError(
-            f"{name} has another index than the relevance: [{listed(own)}] and [{listed(other)}]. "
-            "Pass the rows that were explained, in their order."
-        )
-    if own is None:
+    check_rows({"relevance": relevance, name: values})
+    if not any(map(_is_frame, named(values).values())):
         return found.set_axis(table.columns, axis=1)
     if set(found) != set(table):
         raise ValueError(
@@ -71,6 +68,30 @@ def value_table(name: str, values: Any, relevance: Any, table: pd.DataFrame) -> 
             f"[{listed(table)}]."
         )
     return found[list(table)]
+
+
+def check_rows(given: dict[str, Any]) -> None:
+    """Whether all frames and series in some structures have their rows under one index.
+
+    Args:
+        given: The structures by the arguments' names; what has no index is passed by.
+
+    Raises:
+        ValueError: If there are several.
+    """
+    parts = {
+        name if place == SINGLE else f"{name}/{place}": part.index
+        for name, structure in given.items()
+        for place, part in named(structure).items()
+        if _is_frame(part)
+    }
+    for name, index in parts.items():
+        first, expected = next(iter(parts.items()))
+        if not index.equals(expected):
+            raise ValueError(
+                f"{name} has another index than {first}: [{listed(index)}] and "
+                f"[{listed(expected)}]. Pass the rows that were explained, in their order."
+            )
 
 
 def _side_by_side(name: str, given: Any) -> pd.DataFrame:
@@ -100,11 +121,6 @@ def _part(name: str, place: str, part: Any) -> pd.DataFrame:
         )
     places = [str(i) if single else f"{place}/{i}" for i in range(array.shape[1])]
     return pd.DataFrame(array, columns=[place] if len(places) == 1 and not single else places)
-
-
-def _index(given: Any) -> pd.Index | None:
-    """The index of the first frame in a structure; None if there is none."""
-    return next((part.index for part in named(given).values() if _is_frame(part)), None)
 
 
 def _is_frame(part: Any) -> bool:

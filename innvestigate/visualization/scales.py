@@ -111,15 +111,8 @@ def say_sum(ax, relevance: np.ndarray, accounted: float | None, below: float = 3
         if share.ndim:
             raise ValueError(f"accounted must be one number. Received: {shown(accounted)}.")
         style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top"}
-        ax.annotate(
-            shares_in_words(share),
-            (1, 0),
-            (0, -below),
-            "axes fraction",
-            fontsize=8,
-            color="0.35",
-            **style,
-        )
+        told = shares_in_words(share)
+        ax.annotate(told, (1, 0), (0, -below), "axes fraction", fontsize=8, color="0.35", **style)
     if not np.any(relevance):
         middle = {"ha": "center", "va": "center", "transform": ax.transAxes}
         ax.text(0.5, 0.5, "all zero", fontsize=8, color="0.35", **middle)

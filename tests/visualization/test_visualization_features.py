@@ -193,6 +193,7 @@ def test_columns_of_one_name_are_called_by_their_input():
         (RELEVANCE, {"values": VALUES[["age", "city"]]}, r"\(60, 3\). Received: \(60, 2\)"),
         (RELEVANCE, {"values": VALUES.rename(columns={"age": "Age"})}, "has the columns"),
         (RELEVANCE, {"values": VALUES[::-1]}, "another index"),
+        (PARTS, {"values": [VALUES[["income", "age"]], VALUES["city"][::-1]]}, "values/1 has"),
         (RELEVANCE.to_numpy()[0], {}, r"pass x\[None\]"),
         (RELEVANCE.assign(age=np.nan), {}, r"finite numbers. It is not in: \['age'\]"),
         (VALUES, {}, r"finite numbers. It is not in: \['city'\]"),
@@ -216,7 +217,7 @@ def test_explanations_hold_the_numbers_and_names():
     assert found.feature_names == NAMES
     assert found.data.tolist() == VALUES[NAMES].to_numpy().tolist()
     assert to_shap(RELEVANCE, 2.0).data is None
-    parts = to_shap(PARTS, pd.Series(OUTPUT))
+    parts = to_shap(PARTS, pd.Series(OUTPUT, RELEVANCE.index))
     assert parts.feature_names == ["age", "income", "city"]
     np.testing.assert_array_equal(parts.values[:, 2], RELEVANCE["city"])
 
@@ -256,6 +257,24 @@ def test_swarms_of_shap_draw_the_numbers():
     ax = shap.plots.beeswarm(to_shap(RELEVANCE, OUTPUT, VALUES), show=False)
     drawn = np.concatenate([dots.get_offsets()[:, 0] for dots in ax.collections])
     np.testing.assert_allclose(np.sort(drawn), np.sort(np.ravel(RELEVANCE)))
+
+
+A, B = RELEVANCE[["age"]], RELEVANCE[["city"]]
+
+
+@pytest.mark.parametrize(
+    ("result", "output", "data", "names"),
+    [
+        ([A, B], 1.0, [A, B[::-1]], "data/1 has another index than result/0"),
+        ([A, B[::-1]], 1.0, None, "relevance/1 has another index than relevance/0"),
+        ([A, B["city"][::-1]], 1.0, None, "relevance/1 has another index than relevance/0"),
+        (A, pd.Series(OUTPUT, A.index)[::-1], None, "output has another index than result"),
+        (A.to_numpy(), pd.Series(OUTPUT), A, "data has another index than output"),
+    ],
+)
+def test_all_rows_have_one_index(result, output, data, names):
+    with pytest.raises(ValueError, match=names):
+        to_shap(result, output, data)
 
 
 @pytest.mark.parametrize("output", [OUTPUT[:, None], OUTPUT[:5], np.nan, "text"])
