@@ -84,7 +84,8 @@ def plot_beeswarm(
     """Draw a dot for each sample and feature at its relevance, coloured by the feature's value.
 
     The features of the largest mean |relevance| are on top. Colours go from the 5 % to the 95 %
-    quantile of a feature's values; columns that are no numbers, such as categories, are grey.
+    quantile of a feature's values. Columns that are no numbers, such as categories, are grey, and
+    so are samples whose value is NaN or infinite.
 
     Args:
         relevance: A frame; an array `(samples, features)`; or a list or dict of these, as of
@@ -156,10 +157,14 @@ def _colours(values: pd.Series | None) -> Any:
     if values is None or values.dtype.kind not in "fiub":
         return NO_VALUE
     values = values.to_numpy("float64")
-    low, high = np.nanpercentile(values, [5, 95])
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return NO_VALUE
+    low, high = np.percentile(known, [5, 95])
     if low == high:
-        low, high = np.nanmin(values), np.nanmax(values)
-    return VALUES(mpl.colors.Normalize(low, high, clip=True)(values))
+        low, high = known.min(), known.max()
+    shades = mpl.colors.Normalize(low, high, clip=True)(values)
+    return VALUES.with_extremes(bad=NO_VALUE)(np.where(np.isfinite(values), shades, np.nan))
 
 
 def _add_values_bar(ax: Axes) -> None:

@@ -157,6 +157,19 @@ def test_dots_stand_at_their_relevance_in_the_colour_of_their_value():
     assert (np.diff(greens) >= 0).all() and np.ptp(greens) > 0.5
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("missing", [np.nan, np.inf])
+def test_dots_without_a_value_are_grey(missing):
+    """They are to be seen, and leave the colours of the others as they are."""
+    values = np.array([[1.0, missing], [missing, missing], [2.0, missing], [3.0, missing]])
+    some, none = plot_beeswarm(RELEVANCE[NAMES[:2]][:4].iloc[:, ::-1], values).collections[:2]
+    grey = mpl.colors.to_rgba("0.6")
+    np.testing.assert_allclose(none.get_facecolors(), [grey])
+    np.testing.assert_allclose(some.get_facecolors()[1], grey)
+    alone = plot_beeswarm(np.array([[1.0], [2], [3]]), values[[0, 2, 3], :1]).collections[0]
+    np.testing.assert_allclose(some.get_facecolors()[[0, 2, 3]], alone.get_facecolors())
+
+
 def test_no_two_dots_of_one_place_lie_upon_each_other():
     same = pd.DataFrame({"a": np.repeat([1.0, 2.0], [6, 3])})
     (dots,) = plot_beeswarm(same).collections
