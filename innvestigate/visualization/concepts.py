@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from innvestigate.utils.arguments import as_array, check_number, check_texts
-from innvestigate.visualization.images import plot_heatmap
+from innvestigate.visualization.images import draw_image, image_to_look_at, plot_heatmap
 
 
 def plot_concepts(
@@ -26,11 +26,12 @@ def plot_concepts(
 
     Args:
         image: The image that is explained, `(height, width[, channels])`, as bytes or in [0, 1].
+            Other values are stretched to that range.
         heatmaps: The heatmap of each channel alone, as `analyze(x, conditions=...)` returns them,
             `(n, height, width[, channels])`.
         references: The k samples in which each channel counts most, as
             `innvestigate.analyzer.reference_samples` finds them,
-            `(n, k, height, width[, channels])`.
+            `(n, k, height, width[, channels])`, each drawn as `image` is.
         reference_heatmaps: The heatmaps of the channels in these, in the same shape, to be drawn
             over them; by default they are shown as they are.
         names: What to call the channels; by default numbers of the rows.
@@ -41,8 +42,8 @@ def plot_concepts(
 
     Raises:
         TypeError: If an array is not numeric.
-        ValueError: If there are not as many heatmaps, references and names; see also
-            `plot_heatmap`.
+        ValueError: If a reference has not 1, 3 or 4 channels, or there are not as many heatmaps,
+            references and names; see also `plot_heatmap`.
 
     Example:
         >>> layer = model.layers[0].name
@@ -82,8 +83,6 @@ def plot_concepts(
 
 def _draw_sample(ax: Any, sample: np.ndarray, heatmap: np.ndarray | None) -> None:
     if heatmap is None:
-        pale = sample if sample.dtype.kind == "u" else np.clip(sample, 0, 1)
-        ax.imshow(pale.squeeze(), cmap="gray")
-        ax.set(xticks=[], yticks=[])
+        draw_image(ax, image_to_look_at(sample, sample.shape[:2]))
     else:
         plot_heatmap(heatmap, ax, image=sample)

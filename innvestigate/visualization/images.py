@@ -100,7 +100,7 @@ def plot_heatmap(
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
     opacity = None
     if below is not None:
-        _draw_image(ax, below, image_cmap, grey, extent=place)
+        draw_image(ax, below, image_cmap, grey, extent=place)
         opacity = alpha * np.minimum(np.abs(relevance) / scale.norm.vmax, 1)
     drawn = _draw_relevance(ax, relevance, scale, opacity, place)
     _measure(ax, place, unit)
@@ -173,7 +173,7 @@ def plot_comparison(
             hspace=0.1,
         )
         for ax, image in zip(axes[:, 0], images, strict=True):
-            _draw_image(ax, image, image_cmap)
+            draw_image(ax, image, image_cmap)
         for column, name in zip(axes.T[1:], band, strict=False):
             _draw_column(column, pixels[name], percentile)
         for ax in axes[:, len(band) + 1 :].flat:
@@ -243,8 +243,8 @@ def _measure(ax: Axes, place: tuple | None, unit: str) -> None:
         axis.set_label_text(unit, parse_math=False)
 
 
-def _draw_image(
-    ax: Axes, image: np.ndarray, cmap: str, grey: bool = False, extent: Any = None
+def draw_image(
+    ax: Axes, image: np.ndarray, cmap: str = "gray_r", grey: bool = False, extent: Any = None
 ) -> None:
     """Draw an image; in grey levels it is paler, and colours on top stand out."""
     if image.ndim == 3 and grey:

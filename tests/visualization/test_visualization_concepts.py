@@ -43,6 +43,26 @@ def test_images_of_one_channel():
     plot_concepts(IMAGE[..., :1], MAPS[..., :1], SAMPLES[..., :1]).canvas.draw()
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda x: (255 * x).astype("uint8"),
+        lambda x: (255 * x).astype("int64"),
+        lambda x: (4 * x - 2).astype("float32"),
+        lambda x: x,
+    ],
+)
+def test_references_are_drawn_as_the_image_is(kind, channels):
+    """Bytes in any type and standardised inputs: the same sample looks the same in all places."""
+    image = kind(IMAGE[..., :channels])
+    figure = plot_concepts(image, np.zeros((1, 8, 6)), image[None, None])
+    left, right = (ax.images[0].get_array() for ax in figure.axes)
+    grey = right @ [0.299, 0.587, 0.114]  # the image is pale grey below its heatmap
+    np.testing.assert_allclose(left[..., 0], 0.55 + 0.45 * grey, atol=0.005)
+    assert np.ptp(right) > 0.5
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -50,6 +70,7 @@ def test_images_of_one_channel():
         {"heatmaps": MAPS[0, 0]},
         {"references": SAMPLES[0, 0]},
         {"references": SAMPLES[:, :0]},
+        {"references": np.zeros((2, 4, 8, 6, 2))},
         {"names": ["a"]},
         {"reference_heatmaps": SAMPLES[:1]},
         {"cell": 0},
