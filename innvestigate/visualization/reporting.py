@@ -58,8 +58,9 @@ def report(
         images: What to look at in place of x, such as photographs before their preprocessing,
             `(n, height, width[, channels])`, as bytes or in [0, 1].
         features: The names of the columns of a table.
-        tokens: For each sample the words at its places, without those of the padding behind them,
-            where x holds their numbers or vectors. For strings they are known.
+        tokens: For each sample the words at its places, where x holds their numbers or vectors;
+            those of the padding behind them may be left out where it has no relevance. For strings
+            they are known.
         title: The title.
         batch_size: Samples that are run at a time.
 
@@ -68,7 +69,8 @@ def report(
 
     Raises:
         TypeError: If an argument is of another kind.
-        ValueError: If there is no picture for data of that shape, the analyzers explain different
+        ValueError: If there is no picture for data of that shape, there is relevance behind the
+            tokens of a sample, the analyzers explain different
             outputs or hidden layers, names are not as many as what they name, `out` is no page,
             or x or `neuron_selection` do not fit the model.
         FileNotFoundError: If there is no folder to write it to.
@@ -267,7 +269,7 @@ def _samples(analyzer: Any, x: Any, names: Any, images: Any, features: Any, toke
         raise ValueError(f"A page has from 1 to {MOST} samples. Received: {count}.")
     listed = [f"sample {i}" for i in range(count)] if names is None else check_texts("names", names)
     if x.dtype.kind in "OSU" and tokens is None:
-        tokens = [_without_padding(row) for row in analyzer.tokens(x).reshape(count, -1)]
+        tokens = analyzer.tokens(x).reshape(count, -1).tolist()
     if tokens is not None:
         tokens = [check_texts("Each of tokens", each) for each in check_list("tokens", tokens)]
     pictures = None if images is None else np.atleast_1d(as_array("images", images))
@@ -284,12 +286,6 @@ def _samples(analyzer: Any, x: Any, names: Any, images: Any, features: Any, toke
             "or pictures of your own to innvestigate.visualization.html_report."
         )
     return found
-
-
-def _without_padding(words: np.ndarray) -> list[str]:
-    """The tokens of a sample up to the last that has a name."""
-    named = np.flatnonzero(words != "")
-    return [str(word) for word in words[: named[-1] + 1 if len(named) else 1]]
 
 
 def _check_alike(mode: str, explained: np.ndarray, other: Any, x: np.ndarray, batch: int) -> None:

@@ -18,6 +18,9 @@ from innvestigate.visualization.sequences import plot_time_series
 from innvestigate.visualization.tables import plot_tabular
 from innvestigate.visualization.text import HTML, plot_text, text_html
 
+PADDING = "[PAD]"
+"""What is shown of padding that has relevance; what has none is left out behind the last word."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -29,7 +32,7 @@ class Samples:
         pictures: Images to look at, as bytes or in [0, 1], `(n, height, width[, channels])`; None
             for other data, or where x is what is looked at.
         features: The names of the columns of a table; None for other data.
-        tokens: For each sample the words at its places; None for other data.
+        tokens: For each sample the words at its places, empty for padding; None for other data.
     """
 
     x: np.ndarray
@@ -85,7 +88,7 @@ class Samples:
         """
         share: dict[str, Any] = {"accounted": accounted}
         if self.tokens is not None:
-            plot_text(self.tokens[i], self._of_tokens(relevance, i), ax, **share)
+            plot_text(*self._words(relevance, i), ax, **share)
         elif self.are_images:
             share |= {"image": self.images[i], "image_cmap": "gray", "colorbar": True}
             plot_heatmap(relevance, ax, **share)
@@ -104,14 +107,29 @@ class Samples:
     def on_page(self, relevance: np.ndarray, i: int) -> Figure | Overlay | HTML:
         """The relevance of one sample as a page shows it."""
         if self.tokens is not None:
-            return text_html(self.tokens[i], self._of_tokens(relevance, i))
+            return text_html(*self._words(relevance, i))
         if self.are_images:
             return Overlay(relevance, self.images[i])
         figure, ax = plt.subplots(figsize=(4.5, 4), layout="constrained")
         self.draw(relevance, i, ax)
         return figure
 
-    def _of_tokens(self, relevance: np.ndarray, i: int) -> np.ndarray:
-        """One number for each token, without those of the padding behind them."""
-        numbers = relevance.reshape(len(relevance), -1).sum(axis=1) if relevance.ndim else relevance
-        return numbers[: len(self.tokens[i])] if self.tokens is not None else numbers
+    def _words(self, relevance: np.ndarray, i: int) -> tuple[list[str], np.ndarray]:
+        """The tokens of a sample and one number for each, up to the last that says anything.
+
+        Raises:
+            ValueError: If there is relevance behind the last token.
+        """
+        assert self.tokens is not None
+        words = list(self.tokens[i])
+        places = np.atleast_1d(relevance)
+        numbers = places.reshape(len(places), -1).sum(axis=1)
+        count, tells = len(words), np.flatnonzero(numbers)
+        if tells.size and tells[-1] >= count:
+            raise ValueError(
+                f"tokens[{i}] has {count} words, but there is relevance at the places up to "
+                f"{tells[-1]}, counted from 0. Pass a word for each, such as '[PAD]' for padding."
+            )
+        named = [place for place, word in enumerate(words) if word]
+        end = 1 + max([0, *named[-1:], *tells[-1:]])
+        return [word or PADDING for word in words[:end]], numbers[:end]

@@ -191,8 +191,27 @@ def tokens_model():
     return keras.Sequential([*embedded, layers.Dense(1)])
 
 
+def without_padding(model):
+    """The model, whose vector of token 0 is zero, so that padding has no relevance."""
+    (embedding,) = (layer for layer in model.layers if isinstance(layer, layers.Embedding))
+    vectors = embedding.get_weights()[0]
+    vectors[0] = 0
+    embedding.set_weights([vectors])
+    return model
+
+
+def test_relevance_behind_the_tokens_is_not_left_out(told):
+    analyzer, x = create("lrp.epsilon", tokens_model()), np.array([[1, 2, 3, 0], [4, 5, 0, 0]])
+    words = [["a", "fine", "film", "[PAD]"], ["dull", "one", "[PAD]", "[PAD]"]]
+    page = told(analyzer, x, tokens=words)
+    assert re.findall(r">([^<]*)</span>", page) == words[0] + words[1]
+    match = r"tokens\[1\] has 1 words, but there is relevance at the places up to 3"
+    with pytest.raises(ValueError, match=match):
+        told(analyzer, x, tokens=[words[0], ["dull"]])
+
+
 def test_tokens(told):
-    analyzer = create("lrp.epsilon", tokens_model())
+    analyzer = create("lrp.epsilon", without_padding(tokens_model()))
     x = np.array([[1, 2, 3, 0], [4, 0, 0, 0]])
     page = told(analyzer, x, tokens=[["a", "fine", "<film>"], ["dull"]])
     said = re.findall(r'<span title="([^"]*)"[^>]*>(.*?)</span>', page)
@@ -206,9 +225,9 @@ def test_tokens(told):
 def test_vectors_of_tokens_are_summed(told):
     model = keras.Sequential([layers.Input((3, 2)), layers.Flatten(), layers.Dense(1)])
     analyzer, x = create("gradient", model), np.ones((1, 3, 2))
-    page = told(analyzer, x, tokens=[["a", "b"]])
+    page = told(analyzer, x, tokens=[["a", "b", "c"]])
     expected = analyzer.analyze(x)[0].sum(axis=1)
-    assert re.findall(r'title="([^"]*)"', page) == [f"{value:+.4g}" for value in expected[:2]]
+    assert re.findall(r'title="([^"]*)"', page) == [f"{value:+.4g}" for value in expected]
 
 
 @on_tensorflow
@@ -218,6 +237,9 @@ def test_strings_bring_their_tokens(told):
     hidden = layers.Flatten()(layers.Embedding(4, 3)(reading(text)))
     model = keras.Model(text, layers.Dense(1, activation="sigmoid")(hidden))
     page = told(create("lrp.epsilon", model), np.array(["a good film", "film"]))
+    padded = ["[UNK]", "good", "film", "[PAD]", "[PAD]", "film", *["[PAD]"] * 4]
+    assert re.findall(r">([^<]*)</span>", page) == padded
+    page = told(create("lrp.epsilon", without_padding(model)), np.array(["a good film", "film"]))
     assert re.findall(r">([^<]*)</span>", page) == ["[UNK]", "good", "film", "film"]
 
 
