@@ -158,10 +158,10 @@ class _Question:
             told = [self._caption(i, index) for index in indices]
             names = [neuron_name(index, self._names) for index in indices]
         elif self._mode == "contrast":
-            pairs = zip(*(self._indices(part)[i] for part in self._selection), strict=True)
+            parts = np.broadcast_arrays(*(self._indices(part)[i] for part in self._selection))
             names = [
                 " rather than ".join(neuron_name(index, self._names) for index in pair)
-                for pair in pairs
+                for pair in zip(*parts, strict=True)
             ]
             told = names
         else:
@@ -175,9 +175,9 @@ class _Question:
         """The neurons of each sample, `(samples, selections, axes of the output)`."""
         index, shape = np.asarray(selection), np.array(self._own.shape[1:])
         if index.ndim < 3:
-            by_sample = index.ndim == 2 or (index.ndim == 1 and len(shape) == 1)
-            one = isinstance(selection, tuple) or not by_sample
-            index = index.reshape(1 if one else len(index), 1, len(shape))
+            listed = index.ndim == 1 and len(shape) == 1 and not isinstance(selection, tuple)
+            count = len(index) if index.ndim == 2 or listed else 1
+            index = index.reshape(count, 1, len(shape))
         index = np.where(index < 0, index + shape, index)
         return np.broadcast_to(index, (len(self._own), *index.shape[1:]))
 

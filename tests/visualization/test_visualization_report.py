@@ -124,7 +124,7 @@ def test_chosen_neurons(told):
         np.testing.assert_allclose(pictures(page, "heat")[i].astype(int), expected, atol=2)
 
 
-@pytest.mark.parametrize("selection", [1, (1,), np.array([[1], [1]])])
+@pytest.mark.parametrize("selection", [1, (1,), np.array([[1], [1]]), ((1,), (1,))])
 def test_one_neuron_in_every_form(told, selection):
     page = told(create(neuron_selection_mode="index"), neuron_selection=selection)
     assert all(text.startswith("Explained: neuron 1, prob") for text in words(page))
@@ -150,6 +150,22 @@ def test_other_questions(told):
     page = told(create(neuron_selection_mode="weights"), neuron_selection=np.eye(3)[None, :2])
     assert titles(page) == ["input", "LRP: weights 0", "LRP: weights 1"] * 2
     assert "a weighted sum of outputs" in words(page)[0]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_several_contrasts_with_one_neuron(told, swapped):
+    """Both sides of a contrast are matched as `analyze` matches them."""
+    several, order = (np.array([[[0], [1]]]), 2), slice(None, None, -1 if swapped else 1)
+    analyzer = create(neuron_selection_mode="contrast")
+    page = told({"z": analyzer}, neuron_selection=several[order], class_names=CLASSES)
+    named = [("cat (0)", "owl (2)"), ("dog (1)", "owl (2)")]
+    pairs = [" rather than ".join(pair[order]) for pair in named]
+    assert titles(page) == ["input", *(f"z: {pair}" for pair in pairs)] * 2
+    assert words(page)[0].startswith(f"Explained: {'; '.join(pairs)}. Largest")
+    sign = -1 if swapped else 1
+    for heat, (i, k) in zip(pictures(page, "heat"), [(0, 0), (0, 1), (1, 0), (1, 1)], strict=True):
+        expected = Overlay(sign * (relevance(i, k) - relevance(i, 2)), X[i]).heat
+        np.testing.assert_allclose(heat.astype(int), expected, atol=2)
 
 
 def test_a_neuron_of_an_output_with_axes(told):
