@@ -36,6 +36,7 @@ class Overlay:
         heat: The colours in bytes, `(height, width, 3)`.
         limits: The relevance at both ends of the colours.
         colours: Some of the colours from end to end, as CSS names them.
+        is_zero: Whether there is no relevance at all.
 
     Raises:
         TypeError: If an array is not numeric.
@@ -57,6 +58,7 @@ class Overlay:
         scale = colour_scale(pixels, percentile, signed)
         self.image = in_bytes(image_to_look_at(image, pixels.shape))
         self.heat = scale.to_rgba(pixels, bytes=True)[..., :3]
+        self.is_zero = not np.any(pixels)
         self.limits: tuple[float, float] = scale.get_clim()
         stops = np.linspace(*self.limits, STOPS)
         self.colours = [to_hex(colour) for colour in scale.to_rgba(stops)]

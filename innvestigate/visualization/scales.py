@@ -88,7 +88,7 @@ def colour_scale(
     size = np.abs(relevance)
     limit = float(np.percentile(size, percentile) or size.max() or 1.0)
     if not size.any():
-        return ScalarMappable(Normalize(-limit * bool(signed), limit), ListedColormap(["white"]))
+        return ScalarMappable(Normalize(-limit if signed else 0, limit), ListedColormap(["white"]))
     if negative or signed:
         return ScalarMappable(Normalize(-limit, limit), DIVERGING)
     return ScalarMappable(Normalize(0, limit), SEQUENTIAL)

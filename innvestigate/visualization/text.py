@@ -45,7 +45,7 @@ def text_html(tokens: Sequence[str], relevance: np.ndarray, *, signed: bool | No
     """Colour tokens by their relevance, as HTML for notebooks and web pages.
 
     Red speaks for the output, blue against it; the strongest token has the full colour. The number
-    appears where the pointer rests on a token.
+    appears where the pointer rests on a token. Where there is no relevance at all, that is said.
 
     Args:
         tokens: The words or pieces of words. Markup in them is shown, not followed.
@@ -67,7 +67,8 @@ def text_html(tokens: Sequence[str], relevance: np.ndarray, *, signed: bool | No
         f'padding:0.1em 0.2em;border-radius:0.2em">{escape(token)}</span>'
         for token, value, colour in zip(tokens, relevance, colours, strict=True)
     )
-    return HTML(f'<div style="line-height:1.9;background:white;padding:0.3em">{spans}</div>')
+    zero = "" if np.any(relevance) else '<div style="color:#595959">all zero</div>'
+    return HTML(f'<div style="line-height:1.9;background:white;padding:0.3em">{spans}{zero}</div>')
 
 
 def plot_text(

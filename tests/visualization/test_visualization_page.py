@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from innvestigate.visualization import HTML, Overlay, Panel, SampleReport, html_report, plot_heatmap
+from innvestigate.visualization import (
+    HTML,
+    Overlay,
+    Panel,
+    SampleReport,
+    html_report,
+    plot_heatmap,
+    text_html,
+)
 
 EVIL = "<script>alert(1)</script>\"' onerror=x {{ 7 * 7 }} &amp; $x$"
 
@@ -105,6 +113,25 @@ def test_a_heatmap_lies_over_its_image_with_a_slider():
     assert re.findall(r">(-?2)<", scale) == ["-2", "2"]
     assert re.findall(r"#\w{6}", scale)[::8] == ["#053061", "#67001f"]
     assert "note" in found.words and text.index("--heat") < text.index("<body>")
+
+
+def test_heatmaps_of_zeros_say_so():
+    """In place of a bar, which has no ends."""
+    image = np.zeros((3, 3))
+    zero = page(Panel("a", Overlay(image, image)), Panel("b", text_html(["w"], np.zeros(1))))
+    assert Page(zero).words.count("all zero") == 2 and 'class="bar"' not in zero
+    assert not np.signbit(Overlay(image, image).limits[0])
+    some = page(Panel("a", Overlay(np.eye(3), image)), Panel("b", text_html(["w"], np.ones(1))))
+    assert "all zero" not in some and ">0<span" in some
+
+
+def test_a_figure_has_one_caption_and_each_image_a_text():
+    over, pixels = Overlay(np.eye(3), np.zeros((3, 3))), np.zeros((3, 3), "uint8")
+    found = Page(page(Panel("a", over, "a note"), Panel("b", pixels, "a note")))
+    assert found.tags.count("figcaption") == found.tags.count("figure") == 2
+    assert found.words.count("a note") == 2
+    texts = [value for name, value in found.attributes if name == "alt"]
+    assert texts == ["image: cat.png", "a: cat.png", "b: cat.png"]
 
 
 def test_there_is_a_slider_only_where_it_moves_something():
