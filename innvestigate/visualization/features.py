@@ -45,11 +45,11 @@ def plot_importance(table: pd.DataFrame, ax: Axes | None = None, *, top: int | N
     """
     check_axes(ax)
     names = _names(table)
-    mean_abs, mean = (
-        numbers(table[name], name, ranks=(1,), expected="one number for each row.")
-        for name in ("mean_abs", "mean")
-    )
     quantiles = sorted((n for n in table if QUANTILE.fullmatch(str(n))), key=lambda n: float(n[1:]))
+    mean_abs, mean, *spread = (
+        numbers(table[name], name, ranks=(1,), expected="one number for each row.")
+        for name in ("mean_abs", "mean", *quantiles)
+    )
     order = np.argsort(-mean_abs, kind="stable")
     top = len(order) if top is None else check_whole("top", top, 1)
     shown, rest = order[:top], order[top:]
@@ -60,10 +60,7 @@ def plot_importance(table: pd.DataFrame, ax: Axes | None = None, *, top: int | N
     labels = [names[i] for i in shown]
     told = "bar: mean of |relevance|, tick: mean"
     if len(quantiles) > 1:
-        low, high = (
-            table[name].to_numpy("float64")[shown] for name in quantiles[:: len(quantiles) - 1]
-        )
-        ax.hlines(places, low, high, color="black", lw=1)
+        ax.hlines(places, spread[0][shown], spread[-1][shown], color="black", lw=1)
         told += f", line: {_percent(quantiles[0])} to {_percent(quantiles[-1])}"
     if len(rest):
         ax.barh(len(shown), mean_abs[rest].sum(), height=0.7, color=BAR, alpha=0.5)
@@ -102,7 +99,7 @@ def plot_beeswarm(
     Raises:
         TypeError: If names are no texts.
         ValueError: If the relevance is no table of finite numbers, values or names do not fit it,
-            or top < 1.
+            two features have one name, or top < 1.
     """
     check_axes(ax)
     table = relevance_table(relevance, names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -24,18 +25,21 @@ def relevance_table(relevance: Any, names: Any = None) -> pd.DataFrame:
     Raises:
         TypeError: If names are no texts.
         ValueError: If it is no table of finite numbers, its frames have not one index, or there are
-            not as many names.
+            not as many names, or not all different.
     """
     table = _side_by_side("relevance", relevance)
     check_rows({"relevance": relevance})
     wrong = [name for name, column in table.items() if not _is_finite(column)]
     if wrong:
         raise ValueError(f"relevance must be finite numbers. It is not in: [{listed(wrong)}].")
-    if names is None:
-        return table
-    names = check_texts("names", names)
+    names = list(table) if names is None else check_texts("names", names)
     if len(names) != table.shape[1]:
         raise ValueError(f"There are {len(names)} names for {table.shape[1]} columns of relevance.")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"Each feature needs a name of its own. Several are called: [{listed(twice)}]."
+        )
     return table.set_axis(names, axis=1)
 
 

@@ -70,9 +70,9 @@ def report(
     Raises:
         TypeError: If an argument is of another kind.
         ValueError: If there is no picture for data of that shape, there is relevance behind the
-            tokens of a sample, the analyzers explain different
-            outputs or hidden layers, names are not as many as what they name, `out` is no page,
-            or x or `neuron_selection` do not fit the model.
+            tokens of a sample, `features` are given for what is no table, the analyzers explain
+            different outputs or hidden layers, names are not as many as what they name, `out` is
+            no page, or x or `neuron_selection` do not fit the model.
         FileNotFoundError: If there is no folder to write it to.
 
     Example:
@@ -256,7 +256,8 @@ def _samples(analyzer: Any, x: Any, names: Any, images: Any, features: Any, toke
     """The samples, with what is to be seen of them.
 
     Raises:
-        ValueError: If there is no picture for them, or something else than one for each is given.
+        ValueError: If there is no picture for them, something else than one for each is given, or
+            there are names of columns for what is no table.
     """
     if isinstance(x, dict) or len(analyzer.input_spec.tensors) > 1:
         raise ValueError(
@@ -280,6 +281,11 @@ def _samples(analyzer: Any, x: Any, names: Any, images: Any, features: Any, toke
                 f"{what} must be {count}, one for each sample. Received: {len(given)}."
             )
     found = Samples(x, listed, pictures, columns, tokens)
+    if columns is not None and not found.are_rows:
+        raise ValueError(
+            "features are the names of the columns of a table, (n, features), without images= and "
+            f"tokens=. Received them for samples of the shape {x.shape[1:]}."
+        )
     if not found.can_be_drawn:
         raise ValueError(
             f"There is no picture for samples of the shape {x.shape[1:]}. Pass images= or tokens=, "

@@ -131,6 +131,8 @@ def test_what_is_not_shown_alone_is_summed_up():
         (table().drop(columns="feature"), ValueError, "lack the names of features"),
         (table()[:0], ValueError, "0 rows"),
         (table().assign(mean=np.nan), ValueError, "mean is not finite"),
+        (table([0.1, 0.5, 0.9]).assign(**{"q0.9": np.nan}), ValueError, "q0.9 is not finite"),
+        (table([0.1, 0.5, 0.9]).assign(**{"q0.5": np.inf}), ValueError, "q0.5 is not finite"),
     ],
 )
 def test_what_is_no_table_of_importance(wrong, error, match):
@@ -210,6 +212,8 @@ def test_columns_of_one_name_are_called_by_their_input():
         (RELEVANCE.to_numpy()[0], {}, r"pass x\[None\]"),
         (RELEVANCE.assign(age=np.nan), {}, r"finite numbers. It is not in: \['age'\]"),
         (VALUES, {}, r"finite numbers. It is not in: \['city'\]"),
+        (RELEVANCE, {"names": ["a", "b", "a"]}, r"Several are called: \['a'\]"),
+        (RELEVANCE.set_axis(["c", "b", "c"], axis=1), {}, r"Several are called: .*c'\]"),
         (RELEVANCE, {"names": ["a"]}, "There are 1 names for 3 columns"),
         ([RELEVANCE, RELEVANCE[:3]], {}, "0: 60, 1: 3"),
         (RELEVANCE, {"top": 0}, "top must be a whole number >= 1"),

@@ -306,6 +306,12 @@ def other_kernel():
         ({"x": np.zeros((1001, 4, 5, 1))}, ValueError, "Received: 1001"),
         ({"x": {"input": X}}, ValueError, "one input"),
         ({"names": ["a"]}, ValueError, "names must be 2"),
+        ({"features": ["a"]}, ValueError, r"columns of a table.* of the shape \(4, 5, 1\)"),
+        (
+            {"features": ["a"], "tokens": [["a"]] * 2},
+            ValueError,
+            "columns of a table.* and tokens=",
+        ),
         ({"names": [1, 2]}, TypeError, "names must be a list of strings"),
         ({"images": 3}, ValueError, "images must be 2"),
         ({"images": X[:1]}, ValueError, "images must be 2"),
