@@ -34,8 +34,9 @@ def save_virelay(
 
     Raises:
         TypeError: If an argument is of another kind.
-        ValueError: If there is no batch, samples differ in shape, numbers are not finite, or there
-            are not as many labels, predictions and samples.
+        ValueError: If there is no batch, samples differ in shape, numbers are not finite, there
+            are not as many labels, predictions and samples, or labels `(n, classes)` are for other
+            classes than the predictions or no zeros and ones.
 
     Example:
         >>> save_virelay("lrp.h5", analyzer.stream(x), labels, model.predict(x))
@@ -51,6 +52,8 @@ def save_virelay(
             "predictions must be (n, classes), one for each label. Received the shape: "
             f"{predictions.shape} for {len(labels)} labels."
         )
+    if labels.ndim == 2:
+        _check_flags(labels, predictions.shape)
     batches = check_iterable("attributions", attributions, "batches of relevance")
     with replacing(path) as written, h5py.File(written, "w") as file:
         count = _write(file, batches)
@@ -60,11 +63,31 @@ def save_virelay(
         file["prediction"] = predictions.astype("float32")
 
 
+def _check_flags(labels: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Whether labels say of each class whether a sample has it."""
+    if labels.shape != shape:
+        raise ValueError(
+            f"labels (n, classes) must be for the classes of the predictions, {shape}. "
+            f"Received the shape: {labels.shape}."
+        )
+    wrong = labels[(labels != 0) & (labels != 1)]
+    if wrong.size:
+        raise ValueError(
+            f"labels (n, classes) must be zeros and ones. Received: {wrong[0]}. Numbers of classes "
+            "are (n,)."
+        )
+
+
 def _write(file: h5py.File, batches: Iterable) -> int:
     """Write batches one after the other; returns how many samples there are."""
     count = 0
     for number, batch in enumerate(batches):
         found = check_array(f"attributions[{number}]", batch)
+        if not found.ndim:
+            raise ValueError(
+                f"attributions must be batches of relevance, (batch, ...). Received as number "
+                f"{number} a single number, {found}. Of an array that is one batch: [array]."
+            )
         found = np.moveaxis(found, -1, 1) if found.ndim == 4 else found
         if count == 0:
             limit, chunks = (None, *found.shape[1:]), (1, *found.shape[1:])

@@ -22,12 +22,14 @@ def test_images_with_channels_first(tmp_path):
         assert file["attribution"].dtype == file["prediction"].dtype == "float32"
 
 
-def test_rows_and_several_labels(tmp_path):
-    path, several = tmp_path / "lrp.h5", np.eye(5, 3, dtype=int)
+@pytest.mark.parametrize("kind", ["int64", "uint8", "bool"])
+def test_rows_and_several_labels(tmp_path, kind):
+    path, several = tmp_path / "lrp.h5", np.eye(5, 3).astype(kind)
     save_virelay(path, [IMAGES[:, 0, 0]], several, PREDICTIONS)
     with h5py.File(path) as file:
         np.testing.assert_array_equal(file["attribution"], IMAGES[:, 0, 0])
         assert file["label"].dtype == bool
+        np.testing.assert_array_equal(file["label"], several)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,12 @@ def test_rows_and_several_labels(tmp_path):
         ([IMAGES], LABELS + 0.5, PREDICTIONS, "labels must be whole numbers"),
         ([IMAGES], LABELS, PREDICTIONS[:, 0], r"predictions must be \(n, classes\)"),
         ([IMAGES[:2], IMAGES[2:, :2]], LABELS, PREDICTIONS, r"attributions\[1\] have the shape"),
+        ([IMAGES], np.eye(5, 4, dtype=int), PREDICTIONS, r"predictions, \(5, 3\). .* \(5, 4\)"),
+        ([IMAGES], LABELS[:, None], PREDICTIONS, r"Received the shape: \(5, 1\)"),
+        ([IMAGES], 2 * np.eye(5, 3, dtype=int), PREDICTIONS, "zeros and ones. Received: 2"),
+        ([IMAGES], -np.eye(5, 3, dtype=int), PREDICTIONS, "zeros and ones. Received: -1"),
+        ([1.0, 2.0, 3.0, 4.0, 5.0], LABELS, PREDICTIONS, "number 0 a single number, 1.0"),
+        (IMAGES[:, 0, 0, 0], LABELS, PREDICTIONS, "batches of relevance"),
         ([IMAGES * np.nan], LABELS, PREDICTIONS, "NaN"),
     ],
 )
