@@ -28,8 +28,13 @@ class Road(Metric):
     summed over the last axis. Each of them becomes the weighted mean of its neighbours, removed
     ones too, and noise N(0, `noise`²): a system of linear equations for each sample and fraction.
     So the shape of what is removed cannot be seen, which the network might read the class from.
-    The curve is the accuracy: whether the explained neuron is the largest output, on average over
-    samples. The number of a sample is the mean over the fractions.
+    The curve is the accuracy: whether the class is found, on average over samples. The number of a
+    sample is the mean over the fractions.
+
+    A class is found where the explained neuron is the largest output along the last axis: of a
+    model with outputs for each pixel or token, the largest at the neuron's own. Of labels that hold
+    side by side, each with a sigmoid, only the one with the largest output counts as found, whether
+    or not it exceeds one half.
 
     With the most relevant places first, `road_most_relevant`, a good heatmap has a small one; with
     the least relevant first, `road_least_relevant`, a large one. Both must be compared with

@@ -97,7 +97,11 @@ class Subject:
         return found.astype("float64")
 
     def is_largest(self, variants: np.ndarray) -> np.ndarray:
-        """Whether the explained output is the largest one at variants of the samples.
+        """Whether the class of the explained neuron is found at variants of the samples.
+
+        It is where the neuron is the largest output along the last axis, at its own place: of the
+        classes of its pixel or token, where each has an output. Of several labels that hold side
+        by side it is the one with the largest output, above one half or not.
 
         Args:
             variants: `(k, n, *shape)`.
@@ -106,15 +110,19 @@ class Subject:
             `(k, n)`, of booleans.
 
         Raises:
-            ValueError: If the model has one output only.
+            ValueError: If there is one output only, or one at each place.
         """
         rows = self._rows(variants)
-        if rows.shape[-1] < 2:
+        classes = self.forward.output_shape[-1] if self.forward.output_shape else 1
+        if classes < 2:
             raise ValueError(
-                "Which output is the largest is no question for a model with one output. Use a "
-                "metric that follows the output, such as RegionPerturbation or Deletion."
+                "Which output is the largest is no question for a model with one output, or one "
+                "at each place. Use a metric that follows the output, such as RegionPerturbation "
+                "or Deletion."
             )
-        return rows.argmax(axis=2) == self.neuron
+        place, wanted = np.divmod(self.neuron, classes)
+        by_place = rows.reshape(*rows.shape[:2], -1, classes)
+        return by_place[:, np.arange(len(self)), place].argmax(axis=-1) == wanted
 
     def _rows(self, variants: np.ndarray) -> np.ndarray:
         """The whole output at variants, `(k, n, neurons)`."""

@@ -2,8 +2,10 @@
 
 from itertools import product
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from innvestigate.evaluation import Road, evaluate
 from innvestigate.evaluation.imputation import imputed
@@ -86,6 +88,31 @@ def test_curves_are_those_of_explicit_loops(kind):
         np.testing.assert_allclose(values, hits[:, 1:].mean(axis=1))
 
 
+@pytest.mark.parametrize("shape", [(7, 6, 2), (10, 2)])
+def test_the_class_of_a_pixel_or_token_is_found_among_its_own_outputs(shape):
+    """Each place has three outputs, which see its own two channels alone."""
+    model = keras.Sequential(
+        [layers.Input(shape, dtype="float64"), layers.Dense(3, dtype="float64")]
+    )
+    weights = noise((2, 3), 1)[0]
+    model.set_weights([weights, np.zeros(3)])
+    x, relevance = noise(shape, 8), noise(shape, 8, 1)
+    places = [tuple(i % n for n in shape[:-1]) for i in range(8)]
+    neuron = np.array([(*place, i % 3) for i, place in enumerate(places)])
+    metric = Road((0.5,), noise=0, orders=("most_relevant",))
+    found = evaluate(model, {"g": relevance}, x, neuron, metrics=metric, verbose=0)
+    hits = np.zeros((2, 8))
+    for i, place in enumerate(places):
+        ranking = np.argsort(-relevance[i].sum(axis=-1).reshape(-1))
+        removed = np.zeros(len(ranking), bool)
+        removed[ranking[: len(ranking) // 2]] = True
+        changed = naive_imputation(x[i], removed.reshape(shape[:-1]))
+        hits[:, i] = [np.argmax(at[place] @ weights) == i % 3 for at in (x[i], changed)]
+    np.testing.assert_allclose(found.curves["mean"], hits.mean(axis=1))
+    np.testing.assert_allclose(found.samples["value"], hits[1])
+    assert 0 < hits[1].mean() < 1
+
+
 def test_noise_is_added_to_what_is_imputed_alone_and_follows_the_seed(monkeypatch):
     seen = []
     plain = Road._without
@@ -129,6 +156,9 @@ def test_what_does_not_fit_is_refused():
         evaluate(model, {"g": x}, x.astype(int), metrics="road", verbose=0)
     model, x = linear_model((6, 2)), noise((6, 2))
     with pytest.raises(ValueError, match="one output"):
+        evaluate(model, {"g": x}, x, metrics="road", verbose=0)
+    model = keras.Sequential([layers.Input((6, 2)), layers.Dense(1)])
+    with pytest.raises(ValueError, match="one at each place"):
         evaluate(model, {"g": x}, x, metrics="road", verbose=0)
     with pytest.raises(ValueError, match="noise must be"):
         Road(noise=-1)
