@@ -2,10 +2,12 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from keras import layers
 
 from innvestigate.evaluation import permutation_importance
+from innvestigate.evaluation.permutation import accuracy
 from tests.models import build
 
 from .models import linear_model
@@ -95,6 +97,70 @@ def test_a_probability_of_two_classes():
         permutation_importance(logits, x, y, score="accuracy")
 
 
+PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.3, 0.4, 0.3]])
+
+
+@pytest.mark.parametrize(
+    ("y", "prediction", "expected"),
+    [
+        ([0, 2, 2], PROBABILITIES, 2 / 3),
+        ([[0], [2], [1]], PROBABILITIES, 1),
+        ([0.0, 2.0, 0.0], PROBABILITIES, 2 / 3),
+        (np.eye(3)[[1, 2, 1]], PROBABILITIES, 2 / 3),
+        ([True, False, True], PROBABILITIES[:, :1], 2 / 3),
+        ([1, 0, 1], PROBABILITIES[:, 0], 2 / 3),
+    ],
+)
+def test_accuracy_by_hand(y, prediction, expected):
+    assert accuracy(np.array(y), prediction) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("y", "prediction", "message"),
+    [
+        ([1, 2, 3], PROBABILITIES, r"from 0 to 2 in y. Received: 3\."),
+        ([-1, 0, 1], PROBABILITIES, "from 0 to 2 in y. Received: -1"),
+        ([0.5, 0, 1], PROBABILITIES, "from 0 to 2"),
+        ([np.nan, 0, 1], PROBABILITIES, "from 0 to 2"),
+        ([-1, 1, 1], PROBABILITIES[:, :1], "from 0 to 1"),
+        ([[1, 1, 0], [0, 0, 1], [1, 0, 0]], PROBABILITIES, "one-hot vectors: a single 1"),
+        ([[0, 0, 0], [0, 0, 1], [1, 0, 0]], PROBABILITIES, "one-hot vectors"),
+        ([[2, -1, 0], [0, 0, 1], [1, 0, 0]], PROBABILITIES, "one-hot vectors"),
+        (0.9 * np.eye(3) + 0.1 / 3, PROBABILITIES, "one-hot vectors"),
+        (["cat", "dog", "cat"], PROBABILITIES, "y, of the score 'accuracy', must be a number"),
+        ([0, 1], PROBABILITIES, "does not fit predictions"),
+        ([0, 1, 2], PROBABILITIES * np.nan, "predicts NaN or infinite"),
+        ([0, 1, 1], np.array([[np.nan], [0], [1]]), "predicts NaN or infinite"),
+        (np.ones((3, 3, 2)), np.ones((3, 3, 2)), r"Received: the shape \(3, 3, 2\)"),
+    ],
+)
+def test_accuracy_of_what_has_none(y, prediction, message):
+    with pytest.raises(ValueError, match=message):
+        accuracy(np.array(y), prediction)
+
+
+def test_the_columns_of_data_frames_are_features():
+    frame = pd.DataFrame(X, columns=["age", "sex", "bmi", "bp"])
+    ask = lambda x, **more: permutation_importance(  # noqa: E731
+        linear_model((4,)), x, Y, score=MSE, repeats=2, seed=0, **more
+    )
+    found, plain = ask(frame), ask(X)
+    assert found["feature"].tolist() == ["age", "sex", "bmi", "bp"]
+    assert plain["feature"].tolist() == ["0", "1", "2", "3"]
+    np.testing.assert_allclose(found["mean"], plain["mean"])
+    assert ask(frame, groups=[3, 3, 5, 5])["feature"].tolist() == ["3", "5"]
+    assert ask(frame, names=list("abcd"))["feature"].tolist() == list("abcd")
+    with pytest.raises(ValueError, match=r"x must hold numbers.*object.*to_numpy\('float32'\)"):
+        ask(frame.assign(sex="f"))
+    model, (image, vector) = build("two_inputs")
+    x = {"image": image, "vector": pd.DataFrame(vector, columns=list("abcde"))}
+    score = lambda y, prediction: prediction[:, 0].mean()  # noqa: E731
+    found = permutation_importance(
+        model, x, np.zeros(3), score=score, groups={"image": 0, "vector": None}, repeats=1
+    )
+    assert found["feature"].tolist() == ["0", *(f"vector/{c}" for c in "abcde")]
+
+
 def test_several_inputs_and_groups_across_them():
     model, (image, vector) = build("two_inputs")
     y = np.array([0, 1, 2])
@@ -144,6 +210,9 @@ def test_seeds_and_the_model():
         ({"x": [X, X[:3]]}, r"same number for each input.*\(7, 4\), \(3, 4\)"),
         ({"y": Y[:3]}, r"an entry for each of the 7 samples. Received: the shape \(3,\)"),
         ({"y": np.ones((7, 3))}, r"y of the shape \(7, 3\) does not fit predictions.*\(7, 1\)"),
+        ({"y": ["a"] * 7}, "y must be a number or array of finite ones"),
+        ({"x": np.where(X < -1, np.nan, X)}, "x must be .*which holds NaN"),
+        ({"x": np.full((7, 4), "a")}, "x must hold numbers. Received: entries of the type <U1"),
         ({"score": "f1"}, "score must be one of 'accuracy', 'neg_mean_squared_error'"),
         ({"score": lambda y, p: np.nan}, r"score\(y, prediction\) must be a finite number"),
         ({"groups": np.zeros(3, int)}, r"groups of the shape \(3,\) do not broadcast"),
