@@ -45,7 +45,8 @@ class Road(Metric):
     Along d axes they are the 3ᵈ - 1 places around one, with the weight 1/k if k axes differ.
 
     Args:
-        fractions: Which fractions of the places are removed, rising, in (0, 1).
+        fractions: Which fractions of the places are removed, rising, in (0, 1). Their numbers are
+            rounded down; a fraction of less than one place is refused.
         noise: Standard deviation of the noise, in units of the input.
         orders: Out of `"most_relevant"`, `"least_relevant"` (first) and `"random"`, which is that
             of the method `"random order"`.
@@ -101,13 +102,22 @@ class Road(Metric):
         return found
 
     def _curve(self, subject: Subject, pixels: Regions, ranks: np.ndarray) -> np.ndarray:
-        places = ranks[:, pixels.labels[..., 0]]
+        places, removed = ranks[:, pixels.labels[..., 0]], self._counts(len(pixels))
         found = [subject.is_largest(subject.x[None])]
         for chunk in subject.chunks(len(self.fractions)):
-            counts = [int(self.fractions[k] * len(pixels) + 1e-6) for k in chunk]
-            variants = [self._without(subject, places < count) for count in counts]
+            variants = [self._without(subject, places < removed[k]) for k in chunk]
             found.append(subject.is_largest(np.stack(variants)))
         return np.concatenate(found).T.astype("float64")
+
+    def _counts(self, places: int) -> list[int]:
+        """How many places each fraction is, rounded down."""
+        counts = [int(fraction * places + 1e-6) for fraction in self.fractions]
+        if counts[0] < 1:
+            raise ValueError(
+                f"Of {places} places the fraction {self.fractions[0]:g} is none: nothing would be "
+                f"removed. Choose fractions of at least 1/{places}."
+            )
+        return counts
 
     def _without(self, subject: Subject, removed: np.ndarray) -> np.ndarray:
         """The samples without some places, `(n, *shape)`, in their type."""

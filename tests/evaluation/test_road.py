@@ -148,6 +148,16 @@ def test_fractions_are_checked(fractions):
         Road(fractions)
 
 
+def test_a_fraction_of_no_place_is_refused():
+    model, x = float64_model((10, 1)), noise((10, 1))
+    ask = lambda first: evaluate(  # noqa: E731
+        model, {"g": x}, x, metrics=Road((first, 0.5)), verbose=0
+    )
+    with pytest.raises(ValueError, match=r"Of 10 places the fraction 0.09 is none.*least 1/10"):
+        ask(0.09)
+    assert ask(0.1).curves["fraction"].tolist()[:3] == [0, 0.1, 0.5]
+
+
 def test_what_does_not_fit_is_refused():
     model, x = float64_model((8,)), noise((8,))
     with pytest.raises(ValueError, match="neighbouring places"):
@@ -156,9 +166,9 @@ def test_what_does_not_fit_is_refused():
         evaluate(model, {"g": x}, x.astype(int), metrics="road", verbose=0)
     model, x = linear_model((6, 2)), noise((6, 2))
     with pytest.raises(ValueError, match="one output"):
-        evaluate(model, {"g": x}, x, metrics="road", verbose=0)
+        evaluate(model, {"g": x}, x, metrics=Road((0.5,)), verbose=0)
     model = keras.Sequential([layers.Input((6, 2)), layers.Dense(1)])
     with pytest.raises(ValueError, match="one at each place"):
-        evaluate(model, {"g": x}, x, metrics="road", verbose=0)
+        evaluate(model, {"g": x}, x, metrics=Road((0.5,)), verbose=0)
     with pytest.raises(ValueError, match="noise must be"):
         Road(noise=-1)
