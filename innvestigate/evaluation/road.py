@@ -26,10 +26,11 @@ class Road(Metric):
 
     A fraction of the places (pixels, points in time) is removed in the order of their relevance,
     summed over the last axis. Each of them becomes the weighted mean of its neighbours, removed
-    ones too, and noise N(0, `noise`²): a system of linear equations for each sample and fraction.
-    So the shape of what is removed cannot be seen, which the network might read the class from.
-    The curve is the accuracy: whether the class is found, on average over samples. The number of a
-    sample is the mean over the fractions.
+    ones too, and noise N(0, `noise`²): a system of linear equations for each sample and fraction,
+    which SciPy solves (`pip install 'innvestigate[evaluation]'`). So the shape of what is removed
+    cannot be seen, which the network might read the class from. The curve is the accuracy: whether
+    the class is found, on average over samples. The number of a sample is the mean over the
+    fractions.
 
     A class is found where the explained neuron is the largest output along the last axis: of a
     model with outputs for each pixel or token, the largest at the neuron's own. Of labels that hold
