@@ -197,10 +197,10 @@ class Insertion(Deletion):
     """Insertion: how high the output is once what is most relevant is there.
 
     The curve starts from the sample of which all regions are replaced, and puts the sample's own
-    back, those first that come first in the order. With the fraction t of them put back, the number
-    is the area under the curve
+    back, those first that come first in the order. With x̃⁽ᵗ⁾ the replaced sample into which the
+    first fraction t of the regions is put back, the number is the area under the curve
 
-    AUC = ∫₀¹ f(x⁽¹⁻ᵗ⁾) dt
+    AUC = ∫₀¹ f(x̃⁽ᵗ⁾) dt
 
     by the trapezoidal rule. A good heatmap has a large one. The number is
     `insertion_most_relevant`, and must be compared with `insertion_random`.
