@@ -39,10 +39,9 @@ def report(
 ) -> Path:
     """Write explanations as one page that needs no other file, for people without Python.
 
-    For each sample it shows what the model says and, for each analyzer, the relevance and which
-    share of what is explained it adds up to; below, which rule each layer gets, and all versions.
-    Images have a slider between image and heatmap, tables get bars, tokens colours, sequences a
-    coloured line.
+    For each sample it shows what the model says and, for each analyzer, the relevance and what it
+    adds up to; below, which rule each layer gets, and all versions. Images have a slider between
+    image and heatmap, tables get bars, tokens colours, sequences a coloured line.
 
     Args:
         analyzers: An analyzer, a list of them or a dict from what they are called on the page.
@@ -59,8 +58,7 @@ def report(
             `(n, height, width[, channels])`, as bytes or in [0, 1].
         features: The names of the columns of a table.
         tokens: For each sample the words at its places, where x holds their numbers or vectors;
-            those of the padding behind them may be left out where it has no relevance. For strings
-            they are known.
+            those of padding without relevance may be left out. For strings they are known.
         title: The title.
         batch_size: Samples that are run at a time.
 
@@ -69,10 +67,9 @@ def report(
 
     Raises:
         TypeError: If an argument is of another kind.
-        ValueError: If there is no picture for data of that shape, there is relevance behind the
-            tokens of a sample, `features` are given for what is no table, the analyzers explain
-            different outputs or hidden layers, names are not as many as what they name, `out` is
-            no page, or x or `neuron_selection` do not fit the model.
+        ValueError: If there is no picture for data of that shape, there is relevance behind tokens,
+            the analyzers explain different outputs or hidden layers, names do not fit what they
+            name, `out` is no page, or x or `neuron_selection` do not fit the model.
         FileNotFoundError: If there is no folder to write it to.
 
     Example:

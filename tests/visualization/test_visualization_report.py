@@ -310,7 +310,7 @@ def other_kernel():
         (
             {"features": ["a"], "tokens": [["a"]] * 2},
             ValueError,
-            "columns of a table.* and tokens=",
+            "of a table.* and tokens=",
         ),
         ({"names": [1, 2]}, TypeError, "names must be a list of strings"),
         ({"images": 3}, ValueError, "images must be 2"),
