@@ -101,8 +101,9 @@ def region_sizes(shape: tuple, given: Any) -> tuple:
         )
     sizes = covering(shape, numbers)
     if any(r > size for r, size in zip(sizes, shape, strict=True)):
+        told = f"the default, {numbers[0]}" if given is None else f"region_shape={shown(given)}"
         raise ValueError(
-            f"The region is larger than a sample. Received: region_shape={shown(given)}; a sample "
-            f"has the shape {shape}."
+            f"The region is larger than a sample. Received: {told}; a sample has the shape {shape}."
+            " Pass a smaller one by region_shape=."
         )
     return sizes

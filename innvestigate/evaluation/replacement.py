@@ -77,7 +77,8 @@ def _blurred(x: np.ndarray) -> np.ndarray:
     if x.ndim < 3:
         raise ValueError(
             "The perturbation 'blur' needs samples with neighbouring places, such as images. "
-            f"Received: samples of the shape {x.shape[1:]}, which has no axis but the last."
+            f"Received: samples of the shape {x.shape[1:]}, which has no axis but the last. "
+            "Pass another one, such as perturbation=0."
         )
     weights = np.exp(-0.5 * (np.arange(-BLUR, BLUR + 1) / BLUR) ** 2)
     weights /= weights.sum()

@@ -108,8 +108,9 @@ def test_insertion_starts_from_the_blurred_sample(shape):
 
 def test_tabular_data_and_tokens_are_not_blurred():
     model, x = float64_model((8,)), noise((8,))
-    with pytest.raises(ValueError, match="neighbouring places"):
+    with pytest.raises(ValueError, match=r"neighbouring places.*such as perturbation=0\."):
         evaluate(model, {"g": x}, x, metrics="insertion", verbose=0)
+    evaluate(model, {"g": x}, x, metrics=Insertion(perturbation=0), verbose=0)
     tokens = np.ones((3, 8), "int32")
     with pytest.raises(ValueError, match="does not fit whole numbers"):
         evaluate(model, {"g": x[:3]}, tokens, metrics="insertion", verbose=0)

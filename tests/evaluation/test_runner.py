@@ -238,7 +238,7 @@ def test_wrong_metrics_are_refused(number):
 
 
 UNFITTING = [
-    (lambda: RegionPerturbation(region_shape=9), "larger than a sample"),
+    (lambda: RegionPerturbation(region_shape=9), "larger than a sample. Received: region_shape=9"),
     (lambda: RegionPerturbation(region_shape=(2, 2)), "region_shape must be"),
     (lambda: RegionPerturbation(region_shape=0), "region_shape must be"),
     (lambda: RegionPerturbation(region_shape="3"), "region_shape must be"),
@@ -255,6 +255,13 @@ def test_metrics_that_do_not_fit_the_data_are_refused(number):
     create, message = UNFITTING[number]
     with pytest.raises(ValueError, match=message):
         evaluate(MODEL, GIVEN, X, metrics=create())
+
+
+def test_images_smaller_than_the_default_region_are_refused():
+    model = keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(2)])
+    x = np.ones((2, 8, 8, 1), "float32")
+    with pytest.raises(ValueError, match=r"Received: the default, 9; .*Pass .* by region_shape="):
+        evaluate(model, {"a": x}, x, verbose=0)
 
 
 @pytest.mark.parametrize(
