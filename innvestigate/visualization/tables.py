@@ -189,7 +189,8 @@ def plot_perturbation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Axe
     """Draw how the output falls while more and more regions of the input are replaced.
 
     One line for each method and order, with a band of one standard error to both sides. The random
-    order is dashed. With the most relevant regions first, the steeper the fall, the better.
+    order is dashed. With the most relevant regions first, the steeper the fall, the better. Of the
+    metric "road" the curves are the accuracy.
 
     Args:
         table: A row for each method, order and step, with the columns `method`, `order`,
@@ -225,7 +226,8 @@ def plot_perturbation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Axe
         )
     for method, rows in table[random].groupby("method", sort=False):
         _draw_curve(ax, rows, label=method, color="0.4", ls="--")
-    ax.set(xlabel=f"fraction of {_watched(table)}", ylabel="output", xlim=(0, None))
+    changed, watched = _labels(table)
+    ax.set(xlabel=f"fraction of {changed}", ylabel=watched, xlim=(0, None))
     ax.spines[["top", "right"]].set_visible(False)
     legend = ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     for text in legend.get_texts():
@@ -233,12 +235,11 @@ def plot_perturbation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Axe
     return ax
 
 
-def _watched(table: pd.DataFrame) -> str:
-    """What happens along the curves."""
+def _labels(table: pd.DataFrame) -> tuple[str, str]:
+    """What is changed along the curves, and what they show."""
     metric = table["metric"].iloc[0] if "metric" in table else ""
-    return {"insertion": "regions put back", "road": "places removed"}.get(
-        metric, "regions replaced"
-    )
+    known = {"insertion": ("regions put back", "output"), "road": ("places removed", "accuracy")}
+    return known.get(metric, ("regions replaced", "output"))
 
 
 def _draw_curve(ax: Axes, rows: pd.DataFrame, **style: Any) -> None:

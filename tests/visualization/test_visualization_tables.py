@@ -119,16 +119,16 @@ def test_curves_are_the_table():
 
 
 @pytest.mark.parametrize(
-    ("metric", "what"),
+    ("metric", "changed", "watched"),
     [
-        ("region_perturbation", "regions replaced"),
-        ("insertion", "regions put back"),
-        ("road", "places removed"),
+        ("region_perturbation", "regions replaced", "output"),
+        ("insertion", "regions put back", "output"),
+        ("road", "places removed", "accuracy"),
     ],
 )
-def test_the_axis_says_what_happens(metric, what):
+def test_the_axes_say_what_happens(metric, changed, watched):
     ax = plot_perturbation_curves(TABLE.assign(metric=metric))
-    assert ax.get_xlabel() == f"fraction of {what}"
+    assert ax.get_xlabel() == f"fraction of {changed}" and ax.get_ylabel() == watched
 
 
 def test_bands_are_one_error_to_both_sides():
