@@ -254,6 +254,7 @@ def _operation(operation, step, sums: Callable) -> Linear | None:
         reader(None),
         constants=(constant,),
         neuron_sums=sums(operation, shape_of(constant), 1 if first else 0),
+        place=0 if first else 1,
         holder=constant,
     )
 

@@ -34,6 +34,7 @@ class Linear:
         neuron_sums: Sums an array shaped like z over all samples and positions: one number for
             each neuron, in a shape of the kernel's rank that broadcasts over the kernel. None
             where the map does not tell which axes of the kernel name the neurons.
+        place: Which of the operation's arguments x is.
         holder: What holds the kernel, by default the layer: steps of one holder share a kernel.
     """
 
@@ -47,6 +48,7 @@ class Linear:
     constants: tuple = ()
     nonnegative: bool = False
     neuron_sums: Any = None
+    place: int = 0
     holder: Any = None
 
     def __post_init__(self):

@@ -44,6 +44,8 @@ class Trait(Enum):
     ELEMENTWISE = "a product or quotient of numbers in the same place"
     EXTREMUM = "the largest or smallest of numbers in the same place"
     INDEXES = "a choice by indices"
+    IN_PLACE = "writes numbers at the places of those that it reads"
+    IN_PROPORTION = "writes places that lie over those that it reads, fewer or more of them"
     JOINS = "puts tensors one after the other"
     KEEPS_ORDER = "keeps the order of all numbers"
     MASKING = "zeros at places that do not exist"
@@ -53,16 +55,17 @@ class Trait(Enum):
     OF_ONE = "of its kind where it reads a single tensor of numbers"
     OVER_TIME = "a layer that is applied to each point in time"
     OVERSHOOTS = "a sum that may be negative though no summand is"
+    PADS = "puts numbers around"
     PERMUTES = "puts axes in another order"
     PICKS = "writes some of the numbers that it reads"
     PLAIN_CONVOLUTION = "a convolution whose kernel's last axes are inputs and outputs"
     QUOTIENT = "divides its first argument by the second"
     RESHAPES = "has other axes for the same numbers in their order"
-    SHUFFLES = "moves numbers along their axes"
     SOLVES = "solves equations, linear in their right-hand side"
     SORTS = "moves numbers by their size"
 
 
+_RANDOM = " ".join(name for name in dir(keras.layers) if name.startswith("Random"))
 _NAMES = {
     Kind.SUM: """
         Add Subtract Average Mean Sum Cumsum Nanmean Nansum Nancumsum Diff Trapezoid Trace
@@ -110,7 +113,7 @@ _NAMES = {
         Tril Triu Unstack View Vsplit Vstack Where ExtractPatches CropImages PadImages
         Diagflat ExtractSequences Full Meshgrid Select SliceUpdate ScatterUpdate Unfold
         """
-    + " ".join(name for name in dir(keras.layers) if name.startswith("Random")),
+    + _RANDOM,
     Kind.CONSTANT: "ZerosLike OnesLike FullLike EmptyLike",
     Kind.LOOKUP: "Embedding ReversibleEmbedding OneHot CategoryEncoding",
     Kind.RECURRENT: """
@@ -133,6 +136,19 @@ _TRAITS = {
     Trait.ELEMENTWISE: "Multiply Divide TrueDivide DivideNoNan",
     Trait.EXTREMUM: "Maximum Minimum Fmax Fmin",
     Trait.INDEXES: "Take TakeAlongAxis",
+    Trait.IN_PLACE: """
+        Add Subtract Average Multiply Divide TrueDivide DivideNoNan Maximum Minimum Fmax Fmin Where
+        Concatenate Append BatchNormalization Dense Matmul Masking Copy ConvertToTensor
+        """
+    + _RANDOM,
+    Trait.IN_PROPORTION: """
+        AveragePooling1D AveragePooling2D AveragePooling3D AveragePool
+        MaxPooling1D MaxPooling2D MaxPooling3D MaxPool
+        AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
+        AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D
+        AdaptiveAveragePool AdaptiveMaxPool
+        UpSampling1D UpSampling2D UpSampling3D Resizing Resize
+        """,
     Trait.JOINS: "Concatenate Append Stack",
     Trait.KEEPS_ORDER: """
         Reshape Flatten Ravel ExpandDims Squeeze Identity ActivityRegularization
@@ -152,6 +168,7 @@ _TRAITS = {
         FFT FFT2 IFFT2 RFFT IRFFT STFT ISTFT AffineTransform ElasticTransform MapCoordinates
         PerspectiveTransform ScaleAndTranslate SobelEdges
         """,
+    Trait.PADS: "ZeroPadding1D ZeroPadding2D ZeroPadding3D Pad",
     Trait.PERMUTES: "Permute Transpose Swapaxes Moveaxis",
     Trait.PICKS: """
         MaxPooling1D MaxPooling2D MaxPooling3D MaxPool
@@ -161,7 +178,6 @@ _TRAITS = {
     Trait.PLAIN_CONVOLUTION: "Conv1D Conv2D Conv3D",
     Trait.QUOTIENT: "Divide TrueDivide DivideNoNan",
     Trait.RESHAPES: "Reshape View Ravel Flatten",
-    Trait.SHUFFLES: "Flip Fliplr Flipud Rot90 Roll Take TakeAlongAxis Rearrange",
     Trait.SOLVES: "Solve SolveTriangular",
     Trait.SORTS: """
         TopK Sort Median Quantile Percentile Nanmedian Nanquantile Nanpercentile Logsumexp

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
-import keras
 from keras import KerasTensor
 
+from innvestigate.graph.axes import axes_from, owner_of, permutation, stated_channels
 from innvestigate.graph.operations import Kind, Trait, has, in_place, kind_of
 from innvestigate.graph.step import Graph, Step, is_float
 from innvestigate.graph.task import MAP, Task
 
-Axes = tuple[int | None, ...]
-
 _KEPT = (Kind.ACTIVATION, Kind.SOFTMAX, Kind.UNITS)
-_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19)
 
 
 @dataclass(frozen=True)
@@ -89,28 +85,12 @@ def channel_axes(graph: Graph) -> dict[KerasTensor, int]:
     for step in graph.steps:
         for tensor in (*step.inputs[:1], *step.outputs):
             if _states_format(step) and len(tensor.shape) >= 3:
-                known.setdefault(tensor, _stated(step, tensor))
+                known.setdefault(tensor, stated_channels(step, tensor))
         for tensor in step.outputs:
             read = [_passed(step, t, known[t], tensor) for t in step.inputs if t in known]
             found = [axis for axis in read if axis is not None]
             if found:
                 known.setdefault(tensor, found[0])
-    return known
-
-
-def axes_from(graph: Graph, start: KerasTensor) -> dict[KerasTensor, Axes]:
-    """For tensors that depend on a start: which axis of it each of their axes runs along.
-
-    None stands for an axis that runs along none, or of which that is not known.
-    """
-    known: dict[KerasTensor, Axes] = {start: tuple(range(len(start.shape)))}
-    for step in graph.steps:
-        read = [t for t in step.inputs if t in known]
-        for tensor in step.outputs if read else ():
-            columns = zip(*(_moved(step, t, known[t], tensor) for t in read), strict=True)
-            known[tensor] = tuple(
-                next((axis for axis in column if axis is not None), None) for column in columns
-            )
     return known
 
 
@@ -142,80 +122,16 @@ def _tail(graph: Graph, output: KerasTensor) -> set[KerasTensor]:
     return found
 
 
-def _owner(step: Step):
-    """The layer or operation that a step is, or is the linear part of."""
-    return getattr(step.operation, "layer", step.operation)
-
-
 def _states_format(step: Step) -> bool:
-    return hasattr(_owner(step), "data_format") and not has(_owner(step), Trait.RESHAPES)
-
-
-def _stated(step: Step, tensor: KerasTensor) -> int:
-    """The axis of channels of a tensor by the `data_format` of a step, which may run over time."""
-    given = _owner(step).data_format or keras.config.image_data_format()
-    over_time = has(step.operation, Trait.OVER_TIME)
-    return len(tensor.shape) - 1 if given == "channels_last" else 1 + over_time
+    return hasattr(owner_of(step), "data_format") and not has(owner_of(step), Trait.RESHAPES)
 
 
 def _passed(step: Step, source: KerasTensor, channels: int, written: KerasTensor) -> int | None:
     """The axis of channels of what a step writes, given that of a tensor that it reads."""
-    order = _permutation(step, len(source.shape))
+    order = permutation(step, len(source.shape))
     if order is not None:
         return order.index(channels)
     if len(written.shape) != len(source.shape):
         return None
     sizes = zip(source.shape, written.shape, strict=True)
     return channels if all(a == b for k, (a, b) in enumerate(sizes) if k != channels) else None
-
-
-def _moved(step: Step, source: KerasTensor, axes: Axes, written: KerasTensor) -> Axes:
-    """Where the axes of what a step writes come from, given those of a tensor that it reads."""
-    before, after = tuple(source.shape), tuple(written.shape)
-    order = _permutation(step, len(before))
-    if order is not None:
-        return tuple(axes[k] for k in order)
-    same = before == after if has(step.operation, Trait.RESHAPES) else len(before) == len(after)
-    if same and not _shuffles(step):
-        mixed = _mixed(step)
-        return tuple(None if mixed in (k, k - len(axes)) else axis for k, axis in enumerate(axes))
-    for k in range(len(after) - 1, 0, -1):
-        if (*after[:k], *after[k + 1 :]) == before:
-            return (*axes[:k], None, *axes[k:])
-    for k in range(len(before) - 1, 0, -1):
-        if before[k] == 1 and (*before[:k], *before[k + 1 :]) == after:
-            return (*axes[:k], *axes[k + 1 :])
-    return (axes[0] if _keeps_rows(step, before, after) else None, *[None] * (len(after) - 1))
-
-
-def _permutation(step: Step, rank: int) -> list[int] | None:
-    """Which axes of what it reads a step puts where; None for a step that does something else."""
-    if not has(step.operation, Trait.PERMUTES):
-        return None
-    shape = step.operation.compute_output_spec(KerasTensor(_PRIMES[:rank])).shape
-    return [_PRIMES.index(size) for size in shape]
-
-
-def _mixed(step: Step) -> int | None:
-    """The axis along which a step mixes numbers or puts further ones."""
-    owner = _owner(step)
-    if has(owner, Trait.DENSE):
-        return -1
-    return getattr(owner, "axis", None) if has(owner, Trait.JOINS) else None
-
-
-def _shuffles(step: Step) -> bool:
-    """Whether a step moves numbers along their axes, as a layer that reads time backwards does."""
-    owner = _owner(step)
-    within = has(owner, Trait.PERMUTES) or has(owner, Trait.RESHAPES)  # a layer over time
-    moves = has(owner, Trait.SHUFFLES) or (within and owner is not step.operation)
-    return moves or getattr(owner, "go_backwards", False)
-
-
-def _keeps_rows(step: Step, before: tuple, after: tuple) -> bool:
-    """Whether each sample stays a row, though its own axes change."""
-    if isinstance(step.operation, keras.Layer):
-        return True
-    sizes = before[1:], after[1:]
-    known = None not in (*sizes[0], *sizes[1])
-    return not has(step.operation, Trait.RESHAPES) or (known and prod(sizes[0]) == prod(sizes[1]))

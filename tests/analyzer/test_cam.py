@@ -425,6 +425,128 @@ def test_axes_are_not_followed_through_what_moves_places(turn):
     assert found.shape[0] == 3 and found.any()
 
 
+W = np.random.default_rng(1).normal(size=(9, 4)).astype("float32")
+
+
+class Latents(layers.Layer):
+    """Learned queries, the same for all samples."""
+
+    def build(self, shape):
+        self.queries = self.add_weight(shape=(1, 4, 3))
+
+    def call(self, x):
+        return layers.Attention()([ops.broadcast_to(self.queries, (ops.shape(x)[0], 4, 3)), x])
+
+
+ENDS = {
+    "latents": Latents(),
+    "attention to one another": lambda v: layers.Dot((1, 1))([v, v]),
+    "kernel over places": lambda v: ops.matmul(W.T[None], v),
+    "kernel between permutations": lambda v: of(
+        v, layers.Permute((2, 1)), lambda h: ops.matmul(h, W), layers.Permute((2, 1))
+    ),
+    "channels as places": lambda v: layers.Permute((2, 1))(layers.Conv1D(5, 1)(v)),
+    "EinsumDense over places": layers.EinsumDense("btc,ts->bsc", (4, 3)),
+    "einsum over places": lambda v: ops.einsum("ts,btc->bsc", W, v),
+    "tensordot": lambda v: ops.transpose(ops.tensordot(v, W, [[1], [0]]), (0, 2, 1)),
+    "sort": lambda v: ops.sort(v, axis=1),
+    "cropping": layers.Cropping1D((6, 0)),
+    "even cropping": layers.Cropping1D(2),
+    "slice": lambda v: v[:, 6:],
+    "padding on one side": layers.ZeroPadding1D((0, 5)),
+    "padding by an operation": lambda v: ops.pad(v, ((0, 0), (5, 0), (0, 0))),
+    "broadcast": lambda v: ops.add(ops.mean(v, axis=1, keepdims=True), W[None, :, :3]),
+    "two orders": lambda v: ops.concatenate([v, ops.flip(v, axis=1)], axis=1),
+    "cumulative sum": lambda v: ops.cumsum(v, axis=1),
+}
+
+
+def behind(turn):
+    """A convolution of what becomes of places in time."""
+    v = layers.Input((9, 3))
+    y = layers.Conv1D(3, 2, activation="relu", name="last")(turn(v))
+    return keras.Model(v, layers.Dense(3)(layers.GlobalMaxPooling1D()(y)))
+
+
+@pytest.mark.parametrize("turn", ENDS.values(), ids=ENDS)
+def test_the_trail_ends_at_what_is_not_known_to_keep_places(turn):
+    model, x = behind(turn), floats(9, 3)
+    for name in ("grad_cam", "guided_grad_cam"):
+        with pytest.raises(ValueError, match="has places of its own"):
+            make(name, model, layer="last")
+    found = make("eigen_cam", model, layer="last", upsample=False).analyze(x, NEURON)
+    assert found.shape[0] == 3 and np.isfinite(found).all()
+
+
+KEEPS = {
+    "kernel of channels": lambda v: ops.matmul(v, W[:3]),
+    "einsum of channels": lambda v: ops.einsum("btc,cd->btd", v, W[:3]),
+    "EinsumDense of channels": layers.EinsumDense("...c,cd->...d", 4),
+    "even padding": layers.ZeroPadding1D(2),
+    "padding as same": layers.ZeroPadding1D((0, 1)),
+    "upsampling": layers.UpSampling1D(2),
+    "some channels": lambda v: v[..., :2],
+    "an axis more and less": lambda v: ops.squeeze(v[:, None], axis=1),
+    "normalisation": layers.LayerNormalization(),
+    "dropout": layers.Dropout(0.5),
+    "recurrent": layers.LSTM(4, return_sequences=True),
+    "attention to itself": lambda v: layers.Add()([v, layers.Attention()([v, v])]),
+    "each point in time": layers.TimeDistributed(layers.Dense(4)),
+    "gate": lambda v: layers.Multiply()([v, layers.GlobalAveragePooling1D(keepdims=True)(v)]),
+    "concatenation": lambda v: layers.Concatenate()([v, layers.Conv1D(2, 3, padding="same")(v)]),
+}
+
+
+@pytest.mark.parametrize("turn", KEEPS.values(), ids=KEEPS)
+def test_axes_are_followed_through_what_keeps_places(turn):
+    model, x = behind(turn), floats(9, 3)
+    places = make("eigen_cam", model, layer="last", upsample=False).analyze(x, NEURON)
+    found = make("eigen_cam", model, layer="last").analyze(x, NEURON)
+    expected = [at_input(*pair) for pair in zip(places, x, strict=True)]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    assert make("guided_grad_cam", model, layer="last").analyze(x, NEURON).shape == x.shape
+
+
+def test_axes_are_followed_through_the_letters_of_an_einsum():
+    x = layers.Input((6, 6, 2))
+    turned = ops.einsum("bhwc->bwhc", layers.Conv2D(2, 1)(x))
+    y = layers.Conv2D(3, (2, 1), activation="relu", name="last")(turned)
+    model, images = keras.Model(x, layers.Dense(3)(layers.GlobalMaxPooling2D()(y))), floats(6, 6, 2)
+    places = make("eigen_cam", model, upsample=False).analyze(images, NEURON)
+    expected = [at_input(m.T, image) for m, image in zip(places, images, strict=True)]
+    found = make("eigen_cam", model).analyze(images, NEURON)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_sum_of_two_orders_has_neither():
+    x = layers.Input((6, 6, 2))
+    turned = layers.Add()([x, layers.Permute((2, 1, 3))(x)])
+    y = layers.Conv2D(3, 2, activation="relu", name="last")(turned)
+    model = keras.Model(x, layers.Dense(3)(layers.GlobalMaxPooling2D()(y)))
+    with pytest.raises(ValueError, match="has places of its own"):
+        make("grad_cam", model, layer="last")
+
+
+@pytest.mark.parametrize("name", ["grad_cam", "guided_grad_cam"])
+def test_attention_has_the_places_of_its_queries(name):
+    q, v = layers.Input((4, 3), name="q"), layers.Input((9, 3), name="v")
+    y = layers.GlobalAveragePooling1D()(layers.Attention()([q, v]))
+    model, x = keras.Model([q, v], layers.Dense(3)(y)), [floats(4, 3), floats(9, 3, seed=2)]
+    with pytest.warns(UserWarning, match="does not lie on the input 'v'"):
+        made = make(name, model)
+    found = made.analyze(x, NEURON)
+    assert found[0].any() and not found[1].any()
+
+
+def test_layers_that_overflow_have_no_singular_vectors():
+    x = layers.Input((9, 3))
+    y = layers.Conv1D(2, 2, kernel_initializer="ones")(layers.Rescaling(1e20)(x))
+    model = keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling1D()(y)))
+    samples = np.ones((3, 9, 3), "float32") * np.array([1, 1e20, 1], "float32")[:, None, None]
+    with pytest.raises(ValueError, match=r"not finite for the samples \[1\]"):
+        make("eigen_cam", model).analyze(samples, NEURON)
+
+
 def test_axes_are_not_followed_through_permutations_over_time():
     x = layers.Input((3, 4, 5, 2))
     turned = layers.TimeDistributed(layers.Permute((2, 1, 3)))(x)
