@@ -289,7 +289,7 @@ class EigenCAM(_ForwardCam):
         **kwargs: See `CamAnalyzer`.
 
     Raises:
-        ValueError: See `CamAnalyzer`.
+        ValueError: See `CamAnalyzer`; or if what the layer writes is not finite.
 
     Reference: Muhammad & Yeasin 2020, "Eigen-CAM: Class Activation Map using Principal
     Components", section III.
@@ -298,11 +298,21 @@ class EigenCAM(_ForwardCam):
     def explain(self, batch: Batch) -> dict[str, np.ndarray]:
         values, checked = self.at_layer(batch.inputs)
         matrices = values.reshape(len(values), -1, values.shape[-1])
+        self._check_finite(matrices, batch.samples)
         _, _, directions = np.linalg.svd(matrices, full_matrices=False)
         found = (matrices @ directions[:, 0, :, None])[..., 0]
         largest = np.abs(found).argmax(axis=1)[:, None]
         found *= np.sign(np.take_along_axis(found, largest, axis=1))
         return self.placed(found.reshape(values.shape[:-1]), batch.inputs) | {OUTPUT: checked}
+
+    def _check_finite(self, matrices: np.ndarray, samples: np.ndarray) -> None:
+        bad = samples[~np.isfinite(matrices).all(axis=(1, 2))]
+        if bad.size:
+            raise ValueError(
+                f"What the layer {self._map_layer.name!r} writes is not finite for the samples "
+                f"{np.unique(bad).tolist()}, and has no singular vectors. Check the model's "
+                "weights and the scale of its inputs, or choose another layer."
+            )
 
 
 class ScoreCAM(_ForwardCam, VariantsAnalyzer):
