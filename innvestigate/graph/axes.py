@@ -217,11 +217,9 @@ _WAYS = (_permuted, _labelled, _sliced, _kept, _reshaped)
 
 
 def _rows(step: Step, source: KerasTensor, written: KerasTensor) -> list:
-    """By the axis of samples, and that of time of a layer that is applied to each point in it."""
-    rest = len(written.shape) - 1
-    if has(step.operation, Trait.OVER_TIME) and len(source.shape) > 1:
-        return [0, 1, *[None] * (rest - 1)]
-    return [0 if _keeps_rows(step, source, written) else None, *[None] * rest]
+    """By the axis of samples alone."""
+    rest = [None] * (len(written.shape) - 1)
+    return [0 if _keeps_rows(step, source, written) else None, *rest]
 
 
 def _keeps_rows(step: Step, source: KerasTensor, written: KerasTensor) -> bool:
