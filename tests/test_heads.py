@@ -12,8 +12,16 @@ from keras import layers, ops, tree
 import innvestigate
 from tests.frameworks import gradients
 
-RNG = np.random.default_rng(0)
 FAMILIES = ("guided_backprop", "lrp.alpha_1_beta_0", "integrated_gradients", "occlusion")
+
+
+RNG = np.random.default_rng(1)
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers(monkeypatch):
+    """Each test draws the same, in whatever order they run."""
+    monkeypatch.setattr(f"{__name__}.RNG", np.random.default_rng(1))
 
 
 def uniform(*shape):
