@@ -105,7 +105,7 @@ def _letters(term: str, rank: int) -> list:
 
 def _sliced(step: Step, source: KerasTensor, written: KerasTensor) -> list | None:
     """By the slices of a key: axes that are read from end to end."""
-    if keras_name(step.operation) != "GetItem":
+    if not has(step.operation, Trait.SLICES):
         return None
     key = step.arguments[0][1]
     key = key if isinstance(key, tuple) else (key,)
@@ -150,7 +150,7 @@ def _stays(step: Step, source: KerasTensor) -> bool:
         return source is step.inputs[0]
     if kind is Kind.RECURRENT:
         return keras_name(operation) is not None and not getattr(operation, "go_backwards", False)
-    if keras_name(operation) == "Matmul" and _place(step, source) is None:
+    if has(operation, Trait.MATRICES) and _place(step, source) is None:
         return False
     known = has(operation, Trait.IN_PLACE) or keras_name(operation) in NORMALIZATIONS
     return known or kind in _IN_PLACE
@@ -178,7 +178,7 @@ def _mixed(step: Step, source: KerasTensor, written: KerasTensor) -> int | None:
         return owner.axis
     if kind_of(_inner(step)) is Kind.RECURRENT:
         return stated_channels(step, written) if hasattr(owner, "data_format") else -1
-    if keras_name(owner) == "Matmul":
+    if has(owner, Trait.MATRICES):
         return -2 if _place(step, source) else -1
     return -1 if has(owner, Trait.DENSE) else None
 

@@ -48,6 +48,7 @@ class Trait(Enum):
     IN_PROPORTION = "writes places that lie over those that it reads, fewer or more of them"
     JOINS = "puts tensors one after the other"
     KEEPS_ORDER = "keeps the order of all numbers"
+    MATRICES = "a product of matrices, its first argument on the left"
     MASKING = "zeros at places that do not exist"
     DEPENDS = "an activation whose arguments decide what it does"
     MINIMUM = "the smallest of some numbers"
@@ -61,6 +62,7 @@ class Trait(Enum):
     PLAIN_CONVOLUTION = "a convolution whose kernel's last axes are inputs and outputs"
     QUOTIENT = "divides its first argument by the second"
     RESHAPES = "has other axes for the same numbers in their order"
+    SLICES = "reads what a key says"
     SOLVES = "solves equations, linear in their right-hand side"
     SORTS = "moves numbers by their size"
 
@@ -178,6 +180,8 @@ _TRAITS = {
     Trait.PLAIN_CONVOLUTION: "Conv1D Conv2D Conv3D",
     Trait.QUOTIENT: "Divide TrueDivide DivideNoNan",
     Trait.RESHAPES: "Reshape View Ravel Flatten",
+    Trait.MATRICES: "Matmul",
+    Trait.SLICES: "GetItem",
     Trait.SOLVES: "Solve SolveTriangular",
     Trait.SORTS: """
         TopK Sort Median Quantile Percentile Nanmedian Nanquantile Nanpercentile Logsumexp

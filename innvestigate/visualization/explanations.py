@@ -35,9 +35,7 @@ def to_shap(result: Any, output: Any, data: Any = None, *, names: Any = None) ->
         ValueError: If the result is no table of finite numbers, or an argument does not fit it; if
             frames and series, of any argument, have not one index.
 
-    Example:
-        >>> import shap
-        >>> shap.plots.waterfall(to_shap(relevance, output, x)[0])  # doctest: +SKIP
+    `shap.plots.waterfall(to_shap(relevance, output, x)[0])` draws the first sample.
     """
     table = relevance_table(result, names)
     values = table.to_numpy("float64")

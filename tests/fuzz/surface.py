@@ -297,6 +297,22 @@ HONEST: dict[str, Honest] = {
     "evaluation.RegionPerturbation": (dict, evaluated),
     "evaluation.Deletion": (dict, evaluated),
     "evaluation.Insertion": (lambda: {"perturbation": "zeros"}, evaluated),
+    "analyzer.concept_relevance": (
+        lambda: {"analyzer": analyzer("lrp.epsilon"), "x": X, "layer": "hidden"},
+        as_it_is,
+    ),
+    "analyzer.reference_samples": (
+        lambda: {"analyzer": analyzer("lrp.epsilon"), "data": X, "layer": "hidden", "k": 2},
+        lambda found: [found.samples, found.values],
+    ),
+    "analyzer.bilrp": (
+        lambda: {
+            "analyzer": analyzer("lrp.epsilon", neuron_selection_mode="index"),
+            "x": X,
+            "other": X,
+        },
+        as_it_is,
+    ),
     "evaluation.Road": (lambda: {"fractions": (0.5,)}, evaluated_over_time),
     "evaluation.Sparseness": (dict, evaluated),
     "evaluation.Complexity": (dict, evaluated),
@@ -369,6 +385,14 @@ HONEST: dict[str, Honest] = {
         },
         as_it_is,
     ),
+    "visualization.plot_concepts": (
+        lambda: {
+            "image": np.abs(RELEVANCE[0]),
+            "heatmaps": RELEVANCE[:2],
+            "references": np.abs(RELEVANCE[None, :2].repeat(2, axis=0)),
+        },
+        as_it_is,
+    ),
     "visualization.plot_audit": (lambda: {"ledger": _audit_table()}, as_it_is),
     "visualization.plot_beeswarm": (lambda: {"relevance": X}, as_it_is),
     "visualization.plot_importance": (lambda: {"table": _importance_table()}, as_it_is),
@@ -397,6 +421,15 @@ HONEST: dict[str, Honest] = {
     "stores.open_store": (
         lambda: {"out": place() / "found.npy", "made_by": lambda: "me", "resume": False},
         filled,
+    ),
+    "stores.save_virelay": (
+        lambda: {
+            "path": place() / "found.h5",
+            "attributions": [X],
+            "labels": [0, 1, 0, 1],
+            "predictions": X,
+        },
+        as_it_is,
     ),
     "stores.write_all": (
         lambda: {"store": _store(), "results": [X[:2], X[2:]]},
