@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
-from innvestigate.evaluation.metric import Metric, mean_and_error
+from innvestigate.evaluation.curves import CurvesMetric
 from innvestigate.evaluation.regions import ORDERS, Regions, check_region_shape
 from innvestigate.evaluation.replacement import check_perturbation, replacement
 from innvestigate.evaluation.subject import Subject
@@ -21,7 +20,7 @@ STEPS = 20
 
 
 @dataclass(frozen=True)
-class RegionPerturbation(Metric):
+class RegionPerturbation(CurvesMetric):
     """Region perturbation (pixel flipping): replaces regions in the order of their relevance.
 
     With x⁽ᵏ⁾ the sample whose first k · `regions_per_step` regions are replaced, the curve is
@@ -78,25 +77,9 @@ class RegionPerturbation(Metric):
             value_range=_range(self.value_range),
         )
 
-    def measure(self, subject: Subject) -> dict[str, np.ndarray]:
-        """The curves of a method, by order, `(n, steps + 1)`, and the area of each."""
-        return self._curves(subject, [order for order in self.orders if order != "random"])
-
-    def baseline(self, subject: Subject) -> dict[str, np.ndarray]:
-        """The curve of the random order."""
-        return self._curves(subject, [order for order in self.orders if order == "random"])
-
-    def values(self, measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The area of each sample, by the name of the metric."""
-        return {name: y for name, y in measured.items() if name not in self.orders}
-
-    def tables(
-        self, method: str, measured: dict[str, np.ndarray], shape: tuple
-    ) -> dict[str, list[pd.DataFrame]]:
-        """The curves: method, metric, order, step, fraction, mean, error."""
-        curves = {order: measured[order] for order in self.orders if order in measured}
-        fraction = self._fractions(len(Regions.fitting(shape, self.region_shape)))
-        return {"curves": curve_tables(method, self.name, curves, fraction)}
+    def fractions_at(self, shape: tuple) -> np.ndarray:
+        """The fractions of the regions that are replaced."""
+        return self._fractions(len(Regions.fitting(shape, self.region_shape)))
 
     def ends(self, x: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What a curve starts from, and what is put in its place.
@@ -116,7 +99,7 @@ class RegionPerturbation(Metric):
         """
         return {"aopc": aopc(curves)}
 
-    def _curves(self, subject: Subject, orders: list[str]) -> dict[str, np.ndarray]:
+    def curves(self, subject: Subject, orders: list[str]) -> dict[str, np.ndarray]:
         regions = Regions.fitting(subject.x.shape[1:], self.region_shape)
         values = replacement(self.perturbation, subject, regions, self.value_range)
         fraction, found = self._fractions(len(regions)), {}
@@ -226,18 +209,6 @@ class Insertion(Deletion):
     def ends(self, x: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The replaced samples, and the samples."""
         return values, x
-
-
-def curve_tables(
-    method: str, metric: str, curves: dict[str, np.ndarray], fraction: np.ndarray
-) -> list[pd.DataFrame]:
-    """Curves by order, `(n, steps + 1)`, as rows of the table `curves` of `Evaluation`."""
-    found = []
-    for order, curve in curves.items():
-        mean, error = mean_and_error(curve)
-        columns = {"step": np.arange(len(mean)), "fraction": fraction, "mean": mean, "error": error}
-        found.append(pd.DataFrame({"method": method, "metric": metric, "order": order, **columns}))
-    return found
 
 
 def aopc(curves: np.ndarray) -> np.ndarray:

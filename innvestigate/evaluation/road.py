@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 
+from innvestigate.evaluation.curves import CurvesMetric
 from innvestigate.evaluation.imputation import imputed
-from innvestigate.evaluation.metric import Metric
-from innvestigate.evaluation.perturbation import curve_tables
 from innvestigate.evaluation.regions import ORDERS, Regions
 from innvestigate.evaluation.replacement import need_floats
 from innvestigate.evaluation.subject import Subject
@@ -21,7 +19,7 @@ _IMPUTED = 5  # the stream of random numbers that is added to what is imputed
 
 
 @dataclass(frozen=True)
-class Road(Metric):
+class Road(CurvesMetric):
     """ROAD, remove and debias: how often the class is still found without the relevant places.
 
     A fraction of the places (pixels, points in time) is removed in the order of their relevance,
@@ -70,26 +68,11 @@ class Road(Metric):
             orders=check_choices("orders", self.orders, ORDERS),
         )
 
-    def measure(self, subject: Subject) -> dict[str, np.ndarray]:
-        """By order whether the class is found, `(n, fractions + 1)`, and the mean."""
-        return self._curves(subject, [order for order in self.orders if order != "random"])
+    def fractions_at(self, shape: tuple) -> np.ndarray:
+        """The fractions of the places that are removed, none of them first."""
+        return np.array([0, *self.fractions])
 
-    def baseline(self, subject: Subject) -> dict[str, np.ndarray]:
-        """The same for the random order."""
-        return self._curves(subject, [order for order in self.orders if order == "random"])
-
-    def values(self, measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The mean over the fractions for each sample, by the name of the metric."""
-        return {name: y for name, y in measured.items() if name not in self.orders}
-
-    def tables(
-        self, method: str, measured: dict[str, np.ndarray], shape: tuple
-    ) -> dict[str, list[pd.DataFrame]]:
-        """The curves: method, metric, order, step, fraction, mean, error."""
-        curves = {order: measured[order] for order in self.orders if order in measured}
-        return {"curves": curve_tables(method, self.name, curves, np.array([0, *self.fractions]))}
-
-    def _curves(self, subject: Subject, orders: list[str]) -> dict[str, np.ndarray]:
+    def curves(self, subject: Subject, orders: list[str]) -> dict[str, np.ndarray]:
         need_floats(subject.x, "ROAD")
         if subject.x.ndim < 3:
             raise ValueError(

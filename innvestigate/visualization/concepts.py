@@ -63,10 +63,8 @@ def plot_concepts(
     if reference_heatmaps is not None:
         over = as_array("reference_heatmaps", reference_heatmaps)
         if over.shape[:4] != references.shape[:4]:
-            raise ValueError(
-                "reference_heatmaps must be of the shape of references, (n, k, height, width[, "
-                f"channels]). Received: {over.shape} and {references.shape}."
-            )
+            shapes = f"{over.shape} and {references.shape}"
+            raise ValueError(f"reference_heatmaps must fit references. Received: {shapes}.")
     if not len(heatmaps) == len(references) == len(names) == len(over):
         raise ValueError(
             "Expected as many heatmaps, references, reference_heatmaps and names. Received: "

@@ -194,7 +194,7 @@ def test_heads_add_up():
     assert all(np.abs(head).max() > 0 for head in heads)
 
 
-def test_models_of_known_sizes():
+def of_known_sizes():
     class Places(layers.Layer):
         def call(self, x):
             return x * ops.cast(ops.arange(1, ops.shape(x)[1] + 1), x.dtype)[None, :, None]
@@ -203,7 +203,11 @@ def test_models_of_known_sizes():
     y = layers.Conv1D(3, 2, activation="relu", name="first")(Places()(x))
     model = keras.Model(x, layers.Dense(3)(layers.GlobalMaxPooling1D()(y)))
     randomize(model)
-    analyzer, data = create("lrp.epsilon", model), samples(3, 6, 2)
+    return model
+
+
+def test_models_of_known_sizes():
+    analyzer, data = create("lrp.epsilon", of_known_sizes()), samples(3, 6, 2)
     parts = [analyzer.analyze(data, conditions={"first": c}, batch_size=2) for c in range(3)]
     np.testing.assert_allclose(sum(parts), analyzer.analyze(data), atol=1e-6)
 
@@ -318,15 +322,7 @@ def test_books_are_of_all_relevance():
 
 
 def test_arrays_fit_the_sizes_of_the_data():
-    class Places(layers.Layer):
-        def call(self, x):
-            return x * ops.cast(ops.arange(1, ops.shape(x)[1] + 1), x.dtype)[None, :, None]
-
-    x = layers.Input((None, 2))
-    y = layers.Conv1D(3, 2, activation="relu", name="first")(Places()(x))
-    model = keras.Model(x, layers.Dense(3)(layers.GlobalMaxPooling1D()(y)))
-    randomize(model)
-    analyzer, data = create("lrp.epsilon", model), samples(3, 6, 2)
+    analyzer, data = create("lrp.epsilon", of_known_sizes()), samples(3, 6, 2)
     places = [analyzer.analyze(data, conditions={"first": np.eye(5)[i][:, None]}) for i in range(5)]
     np.testing.assert_allclose(sum(places), analyzer.analyze(data), atol=1e-6)
     with pytest.raises(ValueError, match=r"\(3, 7, 1\) does not broadcast to .*5, 3"):

@@ -31,6 +31,7 @@ NOT_CALLED = {
         *("analyzer.Analyzer.check_model", "analyzer.Analyzer.explain"),
         *("analyzer.Analyzer.rewrite", "analyzer.MirrorAnalyzer.*", "evaluation.*.baseline"),
         *("evaluation.*.begin", "evaluation.*.measure", "evaluation.*.tables"),
+        *("evaluation.*.curves", "evaluation.*.fractions_at"),
         *("evaluation.*.values", "evaluation.*.ends", "evaluation.*.area"),
         *("evaluation.*.score", "evaluation.*.region"),
         *("rules.*.__call__", "rules.*.absorbed", "rules.*.fits"),

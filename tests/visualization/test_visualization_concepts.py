@@ -40,7 +40,10 @@ def test_heatmaps_over_reference_samples():
 
 
 def test_images_of_one_channel():
-    plot_concepts(IMAGE[..., :1], MAPS[..., :1], SAMPLES[..., :1]).canvas.draw()
+    figure = plot_concepts(IMAGE[..., :1], MAPS[..., :1], SAMPLES[..., :1])
+    found = figure.axes[0].images[-1].get_array()
+    np.testing.assert_allclose(found, MAPS[0, ..., 0])
+    figure.canvas.draw()
 
 
 @pytest.mark.parametrize("channels", [1, 3])
