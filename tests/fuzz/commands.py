@@ -3,7 +3,7 @@
 import os
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
@@ -294,7 +294,7 @@ def _methods(random):
 
 
 def _metrics(random):
-    pairs = [(n, a) for n, create in METRICS.items() for a in argument_names(create)]
+    pairs = [(name, f.name) for name, metric in METRICS.items() for f in fields(metric)]
     for name, argument in pairs:
         for value in random.choice(OF_METHODS, 2, replace=False):
             line = LINES["evaluate"] | {"--metric": [f"{name}({argument}={value})"]}
