@@ -1,7 +1,7 @@
 """Compares all methods on hundreds of crops of photographs and of digits, with honest errors.
 
     python benchmarks/evaluation_many.py [--data photographs,digits] [--methods gradient,saliency]
-        [--samples 240] [--limit 600]
+        [--samples 210] [--limit 600]
 
 The suite of `evaluation.py` has five photographs, too few to tell methods apart. Here are crops of
 all colour photographs that scikit-image, scikit-learn and matplotlib carry in their wheels, in
@@ -31,7 +31,8 @@ import numpy as np
 import pandas as pd
 import skimage
 import sklearn
-from evaluation import BATCH, HERE, METHODS, RANDOM, Data, mnist, photographs
+from evaluation import BATCH, HERE, RANDOM, Data, mnist, photographs
+from evaluation import METHODS as COMPARED
 from imagenet_methods import preprocess
 from measure import markdown, read, seconds, write
 from PIL import Image
@@ -48,7 +49,8 @@ from innvestigate.evaluation import (
     evaluate,
 )
 
-SAMPLES, LIMIT = 240, 600
+METHODS = [*COMPARED, "lrp.attn"]
+SAMPLES, LIMIT = 210, 600
 CANDIDATES, CONFIDENT = 240, 0.5  # crops of a photograph, of which those with such a probability
 MOST = 60  # of them
 FOLDERS = {
@@ -92,12 +94,13 @@ def confident_crops(model: keras.Model, count: int) -> tuple[np.ndarray, np.ndar
 def many_photographs(count: int) -> tuple[Data, np.ndarray, Callable]:
     """The network for photographs, crops, their photographs, and the metrics of orders."""
     data = photographs()
+    data.model.compile(jit_compile=False)  # XLA is eight times slower here on a processor
     x, names = confident_crops(data.model, count)
 
     def curves(*orders: str) -> list[Metric]:
         return [
-            RegionPerturbation(region_shape=32, regions_per_step=5, orders=orders),
-            Insertion(region_shape=32, regions_per_step=5, orders=orders[:1]),
+            RegionPerturbation(region_shape=32, regions_per_step=7, orders=orders[:1]),
+            Insertion(region_shape=32, regions_per_step=7, orders=orders[:1]),
         ]
 
     return replace(data, x=x), names, curves
