@@ -3,7 +3,8 @@
     python benchmarks/evaluation.py [--data mnist,photographs,text] [--methods gradient,lrp.epsilon]
 
 What was found is kept in benchmarks/results/evaluation.json after every method (of networks that
-read in evaluation_text.json); what it holds is not run again. Delete the file to start anew.
+read in evaluation_text.json, of hundreds of samples, which evaluation_many.py explains, in
+evaluation_many.json); what it holds is not run again. Delete the file to start anew.
 `--data none` writes the page only.
 
 The network for digits, and those that read, are trained at the first run, and kept in demo/.
@@ -23,6 +24,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+from evaluation_many_page import section as section_of_many
 from evaluation_page import DATA, write_page
 from evaluation_text import measure_missing, section
 from measure import read, write
@@ -38,6 +40,7 @@ from innvestigate.evaluation import (
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "evaluation.json"
+MANY = HERE / "results" / "evaluation_many.json"
 TEXT = HERE / "results" / "evaluation_text.json"
 sys.path.append(str(HERE.parent / "examples"))
 
@@ -245,7 +248,7 @@ def main():
         for name, by_method in results.items()
     }
     missing = {name: [m for m in METHODS if m not in kept] for name, kept in results.items()}
-    write_page(found, failed, missing, section(read(TEXT)))
+    write_page(found, failed, missing, [section_of_many(read(MANY)), section(read(TEXT))])
 
 
 if __name__ == "__main__":

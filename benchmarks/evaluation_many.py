@@ -1,7 +1,7 @@
 """Compares all methods on hundreds of crops of photographs and of digits, with honest errors.
 
     python benchmarks/evaluation_many.py [--data photographs,digits] [--methods gradient,saliency]
-        [--samples 210] [--limit 600]
+        [--samples 210] [--limit 300]
 
 The suite of `evaluation.py` has five photographs, too few to tell methods apart. Here are crops of
 all colour photographs that scikit-image, scikit-learn and matplotlib carry in their wheels, in
@@ -33,8 +33,9 @@ import skimage
 import sklearn
 from evaluation import BATCH, HERE, RANDOM, Data, mnist, photographs
 from evaluation import METHODS as COMPARED
+from evaluation_many_page import score_table
 from imagenet_methods import preprocess
-from measure import markdown, read, seconds, write
+from measure import read, seconds, write
 from PIL import Image
 
 import innvestigate
@@ -50,7 +51,7 @@ from innvestigate.evaluation import (
 )
 
 METHODS = [*COMPARED, "lrp.attn"]
-SAMPLES, LIMIT = 210, 600
+SAMPLES, LIMIT = 210, 300
 CANDIDATES, CONFIDENT = 240, 0.5  # crops of a photograph, of which those with such a probability
 MOST = 60  # of them
 FOLDERS = {
@@ -99,8 +100,8 @@ def many_photographs(count: int) -> tuple[Data, np.ndarray, Callable]:
 
     def curves(*orders: str) -> list[Metric]:
         return [
-            RegionPerturbation(region_shape=32, regions_per_step=7, orders=orders[:1]),
-            Insertion(region_shape=32, regions_per_step=7, orders=orders[:1]),
+            RegionPerturbation(region_shape=32, regions_per_step=10, orders=orders[:1]),
+            Insertion(region_shape=32, regions_per_step=10, orders=orders[:1]),
         ]
 
     return replace(data, x=x), names, curves
@@ -141,38 +142,14 @@ def measure(data: Data, curves: Callable, method: str, limit: float) -> dict:
 
     run(2)  # compiles the method
     ready = time.perf_counter() - start
-    few, more = (seconds(partial(run, count)) for count in (2, 8))  # each compiles the model
-    each = max(more - few, 0.01 * more) / 6
+    each = seconds(partial(run, 8)) / 8  # at most: it compiles the model
     count = min(len(data.x), max(2, int(limit / each)))
     values = {m: rows["value"].round(5).tolist() for m, rows in run(count).groupby("metric")}
     return {
         "values": values,
         "seconds": round(time.perf_counter() - start, 1),
-        "seconds for all": round(ready + few + min(limit, each * SAMPLES), 1),
+        "seconds for all": round(ready + min(limit, each * SAMPLES), 1),
     }
-
-
-def mean_and_error(values: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
-    """The mean over clusters of their means, and its standard error; NaN for a single one."""
-    means = pd.Series(values).groupby(clusters).mean()
-    return float(means.mean()), float(means.sem())
-
-
-def score_table(results: dict, clusters: np.ndarray) -> str:
-    """A row for each method: each metric, and the gain in AOPC over the random order."""
-    done = {method: kept["values"] for method, kept in results.items() if "values" in kept}
-    random = np.array(done.pop(RANDOM)["aopc_random"])
-    rows = []
-    for method, kept in done.items():
-        values = {metric: np.array(found) for metric, found in kept.items()}
-        count = len(values["sparseness"])
-        gain = values["aopc_most_relevant"] - random[:count]
-        columns = {"gain over random": gain, **values}
-        cells = [mean_and_error(each, clusters[:count]) for each in columns.values()]
-        texts = [f"{mean:.3f} ± {error:.3f}" for mean, error in cells]
-        rows.append((cells[0][0], [f"`{method}`", str(count), *texts]))
-    rows.sort(key=lambda row: -row[0])
-    return markdown(["method", "samples", *columns], [row for _, row in rows])
 
 
 def main():
@@ -187,7 +164,8 @@ def main():
     results = read(path)
     for name in arguments.data.split(","):
         data, clusters, curves = DATA[name](arguments.samples)
-        done = results.setdefault(name, {})
+        kept = results.setdefault(name, {"clusters": clusters.tolist(), "methods": {}})
+        done = kept["methods"]
         for method in [RANDOM, *arguments.methods.split(",")]:
             if method not in done:
                 try:

@@ -32,8 +32,9 @@ SHOWN = (
 INTRODUCTION = """# Evaluation
 
 Which heatmaps show what the network uses? Written by `benchmarks/evaluation.py` with
-`innvestigate.evaluation`: every method, on handwritten digits and on photographs; at the end some
-of them on sentences and days, with networks that read word by word and hour by hour.
+`innvestigate.evaluation`: every method, on handwritten digits and on photographs, a few with many
+metrics and hundreds with some; at the end some of the methods on sentences and days, with networks
+that read word by word and hour by hour.
 
 ## What the numbers mean
 
@@ -119,9 +120,8 @@ REPRODUCE = """## Reproduce
 python benchmarks/evaluation.py
 ```
 
-Results are kept in `benchmarks/results/evaluation.json`. `benchmarks/evaluation_many.py` asks more
-metrics of hundreds of digits, and of crops of all photographs at hand; its errors are those of
-drawing whole photographs.
+Results are kept in `benchmarks/results/evaluation.json`; those of hundreds of samples, by
+`benchmarks/evaluation_many.py`, in `evaluation_many.json`.
 
 On your own model and data ([step by step](howto/evaluating.md), with all metrics):
 
@@ -141,7 +141,7 @@ def write_page(
     found: dict[str, dict],
     failed: dict[str, dict[str, str]],
     missing: dict[str, list[str]],
-    text: str,
+    further: list[str],
 ) -> None:
     """Write docs/evaluation.md and its pictures.
 
@@ -149,7 +149,7 @@ def write_page(
         found: For each data set the tables of `Evaluation`.
         failed: For each data set the methods that do not apply to its network, and why.
         missing: For each data set the methods that have not been run yet.
-        text: The section on networks that read.
+        further: The sections on hundreds of samples and on networks that read.
     """
     mpl.use("Agg")
     parts = [INTRODUCTION, findings(found), READING]
@@ -176,7 +176,7 @@ def write_page(
         if missing[name]:
             parts.append(f"Not run yet: {', '.join(f'`{m}`' for m in missing[name])}.")
     (DOCS / "evaluation.md").write_text(
-        "\n\n".join([*(p.strip() for p in [*parts, text]), REPRODUCE])
+        "\n\n".join([*(p.strip() for p in [*parts, *further] if p), REPRODUCE])
     )
     print(f"Written: {DOCS / 'evaluation.md'}")
 

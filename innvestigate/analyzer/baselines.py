@@ -12,7 +12,7 @@ from innvestigate.engine.batch import Batch
 from innvestigate.graph.mirror import build_forward
 from innvestigate.graph.run import float_type
 from innvestigate.graph.step import Graph
-from innvestigate.graph.task import Task
+from innvestigate.graph.task import Task, at_layers, input_name
 from innvestigate.utils.arguments import check_number, check_seed, seed_or_fresh
 
 
@@ -23,14 +23,14 @@ class Input(Analyzer):
         return graph  # there is nothing to explain
 
     def check_model(self, task: Task) -> None:
-        hidden = {name: t for name, t in task.targets.items() if not name.startswith("input:")}
+        hidden = at_layers(task.targets)
         self._dtype, self._hidden = float_type(task.graph), None
         if hidden:
             graph = replace(task.graph, inputs=task.graph.flat_inputs, outputs=hidden)
             self._hidden = build_forward(graph, "hidden")
 
     def explain(self, batch: Batch) -> dict[str, np.ndarray]:
-        values = {f"input:{i}": x for i, x in enumerate(batch.inputs)}
+        values = {input_name(i): x for i, x in enumerate(batch.inputs)}
         if self._hidden is not None:
             values |= run_batch(self._hidden, batch.inputs)
         return {name: values[name].astype(self._dtype) for name in self.task.targets}

@@ -14,7 +14,7 @@ from innvestigate.backend import run_batch
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.batch import Batch, expand, fold
 from innvestigate.engine.maps import (
-    check_inputs_only,
+    check_maps_inputs,
     choose_map_layer,
     map_line,
     warn_of_inputs_without,
@@ -29,7 +29,7 @@ from innvestigate.graph.places import MapLayer
 from innvestigate.graph.rewrite import is_opaque, open_layers
 from innvestigate.graph.run import float_type
 from innvestigate.graph.step import Graph, Step, is_float
-from innvestigate.graph.task import MAP, OUTPUT, Method, Task
+from innvestigate.graph.task import MAP, OUTPUT, Method, Task, input_name, input_number
 from innvestigate.rules import Composite, Gradient, Line
 from innvestigate.utils.arguments import check_flags, check_text
 
@@ -65,7 +65,8 @@ class CamAnalyzer(Analyzer):
         return open_layers(graph, _opens)
 
     def targets(self, graph: Graph) -> dict[str, KerasTensor]:
-        named = check_inputs_only(self, super().targets(graph))
+        named = super().targets(graph)
+        check_maps_inputs(self, named)
         if self.by_layer and not self._upsample:
             raise ValueError(
                 "With upsample=False there is no result at the inputs: leave `layers` out."
@@ -222,7 +223,9 @@ class GuidedGradCAM(GuidedBackprop):
         super().__init__(model, **kwargs)
 
     def targets(self, graph: Graph) -> dict[str, KerasTensor]:
-        return check_inputs_only(self, super().targets(graph))
+        named = super().targets(graph)
+        check_maps_inputs(self, named)
+        return named
 
     def check_model(self, task: Task) -> None:
         layer = self.map_layer(task)
@@ -259,8 +262,8 @@ class _ForwardCam(CamAnalyzer):
         if not self._upsample:
             return {MAP: found}
         axes = self._map_layer.inputs
-        numbers = (int(name.split(":")[1]) for name in self.task.targets)
-        return {f"input:{i}": _on(inputs[i], found, axes.get(i), shared_on_input) for i in numbers}
+        numbers = (input_number(name) for name in self.task.targets)
+        return {input_name(i): _on(inputs[i], found, axes.get(i), shared_on_input) for i in numbers}
 
     @cached_property
     def _map_layer(self) -> MapLayer:

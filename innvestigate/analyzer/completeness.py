@@ -11,7 +11,7 @@ import numpy as np
 from innvestigate.engine.warn import warn
 from innvestigate.graph.operations import body_of
 from innvestigate.graph.recurrent import deep_steps
-from innvestigate.graph.task import EXPLAINED, OUTPUT, Task
+from innvestigate.graph.task import EXPLAINED, OUTPUT, Task, at_inputs, input_name
 from innvestigate.rules import Composite, DifferenceRule
 
 _OF_CHANGE = 1e-2
@@ -23,7 +23,7 @@ def keeps_sum(task: Task, composite: Composite) -> bool:
 
     They can where all inputs are targets.
     """
-    inputs = [f"input:{i}" for i in range(len(task.graph.flat_inputs))]
+    inputs = [input_name(i) for i in range(len(task.graph.flat_inputs))]
     steps = [step for step in deep_steps(task) if body_of(step) is None]
     rules = [composite.choose(step).rule for step in steps]
     promised = all(isinstance(rule, DifferenceRule) and rule.keeps_sum for rule in rules)
@@ -38,8 +38,8 @@ def warn_if_lost(samples: np.ndarray, found: dict[str, np.ndarray], rounding: fl
         found: What a mirror of differences returns.
         rounding: By how much of the output the model's own numbers may differ.
     """
-    at_inputs = [y for name, y in found.items() if name.startswith("input:")]
-    flat = np.concatenate([y.reshape(len(samples), -1).astype("float64") for y in at_inputs], 1)
+    contributions = at_inputs(found).values()
+    flat = np.concatenate([y.reshape(len(samples), -1).astype("float64") for y in contributions], 1)
     total, change = flat.sum(axis=1), found[EXPLAINED].astype("float64")
     allowed = max(_OF_CHANGE, 10 * rounding) * np.abs(change).max()
     allowed += rounding * np.abs(found[OUTPUT]).max()

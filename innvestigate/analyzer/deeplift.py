@@ -32,7 +32,7 @@ from innvestigate.graph.operations import (
 from innvestigate.graph.recurrent import deep_writers
 from innvestigate.graph.rewrite import fuse_bias, may_open, open_layers, split
 from innvestigate.graph.step import Graph, Step, is_float
-from innvestigate.graph.task import Task
+from innvestigate.graph.task import Task, check_inputs_only
 from innvestigate.rules import Composite, Gradient, Line, Rule, as_rule
 from innvestigate.rules.composite import of_kind
 from innvestigate.rules.deeplift import LinearDifference, Rescale, RevealCancel
@@ -254,12 +254,7 @@ class DeepLIFT(MirrorAnalyzer):
 
     def _check_letters(self) -> None:
         """Whether the inputs can be one-hot, and nothing else is asked for."""
-        hidden = [name for name in self.task.targets if not name.startswith("input:")]
-        if hidden:
-            raise ValueError(
-                "hypothetical=True explains the model's inputs only. Received: "
-                f"layers={hidden}. Leave `layers` out."
-            )
+        check_inputs_only(self.task.targets, "hypothetical=True explains the model's inputs only.")
         check_may_be_one_hot(HYPOTHETICAL, self.input_spec)
 
 

@@ -11,7 +11,7 @@ from innvestigate.engine.batch import Batch, expand, fold
 from innvestigate.engine.one_hot import check_may_be_one_hot, check_one_hot
 from innvestigate.engine.variants import VariantsAnalyzer
 from innvestigate.graph.run import float_type
-from innvestigate.graph.task import Task
+from innvestigate.graph.task import Task, input_name
 from innvestigate.utils.arguments import check_flags
 
 
@@ -73,7 +73,7 @@ class InSilicoMutagenesis(VariantsAnalyzer):
             for (changed, at), value in zip(put, values, strict=True):
                 changed[at] = value - whole
         each = enumerate(zip(batch.inputs, changes, strict=True))
-        return {f"input:{i}": self._result(x, changed) for i, (x, changed) in each}
+        return {input_name(i): self._result(x, changed) for i, (x, changed) in each}
 
     def _result(self, x: np.ndarray, changes: np.ndarray) -> np.ndarray:
         changes = np.where(x, 0, changes.reshape(x.shape))

@@ -10,6 +10,7 @@ from innvestigate.analyzer.perturbation import Game, GroupsAnalyzer
 from innvestigate.engine.batch import Batch, expand, fold
 from innvestigate.engine.references import References
 from innvestigate.engine.warn import warn
+from innvestigate.graph.task import input_name
 from innvestigate.utils.windows import Windows
 
 
@@ -104,7 +105,7 @@ class Occlusion(GroupsAnalyzer):
         with np.errstate(invalid="ignore"):
             means = [total / w.coverage() for total, w in zip(totals, windows, strict=True)]
         self._covered = [w.coverage().reshape(-1) > 0 for w in windows]
-        return {f"input:{i}": mean.astype(self.float) for i, mean in enumerate(means)}
+        return {input_name(i): mean.astype(self.float) for i, mean in enumerate(means)}
 
     def finished(self, result: Any, offset: int = 0) -> Any:
         if self.groups.given:

@@ -20,7 +20,7 @@ from innvestigate.engine.references import References, picked
 from innvestigate.engine.wrapper import Wrapper
 from innvestigate.graph.mirror import build_forward
 from innvestigate.graph.step import Graph
-from innvestigate.graph.task import EXPLAINED, MAP, Task
+from innvestigate.graph.task import EXPLAINED, INPUT, MAP, Task, at_layers, input_number
 from innvestigate.utils.arguments import (
     check_flags,
     check_seed,
@@ -98,10 +98,10 @@ class _PathAnalyzer(Wrapper):
 
     def _speeds(self, names: list[str], away: dict, at: Callable, points, rows: int) -> dict:
         """How fast each tensor moves along the path, d/dα, in the part that a point stands for."""
-        inputs = [name for name in names if name.startswith("input:")]
+        inputs = [name for name in names if name.startswith(INPUT)]
         if not self._multiply:
             return dict.fromkeys(names, 1)
-        speeds = {name: away.get(int(name.split(":")[1]), 0) for name in inputs}
+        speeds = {name: away.get(input_number(name), 0) for name in inputs}
         if len(inputs) < len(names):
             start, end = (np.repeat(border, rows) for border in self._borders(points))
             before, after = self._hidden(at(start)), self._hidden(at(end))
@@ -113,7 +113,7 @@ class _PathAnalyzer(Wrapper):
         """What the layers that were asked for write."""
         fitted, given = self.asked.fitted(inputs)
         if fitted not in self._forwards:
-            hidden = {n: t for n, t in fitted.targets.items() if not n.startswith("input:")}
+            hidden = at_layers(fitted.targets)
             graph = Graph(fitted.graph.steps, fitted.graph.flat_inputs, hidden)
             self._forwards[fitted] = build_forward(graph, "hidden")
         found = run_batch(self._forwards[fitted], given)

@@ -14,7 +14,7 @@ from innvestigate.engine.groups import Groups
 from innvestigate.engine.references import References, picked
 from innvestigate.engine.variants import VariantsAnalyzer
 from innvestigate.graph.run import float_type
-from innvestigate.graph.task import Task
+from innvestigate.graph.task import Task, input_name
 from innvestigate.utils.batching import Progress
 from innvestigate.utils.features import Features
 
@@ -81,7 +81,7 @@ class GroupsAnalyzer(PerturbationAnalyzer):
             for kind, values in self.worths(game).items():
                 for j, entries in enumerate(features.shared(values)):
                     shape = (len(batch), *entries.shape[1:])
-                    name = f"{kind}input:{j}"
+                    name = f"{kind}{input_name(j)}"
                     found.setdefault(name, np.empty(shape, self.float))[rows] = entries
         return found
 

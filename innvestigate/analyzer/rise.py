@@ -9,6 +9,7 @@ from innvestigate.analyzer.perturbation import PerturbationAnalyzer
 from innvestigate.engine.batch import Batch, expand, fold
 from innvestigate.engine.references import picked
 from innvestigate.graph.step import is_float
+from innvestigate.graph.task import input_name
 from innvestigate.utils.arguments import check_number, check_seed, check_whole, seed_or_fresh
 
 
@@ -76,7 +77,7 @@ class RISE(PerturbationAnalyzer):
             for total, mask in zip(totals, found, strict=True):
                 total += np.tensordot(values, mask, (0, 0))
         scale = self._probability * self._count * count
-        return {f"input:{i}": (y / scale).astype(self.float) for i, y in enumerate(totals)}
+        return {input_name(i): (y / scale).astype(self.float) for i, y in enumerate(totals)}
 
     def _masks(self, shapes: list[tuple], seed: int) -> list[Masks]:
         """The masks of each input."""

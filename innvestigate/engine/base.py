@@ -35,7 +35,7 @@ from innvestigate.graph.recurrent import rewrite_bodies
 from innvestigate.graph.rewrite import drop_casts
 from innvestigate.graph.sizes import find_sizes
 from innvestigate.graph.step import Graph
-from innvestigate.graph.task import MAP, Task
+from innvestigate.graph.task import MAP, Task, at_inputs, at_layers
 from innvestigate.graph.trace import Shapes, trace
 from innvestigate.stores import open_store, write_all
 from innvestigate.utils.arguments import check_flags, check_whole
@@ -310,10 +310,10 @@ class Analyzer(Audited, Compared, Exported, Predicting, Configured):
 
     def restore(self, results: dict, batch: Any) -> Any:
         """The results at all targets, in the structure of a batch that the user gave."""
-        inputs = [results[name] for name in self.task.targets if name.startswith("input:")]
+        inputs = [results[name] for name in at_inputs(self.task.targets)]
         if not self.by_layer:
             return self.input_spec.restore(inputs, batch) if inputs else results[MAP]
-        found = {name: y for name, y in results.items() if not name.startswith("input:")}
+        found = at_layers(results)
         if inputs:
             found["input"] = self.input_spec.restore(inputs, batch)
         return found

@@ -18,7 +18,7 @@ from innvestigate.backend import EXPORTS
 from innvestigate.engine.inputs import InputSpec
 from innvestigate.engine.selection import Selected, Selection
 from innvestigate.graph.layers import MirrorLayer
-from innvestigate.graph.task import MAP
+from innvestigate.graph.task import MAP, at_inputs, at_layers
 from innvestigate.utils.arguments import check_choice, check_whole
 from innvestigate.utils.files import one_line, replacing, replacing_folder
 
@@ -71,11 +71,11 @@ class Servable:
                 "given",
             )(given)
         )
-        at_inputs = [found[name] for name in self.targets if name.startswith("input:")]
-        results = tree.pack_sequence_as(structure, at_inputs) if at_inputs else found.get(MAP)
+        asked = {name: found[name] for name in self.targets}
+        inner = [*at_inputs(asked).values()]
+        results = tree.pack_sequence_as(structure, inner) if inner else found.get(MAP)
         if self.by_layer:
-            hidden = {name: found[name] for name in self.targets if not name.startswith("input:")}
-            results = hidden | ({"input": results} if at_inputs else {})
+            results = at_layers(asked) | ({"input": results} if inner else {})
         return keras.Model(inputs, results, name="explainer"), inputs
 
 

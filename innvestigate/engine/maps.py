@@ -11,6 +11,7 @@ from innvestigate.engine.warn import warn
 from innvestigate.graph.operations import kind_of
 from innvestigate.graph.places import MapLayer, last_map, named_map, sends_signal
 from innvestigate.graph.step import Graph, is_float
+from innvestigate.graph.task import check_inputs_only
 
 
 def choose_map_layer(
@@ -60,19 +61,16 @@ def choose_map_layer(
     return found
 
 
-def check_inputs_only(analyzer: Analyzer, named: dict) -> dict:
-    """The tensors at which results are asked for, if they are inputs.
+def check_maps_inputs(analyzer: Analyzer, targets: dict) -> None:
+    """Ask that a map is asked for at inputs only.
 
     Raises:
-        ValueError: If they are not.
+        ValueError: If not; names the layers.
     """
-    hidden = [name for name in named if not name.startswith("input:")]
-    if hidden:
-        raise ValueError(
-            f"{type(analyzer).__name__} makes one map, of the layer `layer`, and returns it at the "
-            f"inputs. Received: layers={hidden}. Leave `layers` out."
-        )
-    return named
+    name = type(analyzer).__name__
+    check_inputs_only(
+        targets, f"{name} makes one map, of the layer `layer`, and returns it at the inputs."
+    )
 
 
 def warn_of_inputs_without(analyzer: Analyzer, layer: MapLayer) -> None:

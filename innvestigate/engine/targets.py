@@ -7,6 +7,7 @@ import numpy as np
 from keras import KerasTensor
 
 from innvestigate.graph.step import Graph, is_complex
+from innvestigate.graph.task import input_name
 from innvestigate.utils.words import shown
 
 
@@ -63,7 +64,7 @@ def choose_targets(graph: Graph, layers) -> dict[str, KerasTensor]:
     Raises:
         ValueError: If a layer's name is unknown or ambiguous, or it has several outputs.
     """
-    inputs = {f"input:{i}": t for i, t in enumerate(graph.flat_inputs)}
+    inputs = {input_name(i): t for i, t in enumerate(graph.flat_inputs)}
     if layers is None:
         return inputs
     names = layers if isinstance(layers, (list, tuple)) else []

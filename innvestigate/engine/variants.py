@@ -8,6 +8,7 @@ import numpy as np
 
 from innvestigate.engine.base import Analyzer
 from innvestigate.engine.selection import one_hot_max
+from innvestigate.graph.task import check_inputs_only
 
 
 class VariantsAnalyzer(Analyzer):
@@ -29,9 +30,5 @@ class VariantsAnalyzer(Analyzer):
 
     def refuse_hidden_layers(self, why: str) -> None:
         """Refuse layers other than the input as places where results are asked for."""
-        hidden = [name for name in self.task.targets if not name.startswith("input:")]
-        if hidden:
-            raise ValueError(
-                f"{type(self).__name__} explains the model's inputs only: {why} Received: "
-                f"layers={hidden}. Leave `layers` out."
-            )
+        own = type(self).__name__
+        check_inputs_only(self.task.targets, f"{own} explains the model's inputs only: {why}")

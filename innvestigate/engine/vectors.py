@@ -15,7 +15,7 @@ from innvestigate.graph.rewrite import from_vectors
 from innvestigate.graph.run import execute, forward
 from innvestigate.graph.sizes import Sizes
 from innvestigate.graph.step import Graph
-from innvestigate.graph.task import Task
+from innvestigate.graph.task import Task, input_name
 
 
 def looks_up(graph: Graph) -> bool:
@@ -53,8 +53,8 @@ class Vectors:
             Graph(self.graph.steps, self.graph.flat_inputs, found), "vectors"
         )
         inputs = self.graph.flat_inputs
-        self._names = [f"input:{len(inputs) + k}" for k in range(len(lookups))]
-        gone = [f"input:{i}" for i in self.tokens]
+        self._names = [input_name(len(inputs) + k) for k in range(len(lookups))]
+        gone = [input_name(i) for i in self.tokens]
         targets = {name: t for name, t in task.targets.items() if name not in gone}
         if len(targets) < len(task.targets):
             targets.update(zip(self._names, cut.inputs[len(inputs) :], strict=True))
@@ -89,7 +89,7 @@ class Vectors:
         for name, place in zip(self._names, self._moved(inputs, places, count), strict=True):
             found = per_token(results[name])
             np.add.at(sums, place[: len(found)].reshape(-1), found.reshape(-1))
-        at_tokens = {f"input:{i}": sums[places[i]] for i in self.tokens}
+        at_tokens = {input_name(i): sums[places[i]] for i in self.tokens}
         return {name: y for name, y in results.items() if name not in self._names} | at_tokens
 
     def _moved(self, inputs: list, places: list, count: int) -> list[np.ndarray]:

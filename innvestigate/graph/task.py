@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,43 @@ EXPLAINED = "explained:"
 
 MAP = "map:"
 """The name of a result that is a map of a layer's places, and lies on no input."""
+
+INPUT = "input:"
+"""What the name of a target or a result at an input begins with; the input's number follows."""
+
+
+def input_name(number: int) -> str:
+    """The name of a target or a result at an input."""
+    return f"{INPUT}{number}"
+
+
+def input_number(name: str) -> int:
+    """The number of the input of that name."""
+    return int(name.removeprefix(INPUT))
+
+
+def at_inputs(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of targets or results that lie at inputs, by name."""
+    return {name: value for name, value in named.items() if name.startswith(INPUT)}
+
+
+def at_layers(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of targets or results that lie at hidden layers, by name."""
+    return {name: value for name, value in named.items() if not name.startswith(INPUT)}
+
+
+def check_inputs_only(targets: dict[str, KerasTensor], why: str) -> None:
+    """Ask that results are asked for at inputs only.
+
+    Args:
+        targets: Where they are asked for.
+        why: Why not elsewhere, as a sentence.
+
+    Raises:
+        ValueError: If not; names the layers.
+    """
+    if hidden := [*at_layers(targets)]:
+        raise ValueError(f"{why} Received: layers={hidden}. Leave `layers` out.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +143,7 @@ class Task:
         Raises:
             ValueError: If not; names a target.
         """
-        hidden = [name for name in self.silent if not name.startswith("input:")]
+        hidden = [name for name in self.silent if not name.startswith(INPUT)]
         lost = [name for name in self.silent if self.matters(self.targets[name])]
         if hidden or (lost and len(self.silent) == len(self.targets)):
             name = (hidden or lost)[0]
