@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 import skimage
 import sklearn
-from evaluation import BATCH, HERE, RANDOM, Data, mnist, photographs
+from evaluation import HERE, RANDOM, Data, mnist, photographs
 from evaluation import METHODS as COMPARED
 from evaluation_many_page import score_table
 from imagenet_methods import preprocess
@@ -52,6 +52,7 @@ from innvestigate.evaluation import (
 
 METHODS = [*COMPARED, "lrp.attn"]
 SAMPLES, LIMIT = 210, 300
+BATCH = 25  # larger ones take longer for a sample: most of it is the system handing out memory
 CANDIDATES, CONFIDENT = 240, 0.5  # crops of a photograph, of which those with such a probability
 MOST = 60  # of them
 FOLDERS = {
@@ -164,8 +165,8 @@ def main():
     results = read(path)
     for name in arguments.data.split(","):
         data, clusters, curves = DATA[name](arguments.samples)
-        kept = results.setdefault(name, {"clusters": clusters.tolist(), "methods": {}})
-        done = kept["methods"]
+        done = results.setdefault(name, {"methods": {}})["methods"]
+        results[name]["clusters"] = clusters.tolist()
         for method in [RANDOM, *arguments.methods.split(",")]:
             if method not in done:
                 try:

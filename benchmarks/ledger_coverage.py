@@ -65,7 +65,7 @@ def section() -> str:
 
 def architectures() -> list[str]:
     """All of the coverage: those of `keras.applications`, and KerasHub's."""
-    from coverage import architectures as own  # which imports this
+    from applications_coverage import architectures as own  # which imports this
 
     return [*own(), *(OF_KERAS_HUB + name for name in keras_hub_models.MODELS)]
 

@@ -8,7 +8,7 @@ from keras import layers, ops
 import innvestigate
 from innvestigate import rules
 from innvestigate.backend import fused
-from tests.frameworks import on_tensorflow
+from tests.frameworks import on_tensorflow, run_step_by_step
 
 METHODS = (
     *("lrp.z", "lrp.epsilon", "lrp.gamma", "lrp.z_plus", "lrp.alpha_2_beta_1", "lrp.w_square"),
@@ -43,12 +43,14 @@ def network():
 
 
 @pytest.mark.parametrize("method", METHODS)
+@run_step_by_step()
 def test_what_is_sent_as_multipliers_is_what_an_audit_sends_as_relevance(network, method):
     analyzer = innvestigate.create_analyzer(method, network)
     found, expected = analyzer.analyze(X), analyzer.audit(X).results
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
+@run_step_by_step()
 def test_relevance_is_told_at_layers(network):
     names = [layer.name for layer in network.layers[1:] if "lstm" not in layer.name]
     analyzer = innvestigate.create_analyzer("lrp.epsilon", network, layers=names)
