@@ -21,7 +21,7 @@ import keras
 import keras_hub_coverage
 import ledger_coverage
 import numpy as np
-from measure import build, images, in_own_process, markdown, read, seconds, write
+from measure import build, images, in_own_process, markdown, names, read, write
 
 import innvestigate
 
@@ -40,12 +40,12 @@ RESULTS = HERE / "results" / "coverage.json"
 INTRODUCTION = """# Coverage
 
 Written by `benchmarks/applications_coverage.py`: every architecture of `keras.applications`, with
-random weights and a softmax head, on one image. A cell holds the seconds from creating the
-analyzer to the result (most of them build and compile the mirror) on two cores that other jobs
-were using too, so that only their order of magnitude counts; and for `lrp.epsilon` the
-conservation error
-|sum of relevance - logit| / |logit|. `deep_taylor` is defined for networks whose only
-activations are rectifiers; elsewhere the cell names the other activation.
+random weights and a softmax head, on one image of {size} × {size} pixels. With all {count} of them
+work {everywhere}.
+
+The number of `lrp.epsilon` is the conservation error, |sum of relevance - logit| / |logit|.
+`deep_taylor` is defined for networks whose only activations are rectifiers; elsewhere the cell
+names the other activation.
 
 In the MobileNetV3 networks positive and negative relevance cancel: their absolute values sum up to
 four million logits. What is left of the sum is the rounding of 32-bit numbers, as with `lrp.z`.
@@ -67,31 +67,30 @@ def worker(name: str, size: str) -> dict:
 
 
 def cell(method: str, model, x, logit: float) -> str:
-    """What the table says of one method: seconds, and the conservation error where it applies."""
+    """What the table says of one method, with the conservation error where it applies."""
     try:
-        relevance, taken = timed(method, model, x)
+        relevance = innvestigate.create_analyzer(method, model).analyze(x)
     except ValueError as error:
         if method == "deep_taylor" and "ReLU activations only" in str(error):
             return str(error).split("Found: ")[1].split(" at ")[0].strip("'")
         return f"FAILED: {error}"[:200]
     if relevance.shape != x.shape or not np.all(np.isfinite(relevance)):
         return "FAILED: not finite or of the wrong shape"
-    text = f"{taken:.0f} s"
-    if method in CONSERVING:
-        text += f", {abs(relevance.sum(dtype='float64') - logit) / abs(logit):.0e}"
-    return text
+    if method not in CONSERVING:
+        return "works"
+    return f"works, {abs(relevance.sum(dtype='float64') - logit) / abs(logit):.0e}"
 
 
-def timed(method: str, model, x) -> tuple[np.ndarray, float]:
-    """The relevance, and the seconds from creating the analyzer to it."""
-    found = []
-
-    def explain():
-        analyzer = innvestigate.create_analyzer(method, model)
-        found.append(analyzer.analyze(x))
-
-    taken = seconds(explain)
-    return found[0], taken
+def section(found: dict[str, list[str]], size: str) -> str:
+    """The first section of the page: methods that work with all are named above the table."""
+    told = [i for i in range(len(METHODS)) if any(row[i] != "works" for row in found.values())]
+    header = ["architecture", *(f"`{METHODS[i]}`" for i in told)]
+    rows = [[name, *(found[name][i] for i in told)] for name in sorted(found)]
+    everywhere = names(method for i, method in enumerate(METHODS) if i not in told)
+    begin = INTRODUCTION.format(size=size, everywhere=everywhere, count=len(found))
+    missing = [name for name in architectures() if name not in found]
+    rest = f"\nNot run yet: {', '.join(missing)}.\n" if missing else ""
+    return f"{begin}\n{markdown(header, rows)}\n{rest}"
 
 
 def main():
@@ -110,15 +109,9 @@ def main():
             found[name] = [cells.get(m, f"FAILED: {cells.get('error')}") for m in METHODS]
             write(RESULTS, found)
         print(name, *found[name], sep=" | ", flush=True)
-    rows = [[name, *found[name]] for name in sorted(found)]
-    size = f"Images of {arguments.size} x {arguments.size} pixels."
-    table = markdown(["architecture", *METHODS], rows)
-    missing = [name for name in architectures() if name not in found]
-    rest = f"\nNot run yet: {', '.join(missing)}.\n" if missing else ""
     keras_hub_coverage.run(keras_hub_coverage.backbones())
-    own = f"{INTRODUCTION}\n{size}\n\n{table}\n{rest}"
     parts = (coverage_layers, keras_hub_coverage, ledger_coverage)
-    sections = [own, *(part.section() for part in parts)]
+    sections = [section(found, arguments.size), *(part.section() for part in parts)]
     PAGE.write_text("\n".join(sections))
     print(f"Written: {PAGE}")
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import keras
 import numpy as np
-from measure import markdown, read, write
+from measure import markdown, names, read, write
 
 import innvestigate
 
@@ -30,9 +31,10 @@ INTRODUCTION = """## Layers and operations
 
 Written by `benchmarks/coverage_layers.py`: each public layer of `keras.layers` and each operation
 of `keras.ops` in a small functional model, on TensorFlow. *Works*: a rule speaks of it as a whole.
-*Opened*: what it is made of takes its place. Otherwise the cell says why there is no result;
-`innvestigate.register_rule` gives a layer a rule ([how](howto/custom.md)). DeepLIFT's reference is
-0.35 at operations, where all of them are defined, and zero at layers.
+*Opened*: what it is made of takes its place. Otherwise it is said why there is no result;
+`innvestigate.register_rule` gives a layer a rule ([how](howto/custom.md)). The methods are
+{methods}. DeepLIFT's reference is 0.35 at operations, where all of them are defined, and zero at
+layers.
 """
 _AROUND = (keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Dense)
 SILENT = "no signal passes whole numbers and comparisons"
@@ -89,20 +91,39 @@ def cells(name: str, make) -> list[str]:
 
 def section() -> str:
     """The section of the page, of what was found."""
-    found = read(RESULTS)
-    rows = [[f"`{name}`", *found[name]] for name in sorted(found)]
-    rest = [[f"`{name}`", why] for name, why in sorted(outside().items())]
+    said = grouped({name: in_words(cells) for name, cells in read(RESULTS).items()})
+    work = said.pop("all: works")
+    rest, header = grouped(outside()), "layers and operations"
     return "\n".join(
         [
-            INTRODUCTION,
-            markdown(["layer or operation", *METHODS], rows),
+            INTRODUCTION.format(methods=names(METHODS)),
+            f"All of them work with these {len(work)}: {names(work)}.",
+            "",
+            markdown(["what becomes of others", header], [[w, names(n)] for w, n in said.items()]),
             "",
             "In no functional model of their own:",
             "",
-            markdown(["layer or operation", "why"], rest),
+            markdown(["why", header], [[w, names(n)] for w, n in rest.items()]),
             "",
         ]
     )
+
+
+def in_words(cells: list[str]) -> str:
+    """What is said of a layer or operation for each method, in one line."""
+    usual = Counter(cells).most_common(1)[0][0]
+    given = zip(METHODS, cells, strict=True)
+    others = [f"`{method}`: {cell}" for method, cell in given if cell != usual]
+    lines = [*others, f"{'the others' if others else 'all'}: {usual}"]
+    return "; ".join(line.replace("meaningful: ", "meaningful, ") for line in lines)
+
+
+def grouped(said: dict[str, str]) -> dict[str, list[str]]:
+    """The names of which the same is said, by what it is; what is said of most comes first."""
+    found = defaultdict(list)
+    for name in sorted(said):
+        found[said[name]].append(name)
+    return dict(sorted(found.items(), key=lambda pair: -len(pair[1])))
 
 
 def _of_layer(name: str):

@@ -28,7 +28,8 @@ INTRODUCTION = """## The books
 
 Written by `benchmarks/ledger_coverage.py`: at which step of an audit the books are off most, as a
 share of the relevance that the step handles (`Entry.gap / Entry.size`), in parts of a million; 100
-of these count as balanced. Networks of `keras.applications` as above, and KerasHub's backbones.
+of these count as balanced. Networks of `keras.applications` as above, and KerasHub's backbones;
+`lrp.attn` of the latter alone.
 """
 
 
@@ -57,10 +58,28 @@ def cell(method: str, model, x) -> str:
 def section() -> str:
     """The part of the page that says what was found."""
     found = read(RESULTS)
-    rows = [[name, *(row.get(m, "") for m in METHODS)] for name, row in sorted(found.items())]
+    cells = {m: {name: row[m] for name, row in found.items() if m in row} for m in METHODS}
+    table = markdown(
+        ["method", "networks", "median", "largest", "of"],
+        [[f"`{method}`", *summary(told)] for method, told in cells.items()],
+    )
+    each = ((method, *pair) for method, told in cells.items() for pair in told.items())
+    words = [f"`{method}` of {name}: {cell}." for method, name, cell in each if _word(cell)]
     missing = [name for name in architectures() if name not in found]
-    rest = f"\nNot run yet: {', '.join(missing)}.\n" if missing else ""
-    return f"{INTRODUCTION}\n{markdown(['architecture', *METHODS], rows)}\n{rest}"
+    rest = [*words, *([f"Not run yet: {', '.join(missing)}."] if missing else [])]
+    return "\n".join([INTRODUCTION, table, "", *rest])
+
+
+def summary(told: dict[str, str]) -> list[str]:
+    """What the table says of one method: how many networks, the median, the largest and where."""
+    gaps = {name: float(cell) for name, cell in told.items() if not _word(cell)}
+    worst = max(gaps, key=gaps.__getitem__)
+    return [str(len(gaps)), f"{np.median([*gaps.values()]):.2g}", f"{gaps[worst]:.2g}", worst]
+
+
+def _word(cell: str) -> bool:
+    """Whether a cell holds a reason and no number."""
+    return not cell[0].isdigit()
 
 
 def architectures() -> list[str]:

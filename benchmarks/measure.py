@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
@@ -73,6 +74,11 @@ def in_own_process(script: str, *arguments: str, library: Path | None = None) ->
     if run.returncode:
         return {"error": (run.stderr.strip().splitlines() or ["killed"])[-1][:200]}
     return json.loads(run.stdout.strip().splitlines()[-1])
+
+
+def names(given: Iterable[str]) -> str:
+    """Names in code, with commas between them."""
+    return ", ".join(f"`{name}`" for name in given)
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:

@@ -19,6 +19,7 @@ extensions = [
     "myst_nb",
     "sphinx_copybutton",
     "sphinx_design",
+    "breaks",
     "mathml",
     "plain_docstrings",
     "signatures",
@@ -59,7 +60,6 @@ html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 html_math_renderer = "mathml"
 html_show_sourcelink = False
-pygments_style = "friendly"
 pygments_dark_style = "native"
 
 

@@ -3,9 +3,12 @@
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
 
+JOINER = "&#8288;"
+"""What follows an inline formula stays in its line, such as a comma."""
+
 
 def visit_inline(translator, node):
-    translator.body.append(convert(node.astext()))
+    translator.body.append(convert(node.astext()) + JOINER)
     raise SkipNode
 
 

@@ -155,7 +155,7 @@ def create_analyzer(
     Args:
         name: A key of `innvestigate.analyzers`.
         model: A built Keras model; it is never changed.
-        neuron_selection_mode: `"max_activation"`, `"index"`, `"all"` or `"weights"`.
+        neuron_selection_mode: `"max_activation"`, `"index"`, `"contrast"`, `"all"` or `"weights"`.
         **kwargs: Arguments of the method, and `output=`, `layers=`, `keep_output_activation=`
             (see `Analyzer`).
 

@@ -19,6 +19,8 @@ from innvestigate.utils.arguments import check_number, check_seed, seed_or_fresh
 class Input(Analyzer):
     """Returns the input, at `layers` their output: what a heatmap must differ from."""
 
+    explains_output = False
+
     def taken_off(self, graph: Graph) -> Graph:
         return graph  # there is nothing to explain
 

@@ -70,6 +70,8 @@ class Analyzer(Audited, Compared, Exported, Predicting, Configured):
         text: What makes tokens of strings, before anything else.
         input_spec: What inputs the model takes, behind that.
         label_place: Which of the model's outputs is explained, and the names of all.
+        explains_output: Whether there is an output that it explains: not where it is there only to
+            compare others with.
         explains_value: Whether the method shares out the output's value among the inputs, as LRP
             does. It then takes off every final activation that may change the sign.
         passes_layers: Whether the method sends a signal back through the layers, at which
@@ -82,6 +84,7 @@ class Analyzer(Audited, Compared, Exported, Predicting, Configured):
         ValueError: If the model is not built, or an argument does not fit it.
     """
 
+    explains_output = True
     explains_value = False
     passes_layers: bool = False
     follows_sizes = True

@@ -45,7 +45,7 @@ def report(
 
     Args:
         analyzers: An analyzer, a list of them or a dict from what they are called on the page.
-            All explain the same output of one model.
+            All explain the same output of one model, or none, as `input` and `random`.
         x: Samples of a model with one input, as for `analyze`: images
             `(n, height, width, channels)`, rows of a table `(n, features)`, series
             `(n, time, channels)`, or strings.
@@ -113,7 +113,8 @@ class _Question:
     """
 
     def __init__(self, analyzers: dict, x: np.ndarray, selection: Any, names: Any, batch_size: int):
-        first, *others = analyzers.values()
+        # What explains no output stands behind the others.
+        first, *others = sorted(analyzers.values(), key=lambda one: not one.explains_output)
         self._mode, self._selection, self._names = first.neuron_selection_mode, selection, names
         self._own, explained = first.predictions(x, batch_size=batch_size)
         for other in others:
@@ -298,8 +299,9 @@ def _check_alike(mode: str, explained: np.ndarray, other: Any, x: np.ndarray, ba
         ValueError: If they do not.
     """
     found = other.predictions(x, batch_size=batch)[1]
-    alike = found.shape == explained.shape and np.allclose(
-        found, explained, rtol=1e-3, atol=1e-3 * np.abs(explained).max()
+    alike = not other.explains_output or (
+        found.shape == explained.shape
+        and np.allclose(found, explained, rtol=1e-3, atol=1e-3 * np.abs(explained).max())
     )
     if other.neuron_selection_mode != mode or not alike:
         raise ValueError(

@@ -161,7 +161,51 @@ def test_every_method_has_a_page():
 
 def test_every_public_name_is_in_the_reference():
     text = "".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
-    public = {*innvestigate.__all__, *innvestigate.analyzer.__all__, *innvestigate.rules.__all__}
+    parts = ("", ".analyzer", ".rules", ".visualization", ".evaluation", ".genomics", ".stores")
+    public = {name for part in parts for name in import_module(f"innvestigate{part}").__all__}
     public -= {"rules", "analyzer"}
     missing = [name for name in public if not re.search(rf":: ([\w.]+\.)?{name}\b", text)]
     assert missing == []
+
+
+def rows_of_methods():
+    """The table of methods in the README: the names of each row, and where they link to."""
+    table = (ROOT / "README.md").read_text().split("## Methods")[1].split("\n\n")[1]
+    for row in table.splitlines()[2:]:
+        cell, target = re.match(r"\| \[(.+?)\]\((\S+?)\) \|", row).groups()
+        first, *others = re.findall(r"`(.+?)`", cell)
+        preset = first.removesuffix("_a")
+        yield [first, *(preset + name if name[0] == "_" else name for name in others)], target
+
+
+def test_every_method_is_in_the_readme():
+    missing = {*innvestigate.analyzers} - {name for names, _ in rows_of_methods() for name in names}
+    assert missing == set()
+
+
+@pytest.mark.parametrize(("names", "target"), list(rows_of_methods()))
+def test_a_method_links_to_its_page(names, target):
+    path, _, anchor = target.partition("#")
+    text = (ROOT / path).read_text()
+    headings = re.findall(r"^##+ (.+)", text, re.MULTILINE)
+    assert anchor in {"", *(re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings)}
+    assert [name for name in names if name != "lrp" and f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "methods").glob("*.md")), ids=named)
+def test_a_page_of_methods_has_a_formula_pictures_cost_and_pitfalls(page):
+    text = page.read_text()
+    assert "$$" in text
+    assert "![" in text
+    assert "\n## Cost and pitfalls\n" in text
+
+
+FORMULA = re.compile(r"(?<!`)(\$\$?)(?=\S)(.+?)\1", re.DOTALL)
+LEFT_OVER = re.compile(r"\\|<mo />|<mo>\*")  # what the converter makes of what it does not know
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if "$" in p.read_text()], ids=named)
+def test_formulas_are_understood(page):
+    convert = pytest.importorskip("latex2mathml.converter").convert
+    formulas = [formula for _, formula in FORMULA.findall(without_blocks(page))]
+    assert [formula for formula in formulas if LEFT_OVER.search(convert(formula))] == []

@@ -115,6 +115,13 @@ def test_a_heatmap_lies_over_its_image_with_a_slider():
     assert "note" in found.words and text.index("--heat") < text.index("<body>")
 
 
+def test_a_heatmap_that_is_opaque_lies_over_its_image():
+    """A filter lifts an image, and opacity below 1 a heatmap: at 1 its own place has to do it."""
+    text = page(Panel("a", Overlay(np.eye(3), np.zeros((3, 3)))))
+    assert re.search(r"\.over {[^}]*isolation: isolate", text)
+    assert re.search(r"\.over \.heat {[^}]*z-index: 1", text)
+
+
 def test_heatmaps_of_zeros_say_so():
     """In place of a bar, which has no ends."""
     image = np.zeros((3, 3))

@@ -282,6 +282,15 @@ def test_a_page_that_fails_leaves_the_old_one(tmp_path):
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("names", [["lrp.z", "random", "input"], ["random", "lrp.z"]])
+def test_what_explains_nothing_stands_beside_what_does(names, told):
+    page = told({name: create(name) for name in names}, class_names=CLASSES)
+    assert titles(page)[: len(names) + 1] == ["input", *names]
+    winners, before = probabilities().argmax(axis=1), "the output before its final activation"
+    assert [one.split(" ")[0] for one in words(page)] == [CLASSES[k] for k in winners]
+    assert before in page
+
+
 def other_kernel():
     return create(model=linear(kernel=-KERNEL))
 
