@@ -30,7 +30,7 @@ import pandas as pd
 import skimage
 import sklearn
 from evaluation import HERE, RANDOM, Data, mnist, photographs
-from evaluation import METHODS as COMPARED
+from evaluation import OF_MANY as METHODS
 from evaluation_many_page import score_table
 from imagenet_methods import preprocess
 from measure import read, write
@@ -48,7 +48,6 @@ from innvestigate.evaluation import (
     evaluate,
 )
 
-METHODS = [*COMPARED, "lrp.attn"]
 SAMPLES, LIMIT = 210, 180
 BATCH = 25  # larger ones take longer for a sample: most of it is the system handing out memory
 CANDIDATES, CONFIDENT = 240, 0.5  # crops of a photograph, of which those with such a probability

@@ -42,7 +42,7 @@ DATA = {
         "photographs. Crops of one photograph are alike: numbers are means over photographs, each "
         "the mean of its crops, and errors are standard errors over {clusters} photographs. "
         "Regions of 32 × 32 pixels, ten a step. On a network without attention `lrp.attn` is "
-        "LRP-ε with the rules of its paper for normalisation.",
+        "LRP-ε.",
     ),
     "digits": (
         "Digits",
@@ -52,19 +52,20 @@ DATA = {
 }
 
 
-def section(results: dict) -> str:
+def section(results: dict, methods: list[str]) -> str:
     """The part of the page; its pictures are written into docs/images.
 
     Args:
         results: By data set what `evaluation_many.measure` found of each method as `methods`, and
             the photograph of each sample as `clusters`.
+        methods: All methods that are to be compared.
     """
     parts = [INTRODUCTION.strip()] if results else []
     for name, (title, told) in DATA.items():
         if name in results:
             clusters = np.array(results[name]["clusters"])
-            methods = results[name]["methods"]
-            gains = by_gain(methods, clusters)
+            done = results[name]["methods"]
+            gains = by_gain(done, clusters)
             draw(gains).savefig(DOCS / f"images/evaluation_many_{name}.png", dpi=90)
             plt.close("all")
             parts += [
@@ -72,12 +73,14 @@ def section(results: dict) -> str:
                 f"{len(clusters)} samples. {told.format(clusters=len({*clusters}))}",
                 f"![AOPC over the random order, all methods](images/evaluation_many_{name}.png)",
                 findings(gains),
-                score_table(methods, clusters),
+                score_table(done, clusters),
             ]
-            failed = {m: kept["failed"] for m, kept in methods.items() if "failed" in kept}
+            failed = {m: kept["failed"] for m, kept in done.items() if "failed" in kept}
             if failed:
                 reasons = "\n".join(f"- `{method}`: {why}" for method, why in failed.items())
                 parts.append(f"Not applicable here:\n\n{reasons}")
+            if missing := [f"`{m}`" for m in methods if m not in done]:
+                parts.append(f"Not run yet: {', '.join(missing)}.")
     return "\n\n".join(parts)
 
 
