@@ -55,7 +55,7 @@ def report(
         class_names: A name for each index of the last axis of the output.
         names: What the samples are called; by default numbers.
         images: What to look at in place of x, such as photographs before their preprocessing,
-            `(n, height, width[, channels])`, as bytes or in [0, 1].
+            `(n, height, width[, channels])`, as bytes or in [0, 1]. Not with tokens or strings.
         features: The names of the columns of a table.
         tokens: For each sample the words at its places, where x holds their numbers or vectors;
             those of padding without relevance may be left out. For strings they are known.
@@ -67,9 +67,10 @@ def report(
 
     Raises:
         TypeError: If an argument is of another kind.
-        ValueError: If there is no picture for data of that shape, there is relevance behind tokens,
-            the analyzers explain different outputs or hidden layers, names do not fit what they
-            name, `out` is no page, or x or `neuron_selection` do not fit the model.
+        ValueError: If there is no picture for data of that shape, images are given with tokens or
+            strings, there is relevance behind tokens, the analyzers explain different outputs or
+            hidden layers, names do not fit what they name, `out` is no page, or x or
+            `neuron_selection` do not fit the model.
         FileNotFoundError: If there is no folder to write it to.
 
     Example:
@@ -254,8 +255,8 @@ def _samples(analyzer: Any, x: Any, names: Any, images: Any, features: Any, toke
     """The samples, with what is to be seen of them.
 
     Raises:
-        ValueError: If there is no picture for them, something else than one for each is given, or
-            there are names of columns for what is no table.
+        ValueError: If there is no picture for them, or two, something else than one for each is
+            given, or there are names of columns for what is no table.
     """
     if isinstance(x, dict) or len(analyzer.input_spec.tensors) > 1:
         raise ValueError(
@@ -267,6 +268,9 @@ def _samples(analyzer: Any, x: Any, names: Any, images: Any, features: Any, toke
     if not 0 < count <= MOST:
         raise ValueError(f"A page has from 1 to {MOST} samples. Received: {count}.")
     listed = [f"sample {i}" for i in range(count)] if names is None else check_texts("names", names)
+    if images is not None and (tokens is not None or x.dtype.kind in "OSU"):
+        what = "tokens=" if tokens is not None else "strings, which are shown as their tokens"
+        raise ValueError(f"A page shows images or tokens, not both. Received: images= and {what}.")
     if x.dtype.kind in "OSU" and tokens is None:
         tokens = analyzer.tokens(x).reshape(count, -1).tolist()
     if tokens is not None:

@@ -257,6 +257,8 @@ def test_strings_bring_their_tokens(told):
     assert re.findall(r">([^<]*)</span>", page) == padded
     page = told(create("lrp.epsilon", without_padding(model)), np.array(["a good film", "film"]))
     assert re.findall(r">([^<]*)</span>", page) == ["[UNK]", "good", "film", "film"]
+    with pytest.raises(ValueError, match="not both.*images= and strings"):
+        told(create("lrp.epsilon", model), np.array(["a good film", "film"]), images=X)
 
 
 def test_many_batches(told):
@@ -325,6 +327,7 @@ def other_kernel():
         ({"images": 3}, ValueError, "images must be 2"),
         ({"images": X[:1]}, ValueError, "images must be 2"),
         ({"tokens": [["a"]]}, ValueError, "tokens must be 2"),
+        ({"tokens": [["a"]] * 2, "images": X}, ValueError, "not both.*images= and tokens="),
         ({"tokens": ["a", "b"]}, TypeError, "Each of tokens"),
         ({"class_names": ["a", "b"]}, ValueError, "class_names must be as many .* 3"),
         ({"neuron_selection": 1}, ValueError, "neuron_selection must be None"),
