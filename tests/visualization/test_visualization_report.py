@@ -257,7 +257,7 @@ def test_strings_bring_their_tokens(told):
     assert re.findall(r">([^<]*)</span>", page) == padded
     page = told(create("lrp.epsilon", without_padding(model)), np.array(["a good film", "film"]))
     assert re.findall(r">([^<]*)</span>", page) == ["[UNK]", "good", "film", "film"]
-    with pytest.raises(ValueError, match="not both.*images= and strings"):
+    with pytest.raises(ValueError, match=r"not both.*images= and strings"):
         told(create("lrp.epsilon", model), np.array(["a good film", "film"]), images=X)
 
 
