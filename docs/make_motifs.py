@@ -1,4 +1,4 @@
-"""Run docs/howto/motifs.md and MoDISco, and draw docs/images/motifs.png.
+"""Run docs/howto/motifs.md and MoDISco; draw docs/images/motifs.png and mutagenesis.png.
 
     python docs/make_motifs.py path/of/modisco
 
@@ -27,7 +27,7 @@ sys.path.insert(0, str(HERE.parent))
 from tests.docs.pages import blocks  # noqa: E402
 
 PAGE = HERE / "howto" / "motifs.md"
-PICTURE = HERE / "images" / "motifs.png"
+PICTURES = HERE / "images"
 EXPLAINS = "analyzer.analyze("
 
 
@@ -51,8 +51,8 @@ def trimmed(logo):
     return logo[max(0, start - 2) : end + 3]
 
 
-def run_page(program: str) -> None:
-    """Run the page's blocks, and MoDISco on what they write, in the folder we are in."""
+def run_page() -> dict:
+    """Run the page's blocks in the folder we are in, and return their names."""
     names = {"__name__": "page"}
     for code in blocks(PAGE, "python"):
         start, held = time.process_time(), _peak()
@@ -60,6 +60,11 @@ def run_page(program: str) -> None:
         if EXPLAINS in code:
             taken = time.process_time() - start
             print(f"contributions: {taken:.1f} s of one core, {_peak() - held} MiB")
+    return names
+
+
+def run_modisco(program: str) -> None:
+    """Run MoDISco on what the page has written, as it says."""
     (line,) = [x for x in "".join(blocks(PAGE, "bash")).splitlines() if x.startswith("modisco ")]
     subprocess.run([program, *line.split()[1:]], check=True)
     taken = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -72,14 +77,16 @@ def _peak() -> int:
 
 
 def main(program: str) -> None:
-    """Write the picture."""
+    """Write the pictures."""
     mpl.use("Agg")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        run_page(program)
-        figure = draw("motifs/results.h5")
-    figure.savefig(PICTURE, dpi=110)
-    print(f"Written: {PICTURE}")
+        figures = {"mutagenesis": run_page()["logo"].figure}
+        run_modisco(program)
+        figures["motifs"] = draw("motifs/results.h5")
+    for name, figure in figures.items():
+        figure.savefig(PICTURES / f"{name}.png", dpi=110, bbox_inches="tight")
+        print(f"Written: {PICTURES / name}.png")
 
 
 if __name__ == "__main__":
