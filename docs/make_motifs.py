@@ -1,4 +1,4 @@
-"""Run docs/howto/motifs.md and MoDISco, and draw docs/images/motifs.png.
+"""Run docs/howto/motifs.md and MoDISco, and draw docs/images/motifs.png and mutagenesis.png.
 
     python docs/make_motifs.py path/of/modisco
 
@@ -28,6 +28,7 @@ from tests.docs.pages import blocks  # noqa: E402
 
 PAGE = HERE / "howto" / "motifs.md"
 PICTURE = HERE / "images" / "motifs.png"
+OF_LETTERS = HERE / "images" / "mutagenesis.png"
 EXPLAINS = "analyzer.analyze("
 
 
@@ -51,8 +52,16 @@ def trimmed(logo):
     return logo[max(0, start - 2) : end + 3]
 
 
-def run_page(program: str) -> None:
-    """Run the page's blocks, and MoDISco on what they write, in the folder we are in."""
+def draw_letters(names: dict) -> plt.Figure:
+    """What the letters of one sequence are worth, by in-silico mutagenesis."""
+    figure, ax = plt.subplots(figsize=(8, 1.7), layout="constrained")
+    plot_sequence_logo((names["by_mutation"][0] * names["x"][0])[55:145], ax)
+    ax.set(ylabel="worth")
+    return figure
+
+
+def run_page() -> dict:
+    """Run the page's blocks in the folder we are in, and return their names."""
     names = {"__name__": "page"}
     for code in blocks(PAGE, "python"):
         start, held = time.process_time(), _peak()
@@ -60,6 +69,11 @@ def run_page(program: str) -> None:
         if EXPLAINS in code:
             taken = time.process_time() - start
             print(f"contributions: {taken:.1f} s of one core, {_peak() - held} MiB")
+    return names
+
+
+def run_modisco(program: str) -> None:
+    """Run MoDISco on what the page has written, as the page says."""
     (line,) = [x for x in "".join(blocks(PAGE, "bash")).splitlines() if x.startswith("modisco ")]
     subprocess.run([program, *line.split()[1:]], check=True)
     taken = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -72,14 +86,14 @@ def _peak() -> int:
 
 
 def main(program: str) -> None:
-    """Write the picture."""
+    """Write the pictures."""
     mpl.use("Agg")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        run_page(program)
-        figure = draw("motifs/results.h5")
-    figure.savefig(PICTURE, dpi=110)
-    print(f"Written: {PICTURE}")
+        draw_letters(run_page()).savefig(OF_LETTERS, dpi=110)
+        run_modisco(program)
+        draw("motifs/results.h5").savefig(PICTURE, dpi=110)
+    print(f"Written: {OF_LETTERS}, {PICTURE}")
 
 
 if __name__ == "__main__":
