@@ -97,7 +97,11 @@ def section() -> str:
     return "\n".join(
         [
             INTRODUCTION.format(methods=names(METHODS)),
-            f"All of them work with these {len(work)}: {names(work)}.",
+            f"<details><summary>All of them work with these {len(work)}</summary>",
+            "",
+            f"{names(work)}.",
+            "",
+            "</details>",
             "",
             markdown(["what becomes of others", header], [[w, names(n)] for w, n in said.items()]),
             "",

@@ -3,7 +3,7 @@
 import re
 
 NAME = re.compile(r'(?<=<span class="pre">)[^<]+(?=</span>)')
-JOINT = re.compile(r"(?<=\w)([._])(?=\w)")
+JOINT = re.compile(r"(?<=\w{4})([._])(?=\w)")  # not behind `lrp.` and `ops.`
 
 
 def with_breaks(body):

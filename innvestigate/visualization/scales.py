@@ -119,8 +119,10 @@ def say_sum(ax, relevance: np.ndarray, accounted: float | None, below: float = 3
 
 
 def ink_on(colour: tuple[float, ...]) -> str:
-    """Black or white, whichever is read better on a colour."""
-    return "black" if luminance(np.array(colour[:3])) > 0.5 else "white"
+    """Black or white, whichever has more contrast with a colour, by the formula of WCAG 2."""
+    rgb = np.array(colour[:3])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return "black" if linear @ (0.2126, 0.7152, 0.0722) > 0.179 else "white"
 
 
 def luminance(rgb: np.ndarray) -> np.ndarray:

@@ -70,6 +70,21 @@ def test_html_shows_every_token_with_its_number_and_colour():
     np.testing.assert_array_equal(RELEVANCE, before)
 
 
+def brightness(colour):
+    """The relative luminance of WCAG 2, channel by channel."""
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    return sum(part * c for part, c in zip((0.2126, 0.7152, 0.0722), channels, strict=True))
+
+
+def test_words_are_read_on_every_colour():
+    """Contrast is at least 4.5, as level AA asks for."""
+    spans = Spans(str(text_html(["w"] * 513, np.linspace(-1, 1, 513))))
+    assert {style["color"] for _, _, style in spans.found} == {"black", "white"}
+    for _, _, style in spans.found:
+        values = [brightness(mpl.colors.to_rgb(style[k])) for k in ("color", "background")]
+        assert (max(values) + 0.05) / (min(values) + 0.05) >= 4.5
+
+
 def test_the_strongest_token_has_the_full_colour_whatever_its_sign():
     (_, _, style), *_ = Spans(str(text_html(["a", "b"], [-3, 1]))).found
     np.testing.assert_allclose(bytes_of(style["background"]), BLUE, atol=1)
