@@ -24,6 +24,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from bench import tape_gradient
 from keras import layers
+from matplotlib.ticker import LogLocator
 from measure import (
     images,
     in_own_process,
@@ -173,9 +174,11 @@ def draw(found: dict, what: str, label: str) -> None:
             ax.plot(sizes, values, style, color=colour, label=method, markersize=4)
         ax.set(xscale="log", xlabel=AXES[name].unit)
         if what == "memory":  # most of which is the process itself
-            ax.set_ylim(0)
+            ax.set_ylim(0, 1.1 * max(line.get_ydata().max() for line in ax.lines))
         else:
             ax.set_yscale("log")
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            ax.yaxis.set_major_formatter("{x:g}")
         ax.set_xticks(AXES[name].sizes, map(str, AXES[name].sizes))
         ax.minorticks_off()
         ax.set_title(AXES[name].method, fontsize=9)

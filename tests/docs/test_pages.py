@@ -3,8 +3,10 @@
 import ast
 import doctest
 import re
+import runpy
 from importlib import import_module
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import keras
 import matplotlib as mpl
@@ -209,3 +211,21 @@ def test_formulas_are_understood(page):
     convert = pytest.importorskip("latex2mathml.converter").convert
     formulas = [formula for _, formula in FORMULA.findall(without_blocks(page))]
     assert [formula for formula in formulas if LEFT_OVER.search(convert(formula))] == []
+
+
+def test_names_break_behind_words_not_within_them():
+    with_breaks = runpy.run_path(DOCS / "_ext" / "breaks.py")["with_breaks"]
+    name = '<span class="pre">{}</span> lrp.epsilon_plus'
+    found = with_breaks(name.format("lrp.epsilon_plus"))
+    assert found == name.format("lrp.epsilon_<wbr>plus")
+    assert with_breaks(name.format("deeplift.rescale")).count("<wbr>") == 1
+
+
+def test_a_comma_stays_with_its_formula():
+    pytest.importorskip("latex2mathml")
+    nodes = pytest.importorskip("docutils.nodes")
+    mathml = runpy.run_path(DOCS / "_ext" / "mathml.py")
+    written = SimpleNamespace(body=[])
+    with pytest.raises(nodes.SkipNode):
+        mathml["visit_inline"](written, nodes.math(text="x"))
+    assert written.body[0].endswith("</math>&#8288;")  # a word joiner
