@@ -86,9 +86,8 @@ def report(
     given = None if class_names is None else check_texts("class_names", class_names)
     with replacing(path) as file:
         question = _Question(asked, samples.x, neuron_selection, given, batch_size)
-        plans = {name: rows_of_plan(analyzer) for name, analyzer in asked.items()}
         told: dict[str, Any] = {
-            "plans": plans,
+            "plans": {name: rows_of_plan(analyzer) for name, analyzer in asked.items()},
             "facts": {"explained": question.subject, **facts(first.text.model)},
         }
         for piece in html_report(question.answers(samples), title=title, **told):
