@@ -78,3 +78,12 @@ def copy_notebooks() -> None:
 
 
 copy_notebooks()
+
+
+def link_notebooks(app, page: str, source: list[str]) -> None:
+    """Pages link notebooks where the repository has them; here they lie beside the pages."""
+    source[0] = source[0].replace("](../../examples/notebooks/", "](../notebooks/")
+
+
+def setup(app):
+    app.connect("source-read", link_notebooks)
