@@ -21,8 +21,7 @@ READS_STRINGS = ("transformer",)  # by a layer that Keras runs on TensorFlow alo
 LONG = (
     *("imagenet_comparing_methods", "imagenet_comparing_networks", "mnist_comparing_methods"),
     *("mnist_comparing_output_neurons", "mnist_perturbation_analysis", "genomics", "tabular"),
-    "time_series",
-    "spray_clustering",
+    *("time_series", "multilabel", "spray_clustering"),
 )
 """`make notebooks` runs them: a minute each, or more."""
 RUNNABLE = [
