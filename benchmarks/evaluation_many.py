@@ -12,7 +12,8 @@ means, which are those of a handful of photographs, however many crops there are
 
 A method gets at most `--limit` seconds on each data set: where it is too slow for all samples it
 gets the first ones, and the table says how many. What was found is kept after every method in
-benchmarks/results/evaluation_many.json, and not run again; with other `--samples` in demo/.
+benchmarks/results/evaluation_many.json, and not run again; with other `--samples` in demo/. With a
+larger limit methods go on where they stopped.
 """
 
 from __future__ import annotations
@@ -123,16 +124,26 @@ def many_digits(count: int) -> tuple[Data, np.ndarray, Callable]:
 DATA = {"photographs": many_photographs, "digits": many_digits}
 
 
-def measure(data: Data, curves: Callable, method: str, limit: float) -> dict:
-    """The numbers of each sample by metric, of as many samples as there is time for."""
-    start = time.perf_counter()
+def measure(data: Data, curves: Callable, method: str, limit: float, kept: dict) -> dict:
+    """The numbers of each sample by metric, of as many samples as there is time for.
+
+    Args:
+        data: The network and the samples.
+        curves: Makes the metrics of orders.
+        method: The method.
+        limit: Seconds that it gets, those of earlier runs included.
+        kept: What earlier runs have found.
+    """
+    start = time.perf_counter() - kept.get("seconds", 0)
     if method == RANDOM:
         given, metrics = np.zeros_like(data.x), curves("random")
     else:
         given = data.create(method, data.model)
         metrics = [*curves(*ORDERS), Sparseness(), Complexity()]
     options = {"batch_size": BATCH, "seed": 0, "verbose": 0}
-    parts, done, size = [], 0, 2  # the first part compiles the method
+    values = kept.get("values", {})
+    done = len(next(iter(values.values()), []))
+    parts, size = [], min(2, len(data.x) - done)  # the first part compiles the method
     while size > 0:
         began, rows = time.perf_counter(), slice(done, done + size)
         own = {"given": given[rows] if method == RANDOM else given}
@@ -142,9 +153,16 @@ def measure(data: Data, curves: Callable, method: str, limit: float) -> dict:
         size = min(4 * size, len(data.x) - done, int((limit - (now - start)) / each))
     found = pd.concat(parts).groupby("metric", sort=False)["value"]
     return {
-        "values": {metric: values.round(5).tolist() for metric, values in found},
+        "values": {name: values.get(name, []) + new.round(5).tolist() for name, new in found},
         "seconds": round(time.perf_counter() - start, 1),
     }
+
+
+def is_missing(kept: dict | None, samples: int, limit: float) -> bool:
+    """Whether samples are left that there is time for."""
+    if kept is None or "values" not in kept:
+        return kept is None
+    return len(next(iter(kept["values"].values()))) < samples and kept["seconds"] < 0.9 * limit
 
 
 def main():
@@ -162,9 +180,10 @@ def main():
         done = results.setdefault(name, {"methods": {}})["methods"]
         results[name]["clusters"] = clusters.tolist()
         for method in [RANDOM, *arguments.methods.split(",")]:
-            if method not in done:
+            if is_missing(done.get(method), len(data.x), arguments.limit):
                 try:
-                    done[method] = measure(data, curves, method, arguments.limit)
+                    kept = done.get(method, {})
+                    done[method] = measure(data, curves, method, arguments.limit, kept)
                 except (TypeError, ValueError, innvestigate.NoRuleError) as error:
                     done[method] = {"failed": str(error)[:300]}
                 write(path, results)

@@ -121,7 +121,7 @@ def score_table(methods: dict, clusters: np.ndarray) -> str:
     for method, found in values.items():
         count = len(found[MOST])
         cells = [mean_and_error(np.array(found[m]), clusters[:count]) for m in columns]
-        texts = [f"{mean:.3f} ± {error:.3f}" for mean, error in [gains[method], *cells]]
+        texts = [f"{mean:z.3f} ± {error:.3f}" for mean, error in [gains[method], *cells]]
         rows.append([f"`{method}`", str(count), *texts])
     return markdown(["method", "samples", GAIN, *map(COLUMNS.get, columns)], rows)
 

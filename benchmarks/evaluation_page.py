@@ -279,12 +279,12 @@ def after_all(randomization: pd.DataFrame) -> dict[str, pd.Series]:
 
 def number(value: float) -> str:
     """A number with two digits, and no negative zero."""
-    return f"{round(value, 2) + 0:.2f}"
+    return f"{value:z.2f}"
 
 
 def with_error(mean: float, error: float) -> str:
     """A number and its standard error."""
-    return f"{mean:.3f} ± {error:.3f}"
+    return f"{mean:z.3f} ± {error:.3f}"
 
 
 def draw_curves(curves: pd.DataFrame) -> plt.Figure:

@@ -12,6 +12,8 @@ from keras import layers, ops, tree
 import innvestigate
 from tests.frameworks import gradients
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 FAMILIES = ("guided_backprop", "lrp.alpha_1_beta_0", "integrated_gradients", "occlusion")
 
 

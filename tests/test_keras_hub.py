@@ -11,6 +11,8 @@ from keras import tree, utils
 import innvestigate
 from benchmarks.keras_hub_models import MODELS, data, model
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 ABSTRACT = {"", "FeaturePyramid"}  # the base class; a part that is built on a given backbone
 NAMES = ["Bert", "Llama", "Bart", "SwinTransformer"]
 

@@ -11,6 +11,8 @@ from keras import layers, ops
 import innvestigate
 
 hub = keras_hub.layers
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 TOKENS = np.array([[3, 4, 5, 0, 0], [1, 2, 3, 4, 5], [7, 0, 0, 0, 0]])
 REFERENCE = np.array([[8, 8, 8, 0, 0], [8, 8, 8, 8, 8], [8, 0, 0, 0, 0]])
 

@@ -13,6 +13,8 @@ from tests.frameworks import gradients
 
 FLAT, SEQUENCE, IMAGE, VOLUME = (6,), (6, 4), (8, 8, 4), (6, 6, 6, 2)
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 ONE_INPUT = {
     **{
         name: (getattr(layers, name)(), FLAT)

@@ -13,6 +13,8 @@ from tests.frameworks import NAME
 from tests.graph import operation_cases, test_every_layer
 from tests.graph.operation_cases import OUTSIDE, names
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "coverage.md").read_text()
 GRADIENT, EPSILON, _, DEEPLIFT = range(4)  # the order of what was found

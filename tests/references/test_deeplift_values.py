@@ -13,6 +13,8 @@ import pytest
 import innvestigate
 from tests.references import deeplift_networks as networks
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 FOLDER = Path(__file__).parent / "deeplift"
 RULES = {
     "Rescale": "rescale",

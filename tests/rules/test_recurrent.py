@@ -14,6 +14,8 @@ from tests.frameworks import examples, in_float32
 from tests.models import randomize
 from tests.rules import naive_recurrent as naive
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 DOUBLE = {"dtype": "float64"}
 
 
