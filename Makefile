@@ -8,7 +8,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 help:
 	@echo "make demo    explain real digits and photographs with every method -> demo/*.png"
 	@echo "make test    lint, and run the whole test suite"
-	@echo "make test-jax, make test-torch   the suite on another backend; EVERY=5 runs every fifth test"
+	@echo "make test-jax, make test-torch   the suite on another backend; EVERY=5 runs one test in five"
 	@echo "make quick   run a sample of the tests, under 3 minutes"
 	@echo "make fuzz    hostile files, inputs and command lines, all of them -> docs/reliability.md"
 	@echo "make docs    the documentation as a site -> build/docs/index.html"
