@@ -50,7 +50,9 @@ well does the sum of their relevance correlate with the drop of the probability?
 For relevance that is no sum of contributions, such as the gradient's, no high value is expected.
 
 **Max-sensitivity** (Yeh et al. 2019). The largest relative change of the heatmap among five inputs
-that differ by at most 0.1 in each pixel. Small is steady; a heatmap that ignores the input has 0.
+that differ by at most 0.1 in each pixel. Small is steady; a heatmap that ignores the input has 0,
+and one that is zero at a sample but not beside it, such as Grad-CAM's where nothing speaks for the
+class, ∞.
 
 **Similarity after randomisation** (Adebayo et al. 2018). The weights of the layers are shuffled,
 from the output down. The number is the rank correlation of the heatmap with that of the trained
@@ -174,7 +176,9 @@ def write_page(
         if reasons:
             parts.append("Not applicable here:\n\n" + "\n".join(reasons))
         if missing[name]:
-            parts.append(f"Not run yet: {', '.join(f'`{m}`' for m in missing[name])}.")
+            listed = ", ".join(f"`{m}`" for m in missing[name])
+            where = "[hundreds of samples](#hundreds-of-samples)"
+            parts.append(f"Not run here, but on {where}: {listed}.")
     (DOCS / "evaluation.md").write_text(
         "\n\n".join([*(p.strip() for p in [*parts, *further] if p), REPRODUCE])
     )
@@ -284,7 +288,7 @@ def number(value: float) -> str:
 
 def with_error(mean: float, error: float) -> str:
     """A number and its standard error."""
-    return f"{mean:z.3f} ± {error:.3f}"
+    return f"{mean:z.3f} ± {error:.3f}" if np.isfinite(mean) else "∞"
 
 
 def draw_curves(curves: pd.DataFrame) -> plt.Figure:
