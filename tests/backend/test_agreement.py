@@ -16,9 +16,15 @@ from tests.frameworks import NAME
 from tests.test_table import METHODS, UNSTABLE
 
 
+# Their sums of positive parts are off by up to 5e-6 on each framework; in float64 all agree to 1e-14.
+ROUNDED = {("attention", f"lrp.{name}") for name in ("z_plus", "alpha_1_beta_0_IB")}
+ROUNDED |= {("attention", "lrp.excitation_backprop")}
+
+
 def limit(key: str) -> float:
     """By how much the numbers of a model, a method and an input may differ."""
-    return UNSTABLE.get(key.split(" ")[1], 1e-5)
+    model, method, _ = key.split(" ")
+    return UNSTABLE.get(method, 2e-5 if (model, method) in ROUNDED else 1e-5)
 
 
 @pytest.fixture(scope="module")
