@@ -15,8 +15,7 @@ from tests.backend.agreement import MODELS
 from tests.frameworks import NAME
 from tests.test_table import METHODS, UNSTABLE
 
-
-# Their sums of positive parts are off by up to 5e-6 on each framework; in float64 all agree to 1e-14.
+# In float32 sums of positive parts are off by up to 5e-6 on each framework; in float64 by 1e-14.
 ROUNDED = {("attention", f"lrp.{name}") for name in ("z_plus", "alpha_1_beta_0_IB")}
 ROUNDED |= {("attention", "lrp.excitation_backprop")}
 
