@@ -95,7 +95,7 @@ def layer_output(graph: Graph, name: str, argument: str = "layers") -> KerasTens
         problem = "is ambiguous" if found else "is unknown"
         further = "'input' or " if argument == "layers" else ""
         raise ValueError(
-            f"The layer name {name!r} {problem}. Expected in {argument}: {further}"
+            f"The layer name {shown(name)} {problem}. Expected in {argument}: {further}"
             f"one of {', '.join(found or known)}."
         )
     if len(known[found[0]]) != 1:

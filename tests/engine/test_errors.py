@@ -147,6 +147,7 @@ def test_unknown_mode():
         ("lrp.epsilon_gamma_box", {"low": 0}, "needs the least and greatest"),
         ("gradient", {"layers": "dense"}, "must be a non-empty list"),
         ("gradient", {"layers": ("nothing",)}, "The layer name 'nothing' is unknown"),
+        ("gradient", {"layers": ("x" * 5000,)}, r"The layer name 'x{50,120} ... is unknown"),
         ("gradient", {"output": "nothing"}, "There is no output 'nothing'"),
     ],
 )

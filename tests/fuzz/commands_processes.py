@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +147,7 @@ def _ended(case, folder):
             stderr=subprocess.PIPE if case.stderr == "read" else err,
             env=environment | case.environment,
             cwd=folder,
-            preexec_fn=case.before,
+            preexec_fn=partial(_prepare, case.before),
             text=True,
             errors="replace",
         )
@@ -163,6 +164,13 @@ def _ended(case, folder):
         process.kill()
         said = process.communicate()
     return process.returncode, said[0] or "", said[1] or ""
+
+
+def _prepare(before):
+    """Ctrl-C interrupts, whatever started these processes: a job in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if before is not None:
+        before()
 
 
 def _around(case):

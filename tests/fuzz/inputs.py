@@ -331,7 +331,8 @@ def _close(a, b):
     if a.size != b.size:
         return False
     if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
-        return a.tolist() == b.tolist()
+        first, second = (pd.Series(each.reshape(-1), dtype=object) for each in (a, b))
+        return first.equals(second)  # to which NaN is NaN
     return np.allclose(a.reshape(-1), b.reshape(-1), rtol=1e-4, atol=1e-6, equal_nan=True)
 
 
