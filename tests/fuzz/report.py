@@ -115,7 +115,7 @@ def _sections():
     if not PAGE.exists():
         return {}
     _, *parts = re.split(r"^## (.*)\n\n", PAGE.read_text(), flags=re.MULTILINE)
-    return dict(zip(parts[::2], parts[1::2], strict=True))
+    return {title: f"{part.strip()}\n" for title, part in zip(parts[::2], parts[1::2], strict=True)}
 
 
 if __name__ == "__main__":
