@@ -21,7 +21,7 @@ ALLOWED = {
     "distributed": {*LAYERS[1:], "evaluation", "stores"},
     "engine": {"rules", "graph", "backend", "genomics", "stores"},  # genomics: which it saves
     "evaluation": {"backend"},  # to run models as fast as the backend does
-    "visualization": set(),
+    "visualization": {"backend"},  # whose name pages tell
     "genomics": set(),
     "stores": set(),
     "utils": {"visualization"},  # by its old name
@@ -92,7 +92,7 @@ def test_a_circle_would_be_found():
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_only_the_trace_reads_what_is_private_elsewhere(path):
-    if path.name in (*OF_KERAS, "quantized.py"):
+    if path.name in OF_KERAS:
         return
     known = {node.attr for node in parsed(ast.Attribute, path) if _is_own(node.value)}
     private = [
@@ -125,10 +125,7 @@ def _name(node):
 PATTERNS = {
     "a copy that is changed": (r"copy\.copy|vars\([^)]*\)\.update", ()),
     "a mask as an attribute": (r"_keras_mask", ("graph/trace.py",)),
-    "which backend runs": (
-        r"backend\(\)",
-        ("backend/__init__.py", "visualization/asking.py"),  # which tells it
-    ),
+    "which backend runs": (r"backend\(\)", ("backend/__init__.py",)),
 }
 
 

@@ -7,6 +7,7 @@ activation whose derivative is 1, as in Keras's own gradient. With LoRA, z = Ŵ 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -72,27 +73,44 @@ def _rounded(layer, x, axis):
     return keras.layers.Activation(rounded, dtype=x.dtype, name="rounded")(x)
 
 
+def _weight(layer, name: str):
+    """A weight by its name: what `layer.kernel` returns has LoRA in it."""
+    return next(weight for weight in layer.weights if weight.name == name)
+
+
 def _dense_kernel(layer):
-    levels = layer._kernel
+    levels = _weight(layer, "kernel")
     if layer.quantization_mode == "int4":
-        levels = keras.quantizers.unpack_int4(levels, layer._orig_output_dim, axis=-1)
+        levels = keras.quantizers.unpack_int4(levels, layer.units, axis=-1)
     return _scaled(layer, levels, layer.kernel_scale, getattr(layer, "kernel_zero", None))
 
 
 def _einsum_kernel(layer):
+    packed = _weight(layer, "kernel")
     if layer.quantization_mode == "int8":
-        scale = layer._adjust_scale_for_dequant(ops.convert_to_tensor(layer.kernel_scale))
-        return _scaled(layer, layer._kernel, scale)
-    columns = layer._int4_unpacked_column_size
-    levels = keras.quantizers.unpack_int4(layer._kernel, columns, axis=-1)
+        return _scaled(layer, packed, _einsum_scale(layer, packed.shape))
+    columns = math.prod(layer.original_kernel_shape) // packed.shape[0]
+    levels = keras.quantizers.unpack_int4(packed, columns, axis=-1)
     kernel = _scaled(layer, levels, layer.kernel_scale, getattr(layer, "kernel_zero", None))
     return ops.reshape(kernel, layer.original_kernel_shape)
+
+
+def _einsum_scale(layer, shape):
+    """The scales of columns with the axes of the kernel: they are kept with those of the output."""
+    read, output = layer.equation.split("->")
+    sizes = dict(zip(read.split(",")[1], shape, strict=True))
+    columns = [axis for axis in output if axis in sizes]
+    scale = ops.reshape(layer.kernel_scale, [sizes[axis] for axis in columns])
+    order = [columns.index(axis) for axis in sizes if axis in columns]
+    return ops.reshape(
+        ops.transpose(scale, order), [n if a in columns else 1 for a, n in sizes.items()]
+    )
 
 
 def _reverse_kernel(layer):
     turn = ops.transpose if layer.tie_weights else lambda x: x
     name = "embeddings" if layer.tie_weights else "reverse_embeddings"
-    levels = turn(layer._embeddings if layer.tie_weights else layer.reverse_embeddings)
+    levels = turn(_weight(layer, name))
     if layer.quantization_mode == "int4":
         levels = keras.quantizers.unpack_int4(levels, layer.output_dim, axis=0)
     zero = getattr(layer, f"{name}_zero", None)

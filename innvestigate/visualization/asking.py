@@ -51,12 +51,14 @@ def rows_of_plan(analyzer: Any) -> list[dict]:
 
 def facts(model: Any) -> dict[str, str]:
     """What explains how explanations were made: the model and all versions."""
-    import keras
+    import keras  # here, as pictures need neither
+
+    from innvestigate.backend import NAME
 
     return {
         "model": f"{model.name}, {model.count_params():,} weights",
         "innvestigate": __version__,
-        "Keras": f"{keras.__version__} on {keras.config.backend()}",
+        "Keras": f"{keras.__version__} on {NAME}",
         "numpy": np.__version__,
         "Python": platform.python_version(),
         "made": datetime.now().astimezone().isoformat(" ", "seconds"),
