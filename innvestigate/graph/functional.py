@@ -1,4 +1,8 @@
-"""The graphs that functional models carry with them, as Keras keeps them."""
+"""The graphs that functional models carry with them, as Keras keeps them.
+
+Keras shows the layers of a model to the public, but not the calls of them: a shared layer has
+several, each on other tensors. It keeps these as nodes, by depth.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +41,8 @@ def calls_of(function) -> list[Call]:
 def inputs_for(function, args, kwargs) -> list | None:
     """What a nested model was called on, in the order of its own inputs."""
     given = args[0] if args else kwargs.get("inputs")
-    expected = function._inputs_struct
-    if isinstance(given, dict) and not isinstance(expected, dict):
+    by_place = isinstance(function, Functional) and not isinstance(function.input, dict)
+    if isinstance(given, dict) and by_place:
         given = [given.get(tensor.name) for tensor in function.inputs]
     values = tree.flatten(given)
     fits = len(values) == len(function.inputs) and all(
