@@ -45,7 +45,7 @@ class Text:
         self.graph, self.model = graph, model
         if self._parts is not None:
             self.graph = self._parts[1]
-            self.model = build_forward(self.graph, model.name)
+            self.model = build_forward(self.graph, model.name, keras.Model)
         compares = check and holds_strings and self._parts is not None
         outputs = range(len(self.graph.flat_outputs))
         self._guards = [Guard(model, self._whole, i, compares) for i in outputs]

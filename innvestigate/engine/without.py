@@ -31,7 +31,7 @@ def model_wo_softmax(model: keras.Model) -> keras.Model:
             f"No output of the model {model.name!r} ends in a softmax: there is nothing to take "
             "off. For other activations use model_wo_output_activation."
         )
-    return build_forward(graph, f"{model.name}_wo_softmax")
+    return build_forward(graph, f"{model.name}_wo_softmax", keras.Model)
 
 
 def model_wo_output_activation(model: keras.Model) -> keras.Model:
@@ -44,7 +44,7 @@ def model_wo_output_activation(model: keras.Model) -> keras.Model:
         A functional model with the same inputs, and the pre-activation of every output.
     """
     graph, _ = _without(model, changes_sign, is_activation)
-    return build_forward(graph, f"{model.name}_wo_output_activation")
+    return build_forward(graph, f"{model.name}_wo_output_activation", keras.Model)
 
 
 def _without(model: keras.Model, *kinds: Callable[[Step], bool]) -> tuple[Graph, list[bool]]:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import KerasTensor, tree
 
-from innvestigate.graph.constants import Constant
+from innvestigate.graph.constants import constants_of
 from innvestigate.graph.run import execute, summed
 from innvestigate.graph.step import Step, like
 
@@ -120,7 +120,7 @@ def holders_of_variables(step: Step) -> list:
     holders = [operation] if isinstance(operation, keras.Layer) else []
     leaves = tree.flatten((step.arguments, getattr(step.operation, "constants", ())))
     holders += [leaf for leaf in leaves if isinstance(leaf, keras.Variable)]
-    return holders + [leaf.layer for leaf in leaves if isinstance(leaf, Constant)]
+    return holders + [constant.layer for constant in constants_of(step)]
 
 
 def unpack(values: list):

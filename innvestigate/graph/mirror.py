@@ -12,7 +12,14 @@ import keras
 from keras import KerasTensor, ops, tree
 
 from innvestigate.backend import argmax, jit_compile
-from innvestigate.graph.layers import AtOnce, ByLayer, holders_of_variables, shaped, unpack
+from innvestigate.graph.layers import (
+    AtOnce,
+    ByLayer,
+    MirrorLayer,
+    holders_of_variables,
+    shaped,
+    unpack,
+)
 from innvestigate.graph.operations import Kind, body_of, kind_of
 from innvestigate.graph.run import (
     At,
@@ -20,6 +27,7 @@ from innvestigate.graph.run import (
     Signals,
     active_inputs,
     backward,
+    computed_once,
     float_type,
     forward,
     in_floats,
@@ -29,8 +37,17 @@ from innvestigate.graph.step import Graph, Step, is_complex, is_float
 from innvestigate.graph.task import EXPLAINED, OUTPUT, Method, Task
 
 
-class Mirror(keras.Model):
-    """A functional model whose variables are read once for each call.
+class ForwardModel(keras.Model):
+    """A functional model of steps: what several of them read of weights is computed once a call."""
+
+    def call(self, inputs, training=None, mask=None):
+        steps = [layer.runs for layer in self.layers if isinstance(layer, MirrorLayer)]
+        with computed_once(step for step in steps if step is not None):
+            return super().call(inputs, training=training, mask=mask)
+
+
+class Mirror(ForwardModel):
+    """A model of steps whose variables are read once for each call.
 
     The forward and the backward layer of a step then work on the same tensors, and a compiler sees
     that what both of them compute needs to be computed only once.
@@ -62,15 +79,22 @@ def build_mirror(task: Task, method: Method, name: str) -> keras.Model:
     return Builder(task, method).build(name)
 
 
-def build_forward(graph: Graph, name: str) -> keras.Model:
-    """The model that runs a graph forward, on the weights of the user's model."""
+def build_forward(graph: Graph, name: str, kind: type = ForwardModel) -> keras.Model:
+    """The model that runs a graph forward, on the weights of the user's model.
+
+    Args:
+        graph: The graph.
+        name: Name of the model.
+        kind: What it is; `keras.Model` where it is to be explained, as one with a call of its own
+            has no graph.
+    """
     values = {t: _input(t, t.dtype, t.name) for t in graph.flat_inputs}
     with _deep(graph.steps):
         run = ByLayer(float_type(graph)).run
         values = forward(graph.leading_to(graph.flat_outputs), values, run)
         wear = lambda t: values[t]  # noqa: E731
         inputs = tree.map_structure(wear, graph.inputs)
-        model = keras.Model(inputs, tree.map_structure(wear, graph.outputs), name=name)
+        model = kind(inputs, tree.map_structure(wear, graph.outputs), name=name)
     return _compiled(model, graph.steps)
 
 

@@ -6,7 +6,8 @@ in its place (`graph.mirror`), so that its summary reads as the method.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial, reduce
 from operator import add
 from typing import Any, NamedTuple
@@ -14,9 +15,9 @@ from typing import Any, NamedTuple
 from keras import KerasTensor, ops, tree
 
 from innvestigate.backend import DIFFERENTIABLE
-from innvestigate.graph.constants import present
+from innvestigate.graph.constants import constants_of, held, present, shared
 from innvestigate.graph.names import keras_name
-from innvestigate.graph.operations import Kind, kind_of
+from innvestigate.graph.operations import Kind, body_of, kind_of
 from innvestigate.graph.scopes import FrozenState
 from innvestigate.graph.step import Graph, Step, is_complex, is_float, substitute
 from innvestigate.graph.trace import take_masks_off, wearing
@@ -88,6 +89,19 @@ def execute(step: Step, values: list) -> list:
     return found if len(found) == len(step.outputs) else outputs
 
 
+def computed_once(steps: Iterable[Step]) -> AbstractContextManager:
+    """Within it, what several of the steps read of a layer's weights is computed once."""
+    return held(shared(map(constants_of, _with_bodies(steps))))
+
+
+def _with_bodies(steps: Iterable[Step]) -> Iterator[Step]:
+    for step in steps:
+        yield step
+        body = body_of(step)
+        if body is not None:
+            yield from _with_bodies(body.steps)
+
+
 def _function(operation) -> Callable:
     """What an operation computes, in a form whose derivative is right."""
     same = DIFFERENTIABLE.get(keras_name(operation))
@@ -97,7 +111,9 @@ def _function(operation) -> Callable:
 def run(graph: Graph, inputs: list, tensors: list[KerasTensor]) -> list:
     """The values of `tensors` when the graph's flat inputs have the given values."""
     known = dict(zip(graph.flat_inputs, inputs, strict=True))
-    values = forward(graph.leading_to(tensors), known)
+    steps = graph.leading_to(tensors)
+    with computed_once(steps):
+        values = forward(steps, known)
     return [values[tensor] for tensor in tensors]
 
 

@@ -12,7 +12,7 @@ import keras
 from keras import KerasTensor, ops, tree
 from keras.src import backend as keras_backend
 
-from innvestigate.graph.constants import Constant, present
+from innvestigate.graph.constants import Computation, Constant
 from innvestigate.graph.lenient import lenient
 from innvestigate.graph.scopes import FrozenState, WeightReads
 
@@ -94,7 +94,7 @@ def calls_within(
         )
     except Exception as error:
         raise RefusedError("it decides by the values of its weights") from error
-    compute = lambda: values(*present(known))  # noqa: E731
+    compute = Computation(values, known)
     constants = iter(Constant(layer, compute, i, t.shape, t.dtype) for i, t in enumerate(likes))
     swap = lambda x: next(constants) if _is_computed(x) else x  # noqa: E731
     arguments, outputs = tree.map_structure(swap, _arguments(found, outputs))

@@ -22,7 +22,7 @@ import keras
 from keras import KerasTensor, ops, tree
 from keras.src import backend as keras_backend
 
-from innvestigate.graph.constants import Constant
+from innvestigate.graph.constants import Constant, constants_in
 from innvestigate.graph.functional import calls_of, function_of, inputs_for
 from innvestigate.graph.lenient import spec_of
 from innvestigate.graph.masks import (
@@ -345,7 +345,7 @@ def _prepared(step: Step, call: Callable | None = None) -> tuple[dict, list[Cons
 
     own = layer.call if layer.quantization_mode is None else layer.quantized_call
 
-    constants = [x for x in tree.flatten((args, kwargs)) if isinstance(x, Constant)]
+    constants = constants_in((args, kwargs))
 
     def run(values):
         at = dict(zip(constants, values, strict=True))

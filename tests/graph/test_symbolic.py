@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 import innvestigate
-from innvestigate.graph.constants import Constant, present
+from innvestigate.graph.constants import Computation, Constant, held, present, shared
 from innvestigate.graph.operations import Kind, kind_of
 from innvestigate.graph.rewrite import is_opaque, open_layers, split
 from innvestigate.graph.run import run
@@ -146,6 +146,56 @@ def test_a_constant_is_computed_once_for_a_step():
     found = present({"a": a, "b": [b, 5]})
     assert len(runs) == 1 and found["b"][1] == 5
     np.testing.assert_array_equal(found["b"][0], np.zeros(3))
+
+
+def test_what_several_read_is_computed_once_within_a_run():
+    runs = []
+
+    def constant(name, *known):
+        values = lambda *given: runs.append(name) or [np.ones(2) + sum(map(np.sum, given))]  # noqa: E731
+        return Constant(layers.Dense(1), Computation(values, list(known)), 0, (2,), "float32")
+
+    outer, alone = constant("outer"), constant("alone")
+    inner = constant("inner", outer)
+    several = shared([[inner], [alone], [inner, outer]])
+    with held(several):
+        assert runs == ["outer", "inner"]
+        for _ in range(2):
+            np.testing.assert_array_equal(present([inner, outer]), [[3, 3], [1, 1]])
+        with held(several):
+            present(alone)
+    assert runs == ["outer", "inner", "alone"]
+    present(inner)
+    assert runs[3:] == ["inner", "outer"] or runs[3:] == ["outer", "inner"]
+
+
+class Rounds(layers.Layer):
+    """Each round reads a table of its own that is made of the weights."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count, self.calls = count, []
+
+    def build(self, shape):
+        self.w = self.add_weight(shape=(6,), initializer="random_normal")
+
+    def call(self, x):
+        self.calls.append(1)
+        for i in range(self.count):
+            x = x + ops.tanh(x * ops.cos(self.w + i))
+        return x
+
+
+@pytest.mark.parametrize("method", ["lrp.epsilon", "deeplift"])
+def test_a_layer_does_not_run_for_each_of_its_steps(method):
+    runs = []
+    for count in (2, 6):
+        layer = Rounds(count)
+        analyzer = innvestigate.create_analyzer(method, model_of(layer))
+        layer.calls.clear()
+        analyzer.analyze(np.ones((2, 6)))
+        runs.append(len(layer.calls))
+    assert runs[0] == runs[1] > 0
 
 
 @pytest.mark.parametrize(
