@@ -31,8 +31,7 @@ of all photographs at hand, and of more metrics ([what they mean](howto/evaluati
 complexity (how few features the heatmap speaks of; neither good nor bad). *AOPC over random* is
 AOPC, most relevant regions first, less that of a random order of the same sample.
 
-A method gets a few minutes for each data set. One that is too slow for all samples gets the first
-ones; the table says how many.
+The column *samples* says how many of them each method explained.
 """
 DATA = {
     "photographs": (

@@ -99,6 +99,8 @@ def explain(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
                 analyzer.fit(crops(200, images.shape[1]))
             relevances[name] = analyzer.analyze(images)
             print(f"  {name:40s} {time.perf_counter() - start:5.1f} s", flush=True)
+    # RISE is a mean of outputs, all of one sign: where it is above average is what there is to see.
+    relevances["rise"] -= relevances["rise"].mean(axis=(1, 2, 3), keepdims=True)
     return relevances
 
 

@@ -96,6 +96,8 @@ def explain(model, images, training_images):
                 analyzer.fit(training_images, batch_size=128)
             relevances[name] = analyzer.analyze(images)
             print(f"  {name:40s} {time.perf_counter() - start:5.2f} s")
+    # RISE is a mean of outputs, all of one sign: where it is above average is what there is to see.
+    relevances["rise"] -= relevances["rise"].mean(axis=(1, 2, 3), keepdims=True)
     return relevances
 
 
