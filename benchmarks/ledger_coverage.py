@@ -28,7 +28,7 @@ RESULTS = Path(__file__).resolve().parent / "results" / "ledger_coverage.json"
 INTRODUCTION = """## The books
 
 Written by `benchmarks/ledger_coverage.py`: at which step of an audit the books are off most, as a
-share of the relevance that the step handles (`Entry.gap / Entry.size`), in parts of a million; 100
+share of the relevance that the step handles (`Entry.relative_gap`), in parts of a million; 100
 of these count as balanced. Networks of `keras.applications` as above, and KerasHub's backbones;
 `lrp.attn` of the latter alone.
 """
@@ -52,7 +52,7 @@ def cell(method: str, model, x) -> str:
         ledger = innvestigate.create_analyzer(method, model).audit(x)
     except ValueError as error:
         return "no rule" if isinstance(error, innvestigate.NoRuleError) else f"{error}"[:80]
-    gaps = [abs(entry.gap) / (entry.size or 1.0) for entry in ledger.entries]
+    gaps = [entry.relative_gap for entry in ledger.entries]
     finite = all(entry.finite for entry in ledger.entries)
     return f"{1e6 * np.max(gaps):.2g}" if finite else "not finite"
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from keras import layers, ops
 
 import innvestigate
+from innvestigate.engine.ledger import Entry
 from innvestigate.rules import Epsilon, KernelRule, Rule, Share, Softmax
 from tests.frameworks import examples
 from tests.models import MODELS, build
@@ -214,6 +215,23 @@ def test_a_gap_is_an_error_where_it_is_asked_for():
     assert np.abs(rough.audit(x).gap).max() > 0.01
     with pytest.raises(innvestigate.LedgerError, match=r"sample .* missing.*steps"):
         rough.analyze(x, check=True)
+
+
+@pytest.mark.parametrize(
+    ("arrived", "sent", "bias", "balances"),
+    [
+        (1.0, 0.99995, 0.0, True),
+        (1e-20, 9e-21, 0.0, False),
+        (1e-35, 9e-36, 0.0, True),  # float32 holds 1e-38, and no parts of it
+        (0.0, 0.0, 1.0, False),
+        (np.nan, np.nan, 0.0, False),
+    ],
+)
+def test_a_gap_is_measured_by_what_the_step_handles(arrived, sent, bias, balances):
+    entry = Entry("step", "rule", arrived, sent, bias, 0.0, 0.0, 1.0, True, abs(arrived))
+    assert entry.balances() == balances
+    if arrived == 1:
+        assert entry.relative_gap == pytest.approx(5e-5)
 
 
 @pytest.mark.parametrize("tolerance", [-1, "little", None, float("nan"), True, np.ones(2)])

@@ -13,6 +13,9 @@ from innvestigate.utils.arguments import check_flags, check_number
 TOLERANCE = 1e-4
 """By how much of what a step handles its books may be off, where nothing else is asked for."""
 
+_LOST = float(np.finfo("float32").tiny / np.finfo("float32").eps)
+"""Sums of numbers below it miss some that float32 cannot hold."""
+
 _FACTS = {"output": "the explained output", "change": "the change of the output"}
 
 
@@ -61,14 +64,22 @@ class Entry:
         """What the books do not explain, arrived - sent - bias - stabiliser - dropped."""
         return self.arrived - self.sent - self.bias - self.stabiliser - self.dropped
 
+    @property
+    def relative_gap(self) -> float:
+        """|gap| / size; 0 where the gap is below 1e-31, of numbers too small for float32."""
+        gap = abs(self.gap)
+        if gap <= _LOST:
+            return 0.0
+        return gap / self.size if self.size else np.inf
+
     def balances(self, tolerance: float = TOLERANCE) -> bool:
-        """Whether the gap is at most a fraction of what the step handles, and all is finite.
+        """Whether `relative_gap` is at most the tolerance, and all is finite.
 
         Raises:
             ValueError: If the fraction is no number >= 0.
         """
         tolerance = check_number("tolerance", tolerance, least=0)
-        return self.finite and bool(abs(self.gap) <= tolerance * self.size)
+        return self.finite and bool(self.relative_gap <= tolerance)
 
 
 @dataclass(frozen=True)
