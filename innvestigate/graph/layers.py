@@ -1,4 +1,4 @@
-"""The Keras layers a mirror is made of."""
+"""The Keras layers a mirror is made of, and the model of them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
-from keras import KerasTensor, tree
+from keras import KerasTensor, ops, tree
 
 from innvestigate.graph.constants import constants_of
-from innvestigate.graph.run import execute, summed
+from innvestigate.graph.run import computed_once, execute, summed
 from innvestigate.graph.step import Step, like
 
 
@@ -52,6 +52,28 @@ class MirrorLayer(keras.Layer):
 def _scope_name(name: str) -> str:
     """A name that TensorFlow takes for a scope; those of inputs need not be one."""
     return re.sub(r"[^\w.>\\-]", lambda found: f"_{ord(found[0]):x}", name, flags=re.ASCII)
+
+
+class ForwardModel(keras.Model):
+    """A functional model of steps: what several of them read of weights is computed once a call."""
+
+    def call(self, inputs, training=None, mask=None):
+        steps = [layer.runs for layer in self.layers if isinstance(layer, MirrorLayer)]
+        with computed_once(step for step in steps if step is not None):
+            return super().call(inputs, training=training, mask=mask)
+
+
+class Mirror(ForwardModel):
+    """A model of steps whose variables are read once for each call.
+
+    The forward and the backward layer of a step then work on the same tensors, and a compiler sees
+    that what both of them compute needs to be computed only once.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        values = [(variable, ops.copy(variable)) for variable in self.variables]
+        with keras.StatelessScope(values, initialize_variables=False):
+            return super().call(inputs, training=training, mask=mask)
 
 
 class ByLayer:

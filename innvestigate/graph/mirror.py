@@ -15,7 +15,8 @@ from innvestigate.backend import argmax, jit_compile
 from innvestigate.graph.layers import (
     AtOnce,
     ByLayer,
-    MirrorLayer,
+    ForwardModel,
+    Mirror,
     holders_of_variables,
     shaped,
     unpack,
@@ -27,7 +28,6 @@ from innvestigate.graph.run import (
     Signals,
     active_inputs,
     backward,
-    computed_once,
     float_type,
     forward,
     in_floats,
@@ -35,28 +35,6 @@ from innvestigate.graph.run import (
 )
 from innvestigate.graph.step import Graph, Step, is_complex, is_float
 from innvestigate.graph.task import EXPLAINED, OUTPUT, Method, Task
-
-
-class ForwardModel(keras.Model):
-    """A functional model of steps: what several of them read of weights is computed once a call."""
-
-    def call(self, inputs, training=None, mask=None):
-        steps = [layer.runs for layer in self.layers if isinstance(layer, MirrorLayer)]
-        with computed_once(step for step in steps if step is not None):
-            return super().call(inputs, training=training, mask=mask)
-
-
-class Mirror(ForwardModel):
-    """A model of steps whose variables are read once for each call.
-
-    The forward and the backward layer of a step then work on the same tensors, and a compiler sees
-    that what both of them compute needs to be computed only once.
-    """
-
-    def call(self, inputs, training=None, mask=None):
-        values = [(variable, ops.copy(variable)) for variable in self.variables]
-        with keras.StatelessScope(values, initialize_variables=False):
-            return super().call(inputs, training=training, mask=mask)
 
 
 def build_mirror(task: Task, method: Method, name: str) -> keras.Model:
