@@ -19,12 +19,16 @@ from innvestigate.graph.scopes import FrozenState, WeightReads
 _UNKNOWN = "it computes with sizes that are not known"
 
 
-_ASKED_FOR_VALUES = ("as a boolean", "actual numerical value")
-"""What Keras says of `if x > 0` and `np.sum(x)`, x being symbolic."""
+_ASKED_FOR_VALUES = ("as a boolean", "actual numerical value", "called on meta tensors")
+"""What Keras says of `if x > 0` and `np.sum(x)`, x being symbolic; torch of x without data."""
 
 
 class RefusedError(Exception):
     """A layer does not show what is inside; says why."""
+
+
+class DecidesError(RefusedError):
+    """A layer asks for values where there are none."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def calls_within(
         except Exception as error:  # whatever a layer raises when it is given symbolic tensors
             lines = str(error).strip().splitlines() or [""]
             if any(words in lines[0] for words in _ASKED_FOR_VALUES):
-                raise RefusedError("its call decides by the values of its inputs") from error
+                raise DecidesError("its call decides by the values of its inputs") from error
             told = f"{type(error).__name__}: {lines[0][:200]}"
             raise RefusedError(f"its call cannot be run without data ({told})") from error
 
@@ -88,18 +92,41 @@ def calls_within(
         found, outputs = calls(_zeros(known))
     if not (reads.seen or known):
         return found, outputs
-    try:
-        likes = keras_backend.compute_output_spec(
-            values, *(KerasTensor(x.shape, x.dtype) for x in known)
-        )
-    except Exception as error:
-        raise RefusedError("it decides by the values of its weights") from error
+    likes = _spec_of(values, known)
     compute = Computation(values, known)
     constants = iter(Constant(layer, compute, i, t.shape, t.dtype) for i, t in enumerate(likes))
     swap = lambda x: next(constants) if _is_computed(x) else x  # noqa: E731
     arguments, outputs = tree.map_structure(swap, _arguments(found, outputs))
     pairs = zip(found, arguments, strict=True)
     return [replace(call, arguments=given) for call, given in pairs], outputs
+
+
+def _spec_of(values: Callable, known: list[Constant]) -> list[KerasTensor]:
+    """Tensors like those that are made of constants, whatever their values.
+
+    Raises:
+        RefusedError: If the values decide. On torch Keras then tries again, with values.
+    """
+    decided: list[Exception] = []
+
+    def noted(*given):
+        try:
+            return values(*given)
+        except DecidesError as error:
+            decided.append(error)
+            raise
+
+    try:
+        likes = keras_backend.compute_output_spec(noted, *map(_like, known))
+        if not decided:
+            return likes
+    except Exception as error:  # whatever a layer raises when its weights hold no values
+        decided.append(error)
+    raise RefusedError("it decides by the values of its weights") from decided[0]
+
+
+def _like(constant: Constant) -> KerasTensor:
+    return KerasTensor(constant.shape, constant.dtype)
 
 
 def outputs_of(layer, known: list[Constant], run: Callable) -> list:
