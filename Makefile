@@ -32,11 +32,12 @@ demo: .venv/ready
 test: .venv/ready lint
 	$(BIN)/python -m pytest -n 2
 
-# A small model takes longer to compile than to run: XLA is asked to optimise little (at level 0 it
-# reads memory that nothing was written to).
+# A small model takes longer to compile than to run: XLA is asked to optimise little, in one piece
+# (at level 0 it reads memory that nothing was written to).
 EVERY ?= 1
 test-jax: export KERAS_BACKEND = jax
-test-jax: export XLA_FLAGS = --xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true
+test-jax: export XLA_FLAGS = --xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true \
+	--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 test-jax: .venv/ready
 	$(BIN)/python -m pytest -n 2 --every $(EVERY)
 
