@@ -12,8 +12,9 @@ an input). `jit_compile` says whether a model should be compiled by XLA on this 
 `run_batch(model, inputs)` is a quiet `model.predict_on_batch`, for models that are made here: where
 several devices hold copies of the weights, each gets a part of the batch, and what the parts write
 is joined along the first axis, which sums over a batch have, too, with a row for each part;
-`fused` makes a function of tensors of one shape, number by number, and of plain numbers, run in one
-pass over memory where the backend knows how;
+`fused` makes a function of tensors of one shape, number by number, of tensors with one number for
+each place of the last axis, and of plain numbers, run in one pass over memory where `fuses`, given
+the tensors, says so;
 `call_once(function, inputs, rows)` runs a function of tensors a single time, the quickest way there
 is for that, and in a way that forgets on its way what is no longer needed if there are more than so
 many rows; `first_numbers(tensor, count)` reads the first of a tensor's numbers as an array;
@@ -61,6 +62,7 @@ argmax = _own.argmax
 call_once = _own.call_once
 first_numbers = _own.first_numbers
 fused = _own.fused
+fuses = _own.fuses
 holds_strings = NAME == "tensorflow"
 jit_compile = _own.jit_compile
 run_batch = _own.run_batch
@@ -77,6 +79,7 @@ __all__ = [
     "call_once",
     "first_numbers",
     "fused",
+    "fuses",
     "holds_strings",
     "jit_compile",
     "run_batch",

@@ -110,20 +110,39 @@ def fused(function):
     @functools.wraps(function)
     def run(*arguments):
         tensors = [x for x in arguments if tf.is_tensor(x)]
-        if tf.executing_eagerly() or not _COMPILES.get() or not _are_large(tensors):
+        if not fuses(*tensors):
             return function(*arguments)
-        flat = [tf.reshape(x, [-1]) if tf.is_tensor(x) else x for x in arguments]
+        flat = [_flat(x, tensors) if tf.is_tensor(x) else x for x in arguments]
         return tf.reshape(compiled(*flat), tf.shape(tensors[0]))
 
     return run
 
 
-def _are_large(tensors) -> bool:
-    """Whether tensors of one shape hold many numbers for each sample."""
-    first = tensors[0].shape
-    if any(x.shape.rank is None or x.shape.as_list() != first.as_list() for x in tensors):
+def fuses(x, *others):
+    """Whether a fused function of these tensors is one pass: where x is large and they fit it."""
+    if tf.executing_eagerly() or not _COMPILES.get() or not x.shape[1:].is_fully_defined():
         return False
-    return first[1:].is_fully_defined() and first[1:].num_elements() >= _LARGE
+    large = x.shape[1:].num_elements() >= _LARGE
+    return large and all(_has_shape_of(y, x) or _is_of_channels(y, x) for y in others)
+
+
+def _has_shape_of(y, x) -> bool:
+    return y.shape.rank is not None and y.shape.as_list() == x.shape.as_list()
+
+
+def _is_of_channels(y, x) -> bool:
+    """Whether y holds a number for each place of the last axis of x."""
+    known = y.shape.is_fully_defined() and y.shape.rank
+    return known and y.shape.num_elements() == y.shape[-1] == x.shape[-1]
+
+
+def _flat(x, tensors):
+    """A tensor with as few axes as the tensors allow: loops are compiled once for each size."""
+    first = tensors[0]
+    if not _has_shape_of(x, first):
+        return tf.reshape(x, [-1])
+    alike = all(_has_shape_of(y, first) for y in tensors)
+    return tf.reshape(x, [-1] if alike else [-1, first.shape[-1]])
 
 
 def call_once(function, inputs, rows):

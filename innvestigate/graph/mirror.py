@@ -21,17 +21,21 @@ from innvestigate.graph.layers import (
     shaped,
     unpack,
 )
+from innvestigate.graph.multipliers import (
+    Multiplier,
+    multiplied,
+    multiplier_of,
+    relevance,
+)
 from innvestigate.graph.operations import Kind, body_of, kind_of
 from innvestigate.graph.run import (
     At,
-    Multiplier,
     Signals,
     active_inputs,
     backward,
     float_type,
     forward,
     in_floats,
-    multiplied,
 )
 from innvestigate.graph.step import Graph, Step, is_complex, is_float
 from innvestigate.graph.task import EXPLAINED, OUTPUT, Method, Task
@@ -160,7 +164,7 @@ class Builder:
         weigh = lambda share, *signal: unpack([share * s for s in signal])  # noqa: E731
         like, given = unpack([tensor] * len(signal)), [self.shares[-1], *signal]
         found = tree.flatten(self.layer(f"{name}.condition", weigh, like, given))
-        return Multiplier(*found) if isinstance(signal, Multiplier) else tuple(found)
+        return type(signal)(*found) if isinstance(signal, Multiplier) else tuple(found)
 
     def results(self, first: tuple) -> dict:
         """What the mirror returns at the targets, given the signal at the output."""
@@ -184,17 +188,23 @@ class Builder:
 
     def total(self, tensor: KerasTensor, signals: list[tuple]) -> tuple:
         """Signals that meet at a tensor, added up: as multipliers, if all of them are."""
-        if multiplied(signals):
-            return Multiplier(*self.how.total(signals))
-        return self.how.total([self.as_relevance(tensor, signal) for signal in signals])
+        if not multiplied(signals):
+            return self.how.total([self.as_relevance(tensor, signal) for signal in signals])
+        kinds = {*map(type, signals)}
+        if len(kinds) > 1:
+            kinds = {Multiplier}
+            signals = [self._told(tensor, signal, multiplier_of) for signal in signals]
+        return kinds.pop()(*self.how.total(signals))
 
     def as_relevance(self, tensor: KerasTensor, signal: tuple) -> tuple:
         """A signal at a tensor, its relevance in place of a multiplier."""
-        if not isinstance(signal, Multiplier):
-            return signal
-        tell = lambda x, m: in_floats([x], self.dtype)[0] * m  # noqa: E731
+        return self._told(tensor, signal, relevance) if isinstance(signal, Multiplier) else signal
+
+    def _told(self, tensor: KerasTensor, signal: Any, what: Callable) -> tuple:
+        """What a multiplier tells of a tensor."""
+        tell = lambda x, m: what(*in_floats([x], self.dtype), type(signal)(m))  # noqa: E731
         self.told += 1
-        return (self.layer(f"relevance.{self.told}", tell, tensor, [self.values[tensor], *signal]),)
+        return (self.layer(f"told.{self.told}", tell, tensor, [self.values[tensor], *signal]),)
 
     def note(self, rule, at, arrived: list, sent: list) -> Any:
         """What is noted of a step, like `note_like`."""
@@ -219,12 +229,12 @@ class Builder:
         """
         active = active_inputs(step, self.task.active)
         tensors = [step.inputs[i] for i in active]
-        multiplies = self.multiplies and rule.multiplies(step, arguments[2])
+        multiplier = rule.multiplies(step, arguments[2]) if self.multiplies else None
 
         def send(inputs, outputs, arriving, *further):
             place = at(step, active, inputs, outputs, self.dtype, *further)
             arrived = place.reached(arriving)
-            if multiplies:
+            if multiplier is not None:
                 return unpack(rule.multipliers(place, arrived))
             signals = [s for signal in rule.send(place, arrived) for s in signal]
             notes = [] if self.note_like is None else [self.note(rule, place, arrived, signals)]
@@ -244,8 +254,8 @@ class Builder:
             self.noted[step] = found[-1]
         if kind_of(step) is Kind.LOOKUP or not self.looked_up.isdisjoint(step.outputs):
             self.looked_up.update(tensors)
-        if multiplies:
-            return [(t, Multiplier(m)) for t, m in zip(tensors, sent, strict=True)]
+        if multiplier is not None:
+            return [(t, multiplier(m)) for t, m in zip(tensors, sent, strict=True)]
         return [(t, tuple(next(sent) for _ in range(width))) for t in tensors]
 
     def worlds(self, tensors) -> list[list]:

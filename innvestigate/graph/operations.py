@@ -170,6 +170,8 @@ def is_relu(step: Step) -> bool:
 def is_homogeneous(step: Step) -> bool:
     """Whether a step is an activation f with f(x) = x f'(x): a rectifier, leaky or not."""
     operation = step.operation
+    while keras_name(operation) == "Activation":  # of a layer, which may have limits
+        operation = operation.activation
     limits = getattr(operation, "max_value", None), getattr(operation, "threshold", 0)
     plain = limits[0] is None and not limits[1]
     return plain and activation_name(operation) in _HOMOGENEOUS

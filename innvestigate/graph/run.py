@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial, reduce
 from operator import add
-from typing import Any, NamedTuple
+from typing import Any
 
 from keras import KerasTensor, ops, tree
 
@@ -24,17 +24,6 @@ from innvestigate.graph.trace import take_masks_off, wearing
 
 Values = dict[KerasTensor, Any]
 Signals = dict[KerasTensor, list[tuple]]
-
-
-class Multiplier(NamedTuple):
-    """The signal at a tensor x that says R = x ⊙ m of its relevance R: a pass less over memory."""
-
-    m: Any
-
-
-def relevance(x, signal: tuple) -> Any:
-    """The relevance of a tensor x that a signal tells, as it is or by its multiplier."""
-    return x * signal.m if isinstance(signal, Multiplier) else signal[0]
 
 
 def forward(steps: Iterable[Step], values: Values, call: Callable | None = None) -> Values:
@@ -56,7 +45,7 @@ def backward(steps: Iterable[Step], signals: Signals, send: Callable, total: Cal
     """All signals that arrive at each tensor, when steps send back what arrives at their outputs.
 
     A signal is a tuple of tensors shaped like the tensor at which it arrives: of one relevance or
-    gradient, of one multiplier of DeepLIFT or a pair; or it is a `Multiplier`.
+    gradient, of one multiplier of DeepLIFT or a pair; or it is a `graph.multipliers.Multiplier`.
 
     Args:
         steps: The steps that pass signals on, in the order of the forward pass.
@@ -120,12 +109,6 @@ def run(graph: Graph, inputs: list, tensors: list[KerasTensor]) -> list:
 def in_floats(values: list, dtype: str) -> list:
     """Tensors in floating point: whole numbers, which may get a signal, in a given type."""
     return [x if is_float(x) else ops.cast(x, dtype) for x in values]
-
-
-def multiplied(signals: list) -> bool:
-    """Whether all signals that arrive, None where none does, are multipliers of relevance."""
-    arriving = [signal for signal in signals if signal is not None]
-    return bool(arriving) and all(isinstance(signal, Multiplier) for signal in arriving)
 
 
 def summed(signals: list[tuple]) -> tuple:

@@ -9,8 +9,14 @@ from typing import Any
 from keras import ops
 
 from innvestigate.backend import fused, vjp
+from innvestigate.graph.multipliers import (
+    Multiplier,
+    multiplied,
+    multiplier_of,
+    past,
+    relevance,
+)
 from innvestigate.graph.operations import Kind, Trait, has, is_homogeneous, kind_of
-from innvestigate.graph.run import Multiplier, multiplied, relevance
 
 
 def fields_of(value) -> dict:
@@ -85,12 +91,16 @@ class Rule:
         ]
         return [(sent,) for sent in self(at, arriving)]
 
-    def multiplies(self, step, signals: list) -> bool:
-        """Whether it sends multipliers to the inputs of a step at which some signals arrive."""
-        return False
+    def multiplies(self, step, signals: list) -> type[Multiplier] | None:
+        """What multipliers it sends to the inputs of a step at which some signals arrive.
+
+        Returns:
+            Their kind, which says what they multiply; None if the rule sends relevance.
+        """
+        return None
 
     def multipliers(self, at, signals: list) -> list:
-        """m of each active input x, whose relevance is x ⊙ m; `signals` as for `send`."""
+        """m of each active input x, as the kind says; `signals` as for `send`."""
         raise NotImplementedError
 
     def absorbed(self, at, signals: list) -> Absorbed:
@@ -135,14 +145,13 @@ class Gradient(Rule):
         _, pullback = vjp(at, at.inputs)
         return pullback(signals)
 
-    def multiplies(self, step, signals) -> bool:
+    def multiplies(self, step, signals) -> type[Multiplier] | None:
         """Where every output is one of the inputs, or a constant."""
         picks = kind_of(step) is Kind.SHAPE or has(step.operation, Trait.PICKS)
-        return self.proportional and picks and multiplied(signals)
+        return Multiplier if self.proportional and picks and multiplied(signals) else None
 
     def multipliers(self, at, signals) -> list:
-        arriving = zip(at.outputs, signals, strict=True)
-        return self(at, [ops.zeros_like(y) if s is None else s.m for y, s in arriving])
+        return self(at, [_arriving(s, y) for s, y in zip(signals, at.outputs, strict=True)])
 
     def absorbed(self, at, signals) -> Absorbed:
         """Where numbers are moved or compared: what arrives at those that are no input's."""
@@ -173,8 +182,8 @@ class Linearised(Rule):
         gradients = self._transposed(at, [(r,) for r in signals])
         return [part * g for part, g in zip(self._weighed(at, at.inputs), gradients, strict=True)]
 
-    def multiplies(self, step, signals) -> bool:
-        return self.proportional
+    def multiplies(self, step, signals) -> type[Multiplier] | None:
+        return Multiplier if self.proportional else None
 
     def multipliers(self, at, signals) -> list:
         return self._weighed(at, self._transposed(at, signals))
@@ -210,12 +219,20 @@ class Pass(Rule):
     def __call__(self, at, signals) -> list:
         return [signals[0], *map(ops.zeros_like, at.inputs[1:])]
 
-    def multiplies(self, step, signals) -> bool:
-        """Where y is x times its slope, so that the multiplier passes as a gradient does."""
-        return self.proportional and is_homogeneous(step) and multiplied(signals)
+    def multiplies(self, step, signals) -> type[Multiplier] | None:
+        """One of y = f(x) as it is; or, where y is x times its slope, as a gradient passes."""
+        if not (self.proportional and multiplied(signals)):
+            return None
+        return self._past(step, signals) or (Multiplier if is_homogeneous(step) else None)
 
     def multipliers(self, at, signals) -> list:
-        return Gradient()(at, [signals[0].m])
+        if self._past(at.step, signals) is not None:
+            return [signals[0].m]
+        return Gradient().multipliers(at, signals)
+
+    @staticmethod
+    def _past(step, signals) -> type[Multiplier] | None:
+        return past(step) if type(signals[0]) is Multiplier else None
 
 
 LARGEST = 1e30
@@ -232,17 +249,18 @@ def divide(numerator, denominator):
     return ops.clip(ops.divide_no_nan(numerator, denominator), -LARGEST, LARGEST)
 
 
-@fused
-def where_it_is(m, y):
-    """A multiplier, zero where there is nothing to multiply: nothing is shared out there."""
-    return ops.where(y == 0, 0.0, m)
+def _arriving(signal: Multiplier | None, y):
+    """What y is multiplied by: zero where no signal arrives."""
+    if signal is None:
+        return ops.zeros_like(y)
+    return signal.m if type(signal) is Multiplier else multiplier_of(y, signal)
 
 
 def _divided(signal: tuple | None, y):
     """R / y, which a multiplier of y is already."""
     if signal is None:
         return ops.zeros_like(y)
-    return where_it_is(signal.m, y) if isinstance(signal, Multiplier) else divide(signal[0], y)
+    return multiplier_of(y, signal) if isinstance(signal, Multiplier) else divide(signal[0], y)
 
 
 def _weighed(weight, x):

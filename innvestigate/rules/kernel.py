@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -9,17 +10,18 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from innvestigate.backend import after, fused, vjp
+from innvestigate.backend import after, fused, fuses, vjp
+from innvestigate.graph.multipliers import Multiplier, multiple
 from innvestigate.graph.operations import Kind
-from innvestigate.graph.run import Multiplier
-from innvestigate.rules.base import Absorbed, Rule, divide, where_it_is
+from innvestigate.rules.base import Absorbed, Rule, divide
 
 
 class Product(NamedTuple):
-    """Relevance R = z ⊙ m, not multiplied out: no pass over memory is spent on it."""
+    """Relevance R = f(z) ⊙ m, not multiplied out: no pass over memory is spent on it."""
 
     z: Any
     m: Any
+    function: Callable
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ class Share:
 
     def multiplier(self, linear):
         """What each input, which is x in every part, is multiplied by: w Σ_k Σ_j W_kij s_j."""
+        if self._is_one_pass(linear):
+            w = sum(self._weighed(kernel) for _, kernel in self.parts)
+            given = self.r.m, self.parts[0][0], w, linear.kernel, linear.bias
+            return _scaled(*given, self.r.function, self.epsilon)
         _, s = self._divided(linear)
         return sum(_transposed(linear, x, self._weighed(w), s) for x, w in self._alike())
 
@@ -76,11 +82,17 @@ class Share:
             z = reduce(add, [linear.map(x, kernel) for x, kernel in self._alike()])
             z = z if self.bias is None else z + self.bias
         if not isinstance(self.r, Product):
-            return z, _stable(self.r, z, self.epsilon) if self.epsilon else divide(self.r, z)
-        output, m = self.r
-        if output is z:
-            return z, _damped(m, z, self.epsilon) if self.epsilon else where_it_is(m, z)
-        return z, _stable(output * m, z, self.epsilon) if self.epsilon else _shared(output, m, z)
+            return z, _stable(self.r, z, self.epsilon)
+        if self.r.z is z:
+            return z, multiple(self.r.m, z, self.r.function, self.epsilon)
+        return z, _shared(*self.r, z, self.epsilon)
+
+    def _is_one_pass(self, linear) -> bool:
+        """Whether z need not be held: R is a multiple of it, and it is one of x and a bias."""
+        if not (linear.pointwise and isinstance(self.r, Product) and self.r.z is self.total):
+            return False
+        x, bias = self.parts[0][0], linear.bias
+        return fuses(x, linear.kernel, *(() if bias is None else (bias,)))
 
 
 class KernelRule(Rule):
@@ -97,13 +109,15 @@ class KernelRule(Rule):
     def __call__(self, at, signals) -> list:
         return [self.relevance(*_given(at, signals))]
 
-    def multiplies(self, step, signals) -> bool:
-        return self.proportional and (step.operation.nonnegative or not self.signed)
+    def multiplies(self, step, signals) -> type[Multiplier] | None:
+        one = step.operation.nonnegative or not self.signed
+        return Multiplier if self.proportional and one else None
 
     def multipliers(self, at, signals) -> list:
         (signal,) = signals
         linear, x, z, r, *probes = _given(at, [signal[0]])
-        r = Product(z, r) if isinstance(signal, Multiplier) else r
+        if isinstance(signal, Multiplier):
+            r = Product(z, r, signal.function)
         shares = self.shares(linear, x, z, r, *probes)
         return [sum(share.multiplier(linear) for share in shares)]
 
@@ -133,7 +147,7 @@ class KernelRule(Rule):
 def where(condition, r):
     """Relevance where a condition holds, else zero."""
     if isinstance(r, Product):
-        return Product(r.z, where(condition, r.m))
+        return r._replace(m=where(condition, r.m))
     return ops.where(condition, r, 0.0)
 
 
@@ -163,18 +177,20 @@ def _transposed(linear, x, kernel, s):
 @fused
 def _stable(r, z, epsilon: float):
     """R / (z + ε sign(z))"""
+    if not epsilon:
+        return divide(r, z)
     epsilon = ops.convert_to_tensor(epsilon, z.dtype)
     return r / (z + ops.where(z >= 0, epsilon, -epsilon))
 
 
 @fused
-def _damped(m, z, epsilon: float):
-    """m z / (z + ε sign(z))"""
-    size = ops.abs(z)
-    return m * (size / (size + ops.convert_to_tensor(epsilon, z.dtype)))
+def _shared(z, m, function, total, epsilon: float):
+    """f(z) m / (total + ε sign(total))"""
+    return _stable(function(z) * m, total, epsilon)
 
 
 @fused
-def _shared(z, m, total):
-    """z m / total"""
-    return divide(z * m, total)
+def _scaled(m, x, w, kernel, bias, function, epsilon: float):
+    """w f(z) m / (z + ε sign(z)) where z = W x + b, W being diagonal: z is computed anew."""
+    z = kernel * x if bias is None else kernel * x + bias
+    return w * multiple(m, z, function, epsilon)

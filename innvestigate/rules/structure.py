@@ -9,8 +9,9 @@ import keras
 from keras import ops
 
 from innvestigate.backend import vjp
+from innvestigate.graph.multipliers import Multiplier, multiplied
 from innvestigate.graph.operations import Kind, Trait, has, normalization_of
-from innvestigate.rules.base import Absorbed, Linearised, Rule
+from innvestigate.rules.base import Absorbed, Gradient, Linearised, Rule
 from innvestigate.utils.arguments import check_flags, check_function
 
 
@@ -88,9 +89,17 @@ class Product(Linearised):
         pairs = zip(self.weights(at), at.inputs, strict=True)
         return [_unbroadcast(x, weight * signals[0], merging) for weight, x in pairs]
 
-    def multiplies(self, step, signals) -> bool:
-        """Elementwise, the relevance of a product of zero is shared out, too."""
-        return self.proportional and not has(step.operation, Trait.ELEMENTWISE)
+    def multiplies(self, step, signals) -> type[Multiplier] | None:
+        """Elementwise, the relevance of a product of zero is shared out, too, if there is any."""
+        quotient = has(step.operation, Trait.QUOTIENT)
+        if has(step.operation, Trait.ELEMENTWISE) and (quotient or not multiplied(signals)):
+            return None
+        return super().multiplies(step, signals)
+
+    def multipliers(self, at, signals) -> list:
+        if not has(at.operation, Trait.ELEMENTWISE):
+            return super().multipliers(at, signals)
+        return self._weighed(at, Gradient().multipliers(at, signals))
 
     def absorbed(self, at, signals) -> Absorbed:
         elementwise = has(at.operation, Trait.ELEMENTWISE)

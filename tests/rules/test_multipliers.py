@@ -102,6 +102,18 @@ def test_one_pass_gives_the_numbers_of_many(shape):
 
 
 @on_tensorflow
+@pytest.mark.parametrize("shape", [(270,), (1, 1, 270)])
+def test_one_pass_takes_numbers_of_channels(shape):
+    import tensorflow as tf
+
+    run = tf.function(fused(lambda x, k: x * k))
+    x, k = np.random.default_rng(0).normal(size=(2, 250, 270)), np.arange(270.0).reshape(shape)
+    np.testing.assert_allclose(run(tf.constant(x), tf.constant(k)), x * k, rtol=1e-12)
+    made = run.get_concrete_function(tf.constant(x), tf.constant(k)).graph.as_graph_def()
+    assert any(f.attr["_XlaMustCompile"].b for f in made.library.function)
+
+
+@on_tensorflow
 def test_what_is_exported_needs_no_compiler(tmp_path):
     import tensorflow as tf
 
