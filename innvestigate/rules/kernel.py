@@ -89,7 +89,8 @@ class Share:
 
     def _is_one_pass(self, linear) -> bool:
         """Whether z need not be held: R is a multiple of it, and it is one of x and a bias."""
-        if not (linear.pointwise and isinstance(self.r, Product) and self.r.z is self.total):
+        scaled = linear.pointwise and linear.channel_axis == -1
+        if not (scaled and isinstance(self.r, Product) and self.r.z is self.total):
             return False
         x, bias = self.parts[0][0], linear.bias
         return fuses(x, linear.kernel, *(() if bias is None else (bias,)))

@@ -72,7 +72,7 @@ def gated():
     x = layers.Conv2D(4, 3, activation="silu")(inputs)
     gate = layers.Dense(4, activation="sigmoid")(layers.GlobalAveragePooling2D(keepdims=True)(x))
     x = layers.Conv2D(4, 3)(layers.Multiply()([x, gate]))
-    x = layers.Conv2D(4, 3)(x * layers.Conv2D(1, 1, activation="relu")(x))
+    x = layers.Conv2D(4, 3)(x * layers.Conv2D(1, 1, activation="softplus")(x))
     return inputs, layers.Conv2D(4, 1)(x * x) * 2 + layers.Conv2D(4, 1)(layers.Multiply()([x, x]))
 
 
