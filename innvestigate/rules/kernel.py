@@ -148,7 +148,7 @@ class KernelRule(Rule):
 def where(condition, r):
     """Relevance where a condition holds, else zero."""
     if isinstance(r, Product):
-        return r._replace(m=where(condition, r.m))
+        return Product(r.z, where(condition, r.m), r.function)
     return ops.where(condition, r, 0.0)
 
 
