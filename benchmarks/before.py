@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def compare(model: str, method: str, old: Path, tape: dict, rounds: int) -> list
     return [_median(found) for found in zip(*runs, strict=True)]
 
 
-def _median(runs: tuple[dict, ...]) -> dict:
+def _median(runs: Sequence[dict]) -> dict:
     """The median of each number, or the first error."""
     failed = next((run for run in runs if "error" in run), None)
     return failed or {key: float(np.median([run[key] for run in runs])) for key in runs[0]}
@@ -98,14 +98,15 @@ def main():
     parser.add_argument("--methods", default=",".join(AIMS))
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    found = read(RESULTS)
+    found, rounds = read(RESULTS), arguments.rounds
     with version(arguments.commit) as old:
         for model in arguments.models.split(","):
             known = found.setdefault(model, {})
             if "tape" not in known:
-                known["tape"] = in_own_process(bench.__file__, model, "tape")
+                runs = [in_own_process(bench.__file__, model, "tape") for _ in range(rounds)]
+                known["tape"] = _median(runs)
             for method in [m for m in arguments.methods.split(",") if m not in known]:
-                known[method] = compare(model, method, old, known["tape"], arguments.rounds)
+                known[method] = compare(model, method, old, known["tape"], rounds)
                 print(model, method, *known[method], flush=True)
                 write(RESULTS, found)
     replace_table(bench.PAGE, table(found), "before")
