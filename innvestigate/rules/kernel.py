@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from innvestigate.backend import after, fused, fuses, vjp
+from innvestigate.graph.linear import Linear
 from innvestigate.graph.multipliers import Multiplier, multiple
 from innvestigate.graph.operations import Kind
 from innvestigate.rules.base import Absorbed, Rule, divide
@@ -53,10 +54,6 @@ class Share:
 
     def multiplier(self, linear):
         """What each input, which is x in every part, is multiplied by: w Σ_k Σ_j W_kij s_j."""
-        if self._is_one_pass(linear):
-            w = sum(self._weighed(kernel) for _, kernel in self.parts)
-            given = self.r.m, self.parts[0][0], w, linear.kernel, linear.bias
-            return _scaled(*given, self.r.function, self.epsilon)
         _, s = self._divided(linear)
         return sum(_transposed(linear, x, self._weighed(w), s) for x, w in self._alike())
 
@@ -87,14 +84,6 @@ class Share:
             return z, multiple(self.r.m, z, self.r.function, self.epsilon)
         return z, _shared(*self.r, z, self.epsilon)
 
-    def _is_one_pass(self, linear) -> bool:
-        """Whether z need not be held: R is a multiple of it, and it is one of x and a bias."""
-        scaled = linear.pointwise and linear.channel_axis == -1
-        if not (scaled and isinstance(self.r, Product) and self.r.z is self.total):
-            return False
-        x, bias = self.parts[0][0], linear.bias
-        return fuses(x, linear.kernel, *(() if bias is None else (bias,)))
-
 
 class KernelRule(Rule):
     """A rule for steps with a kernel; subclasses state `shares`, or else `relevance`.
@@ -114,13 +103,14 @@ class KernelRule(Rule):
         one = step.operation.nonnegative or not self.signed
         return Multiplier if self.proportional and one else None
 
+    def send(self, at, signals) -> list[tuple]:
+        stated = type(self).__call__, type(self).relevance
+        if stated != (KernelRule.__call__, KernelRule.relevance):
+            return super().send(at, signals)
+        return [(self._of_shares(at, signals, Share.relevance),)]
+
     def multipliers(self, at, signals) -> list:
-        (signal,) = signals
-        linear, x, z, r, *probes = _given(at, [signal[0]])
-        if isinstance(signal, Multiplier):
-            r = Product(z, r, signal.function)
-        shares = self.shares(linear, x, z, r, *probes)
-        return [sum(share.multiplier(linear) for share in shares)]
+        return [self._of_shares(at, signals, Share.multiplier)]
 
     def absorbed(self, at, signals) -> Absorbed:
         linear, *given = _given(at, signals)
@@ -143,6 +133,17 @@ class KernelRule(Rule):
     def shares(self, linear, x, z, r, *probes) -> list[Share]:
         """How the relevance of z is divided, given what `relevance` is given."""
         return []
+
+    def _of_shares(self, at, signals, what: Callable):
+        """What is asked of all shares, summed; multipliers that arrive are not multiplied out."""
+        (signal,) = signals
+        linear, x, z, r, *probes = _given(at, [signal[0]])
+        if isinstance(signal, Multiplier):
+            if not self.probes and _is_one_pass(linear, x):
+                given = r, x, linear.kernel, linear.bias
+                return _pointwise(*given, self, what, signal.function, linear.nonnegative)
+            r = Product(z, r, signal.function)
+        return sum(what(share, linear) for share in self.shares(linear, x, z, r, *probes))
 
 
 def where(condition, r):
@@ -190,8 +191,19 @@ def _shared(z, m, function, total, epsilon: float):
     return _stable(function(z) * m, total, epsilon)
 
 
+def _is_one_pass(linear, x) -> bool:
+    """Whether a step with a diagonal kernel is worth being passed as a whole."""
+    if not (linear.pointwise and linear.channel_axis == -1):
+        return False
+    return fuses(x, *(given for given in (linear.kernel, linear.bias) if given is not None))
+
+
 @fused
-def _scaled(m, x, w, kernel, bias, function, epsilon: float):
-    """w f(z) m / (z + ε sign(z)) where z = W x + b, W being diagonal: z is computed anew."""
-    z = kernel * x if bias is None else kernel * x + bias
-    return w * multiple(m, z, function, epsilon)
+def _pointwise(m, x, kernel, bias, rule, what: Callable, function, nonnegative: bool):
+    """What is asked of a rule's shares of R = f(z) m, z = W x + b being computed anew: not held."""
+    linear = Linear(
+        None, ops.multiply, lambda: kernel, lambda: bias, pointwise=True, nonnegative=nonnegative
+    )
+    z = linear(x)
+    shares = rule.shares(linear, x, z, Product(z, m, function))
+    return sum(what(share, linear) for share in shares)

@@ -16,6 +16,7 @@ METHODS = {
     "z_plus": ("lrp.z_plus", {}),
     "alpha_2_beta_1": ("lrp.alpha_2_beta_1", {}),
     "preset_b": ("lrp.sequential_preset_b_flat", {}),
+    "w_square": ("lrp.w_square", {}),
 }
 
 
