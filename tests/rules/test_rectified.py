@@ -1,11 +1,14 @@
 """A rectifier is passed without a look at what it reads: the step before it knows that."""
 
+from dataclasses import dataclass
+
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 import innvestigate
+from innvestigate.rules.kernel import KernelRule, Share
 from tests.models import randomize
 
 METHODS = {
@@ -99,4 +102,38 @@ def test_what_is_sent_past_rectifiers_is_what_an_audit_sends(make, name):
     analyzer = innvestigate.create_analyzer(method, model, **options)
     found, expected = analyzer.analyze(x), analyzer.audit(x).results
     assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+
+
+@dataclass(frozen=True)
+class Halved(KernelRule):
+    """A rule of the user's own, with arguments that have no hash."""
+
+    factors: list
+    proportional = True
+
+    def shares(self, linear, x, z, r):
+        return [Share([(x, linear.kernel)], r, None, factor, z, 0.1) for factor in self.factors]
+
+
+class Stated(Halved):
+    """One that states its formula, and reads relevance."""
+
+    def relevance(self, linear, x, z, r):
+        return sum(
+            factor * x * linear.kernel / (z + 0.1 * ops.sign(z)) * r for factor in self.factors
+        )
+
+
+@pytest.mark.parametrize("rule", [Halved([0.25, 0.75]), Stated([0.25, 0.75])])
+def test_rules_of_the_users_own_pass_large_tensors(rule):
+    model = network(large)
+    x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:]))
+    batch_norm = lambda layer: isinstance(layer, layers.BatchNormalization)  # noqa: E731
+    found, expected = (
+        innvestigate.create_analyzer(
+            "lrp", model, rule=[(batch_norm, of_norms), (lambda layer: True, "Epsilon")]
+        ).analyze(x)
+        for of_norms in (rule, innvestigate.rules.Epsilon(0.1))
+    )
     np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
